@@ -1,0 +1,43 @@
+# CMail Server. `make` alone tells what there is.
+SHELL := /bin/bash
+.DEFAULT_GOAL := help
+.PHONY: help install run check test bench format clean
+
+# The Python that .venv is made with: the system's where it is 3.11 or newer, else the newest on PATH.
+PYTHON ?=
+export PYTHON
+CONFIG ?= var/cmail.toml
+
+help: ## this list
+	@echo "CMail Server. You can say:"
+	@sed -nE 's/^([a-z]+):.*## (.*)/  make \1|\2/p' Makefile | column -t -s '|' 2>/dev/null \
+	  || sed -nE 's/^([a-z]+):.*## (.*)/  make \1	\2/p' Makefile
+
+install: ## puts CMail and what it needs into .venv (nothing outside this folder; root: makes the user cmail too)
+	@scripts/install
+
+run: install ## starts the server in the foreground, on ports of this machine alone; Ctrl-C ends it
+	@if [ ! -e $(CONFIG) ]; then .venv/bin/cmail config init --config $(CONFIG) --if-missing || exit; fi; \
+	  exec .venv/bin/cmail serve --config $(CONFIG)
+
+check: ## format, lint, types, floors and the quick tests: under a minute
+	@scripts/install test
+	@scripts/check
+
+test: ## the whole test suite; as root it installs the mail programs that some tests talk to
+	@scripts/test-programs
+	@scripts/install test
+	@.venv/bin/python -m pytest --durations=10 $(TESTS)
+
+bench: ## measures CMail and Postfix side by side and prints the table
+	@scripts/test-programs
+	@scripts/install test
+	@.venv/bin/python bench/run.py $(BENCH)
+
+format: ## writes the code the way `make check` wants it
+	@scripts/install test
+	@.venv/bin/ruff check --fix-only --quiet . ; .venv/bin/ruff format .
+
+clean: ## removes what was built; ./var (your settings, perhaps your mail) stays
+	rm -rf .venv build dist src/*.egg-info .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis
+	find src tests -name __pycache__ -type d -prune -exec rm -rf {} + ; rm -f src/cmail/protocol/smtp/_scan.*.so
