@@ -1,0 +1,1 @@
+"""The commands: cmail, sendmail, mailq, newaliases."""

@@ -1,0 +1,1 @@
+"""One try at a next hop: SMTP, LMTP or a mailbox here; one Outcome for each recipient."""

@@ -1,0 +1,77 @@
+"""DeliveryAgent: the contract of all agents; Transaction, Work and Ending are its words."""
+
+from collections.abc import Awaitable, Mapping
+from dataclasses import dataclass
+from typing import Protocol
+
+from cmail.mail.outcome import Outcome, PermanentFailure, TemporaryFailure
+from cmail.storage.spool import QueuedMessage, QueuedRecipient
+
+
+@dataclass(slots=True, eq=False)
+class Transaction:
+    """One message to some of its recipients, all at one next hop (at most RECIPIENTS_PER_TRANSACTION)."""
+
+    message: QueuedMessage
+    recipients: list[QueuedRecipient]
+    started: float = 0.0  # monotonic seconds when its first byte was sent; the agent writes it
+
+
+class Work(Protocol):
+    """What waits for one next hop. The scheduler is it; a connection takes from it. Nothing blocks.
+
+    Every transaction that was taken is settled or put back exactly once."""
+
+    def take(self) -> Transaction | None:
+        """The next transaction; None when nothing is ready now (or the next hop is to rest)."""
+        ...
+
+    def settle(self, transaction: Transaction, outcomes: Mapping[int, Outcome]) -> None:
+        """How it ended, by QueuedRecipient.position; every recipient of the transaction is in it."""
+        ...
+
+    def put_back(self, transaction: Transaction) -> None:
+        """Nothing of it can have been accepted (e.g. the connection ended before it was sent):
+        it goes to another connection, and no attempt is counted."""
+        ...
+
+    def more(self) -> Awaitable[None]:
+        """Resolves when take() may have something again (a connection that idles waits on it)."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Finished:
+    """The connection did what there was, or the peer closed it in order (421 between messages)."""
+
+    transactions_count: int
+
+
+@dataclass(frozen=True, slots=True)
+class HostTrouble:
+    """No transaction could be begun, or not go on: every host failed before MAIL, or log-in failed.
+    failure.kind is HOST or OFFLINE; it never bounces anything. The scheduler rests the next hop."""
+
+    failure: TemporaryFailure
+    transactions_count: int = 0  # settled before the trouble
+
+
+@dataclass(frozen=True, slots=True)
+class RouteRefusal:
+    """The next hop can never be: NXDOMAIN, null MX (RFC 7505). Bounces all that waits for it."""
+
+    failure: PermanentFailure
+
+
+Ending = Finished | HostTrouble | RouteRefusal
+
+
+class DeliveryAgent(Protocol):
+    """Runs one connection (or one local delivery lane) to a next hop."""
+
+    async def run(self, route: str, work: Work) -> Ending:
+        """Connect, then take and settle transactions until nothing is left and the idle time is over.
+
+        Never raises but CancelledError; on cancellation (link down, stop) what was taken is put back,
+        or, when its final dot is out, awaited up to 60 s or settled as a TemporaryFailure."""
+        ...

@@ -1,0 +1,1 @@
+"""What is on line, its clock and its kicks; asks nobody above."""

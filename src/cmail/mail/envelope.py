@@ -1,0 +1,45 @@
+"""Envelope and Recipient: what travels beside the content; DSN, SMTPUTF8 and other options."""
+
+from dataclasses import dataclass
+from enum import IntFlag
+
+from cmail.mail.address import Address
+
+
+class Notify(IntFlag):
+    """NOTIFY of RFC 3461 §4.1. UNSPECIFIED means: failure, and delay at our discretion."""
+
+    UNSPECIFIED = 0
+    NEVER = 1
+    SUCCESS = 2
+    FAILURE = 4
+    DELAY = 8
+
+
+@dataclass(frozen=True, slots=True)
+class Recipient:
+    """One forward-path and what its sender asked to be told of it."""
+
+    forward_path: Address
+    orcpt: str = ""  # decoded, "rfc822;anna@example.org" (RFC 3461 §4.2); "" when not given
+    notify: Notify = Notify.UNSPECIFIED
+
+
+@dataclass(frozen=True, slots=True)
+class Envelope:
+    """MAIL FROM and RCPT TO of one message. A reverse_path of None is the null reverse-path <>."""
+
+    reverse_path: Address | None
+    recipients: tuple[Recipient, ...]
+    ret: str = ""  # FULL, HDRS or "" (RFC 3461 §4.3)
+    envid: str = ""  # decoded (RFC 3461 §4.4)
+    is_smtputf8: bool = False  # RFC 6531 §3.4
+    is_8bit: bool = False  # BODY=8BITMIME (RFC 6152)
+    priority: int = 0  # RFC 6710: -9..9
+    deliver_by_ms: int = 0  # wall time; 0: no deadline (RFC 2852)
+    hold_until_ms: int = 0  # wall time; 0: at once (RFC 4865)
+
+    @property
+    def reverse_path_text(self) -> str:
+        """The reverse-path as text, "" for the null one."""
+        return self.reverse_path.text if self.reverse_path is not None else ""

@@ -1,0 +1,64 @@
+"""QueueId: 63 bits that name a message for ever: milliseconds, shard, sequence; base32 for people."""
+
+from collections.abc import Callable
+from typing import Final, NewType
+
+QueueId = NewType("QueueId", int)
+
+SHARD_BITS: Final = 8
+SEQUENCE_BITS: Final = 13
+SHARDS_MAX: Final = 1 << SHARD_BITS
+_LOW_BITS: Final = SHARD_BITS + SEQUENCE_BITS
+_DIGITS: Final = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"  # no I, L, O, U: read over the telephone
+_VALUES: Final = {c: v for v, c in enumerate(_DIGITS)}
+_LENGTH: Final = 13  # 63 bits, 5 a digit
+
+
+def print_queue_id(queue_id: int) -> str:
+    """13 base32 digits; sorts as the numbers do."""
+    digits = []
+    for _ in range(_LENGTH):
+        digits.append(_DIGITS[queue_id & 31])
+        queue_id >>= 5
+    return "".join(reversed(digits))
+
+
+def parse_queue_id(text: str) -> QueueId:
+    """The number of a printed queue id; ValueError when it is none."""
+    number = 0
+    if len(text) != _LENGTH:
+        raise ValueError(f"{text!r} is not a queue id: {_LENGTH} letters and digits")
+    for c in text.upper():
+        if c not in _VALUES:
+            raise ValueError(f"{text!r} is not a queue id: {c!r} is not in its alphabet")
+        number = number << 5 | _VALUES[c]
+    if number >> 63:
+        raise ValueError(f"{text!r} is not a queue id: too large")
+    return QueueId(number)
+
+
+def arrival_ms(queue_id: int) -> int:
+    """Wall milliseconds since 1970 at which the id was made (never earlier than the one before)."""
+    return queue_id >> _LOW_BITS
+
+
+class QueueIds:
+    """Makes the ids of one shard; they never go back, also when the clock does."""
+
+    def __init__(self, shard: int, wall_ms: Callable[[], int], last: int = 0) -> None:
+        assert 0 <= shard < SHARDS_MAX
+        self._shard = shard << SEQUENCE_BITS
+        self._wall_ms = wall_ms
+        self._ms = last >> _LOW_BITS
+        self._sequence = (last & ((1 << SEQUENCE_BITS) - 1)) if last else -1
+
+    def new(self) -> QueueId:
+        """The next id, larger than all before."""
+        now = self._wall_ms()
+        if now > self._ms:
+            self._ms, self._sequence = now, 0
+        else:
+            self._sequence += 1
+            if self._sequence >> SEQUENCE_BITS:
+                self._ms, self._sequence = self._ms + 1, 0
+        return QueueId(self._ms << _LOW_BITS | self._shard | self._sequence)

@@ -1,0 +1,1 @@
+"""What the world is told of a message's life: log lines and figures."""

@@ -1,0 +1,1 @@
+"""Decisions without I/O: where to, when again, may it come in."""

@@ -1,0 +1,1 @@
+"""Outgo: what is due, where to, how it ended, who is told."""

@@ -1,0 +1,1 @@
+"""Intake: from the client's first byte to the spool."""

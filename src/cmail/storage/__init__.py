@@ -1,0 +1,1 @@
+"""The floor that touches the disk: spool, mailboxes, accounts."""
