@@ -1,6 +1,6 @@
-"""What every test can count on: a limit on its time, and a clear word when a program it talks to is missing.
+"""What every test can count on: a limit on its time, and a word when what it needs is missing.
 
-@pytest.mark.needs("swaks", "root")   reported as not run where one is missing; in CI that is a failure
+@pytest.mark.needs("swaks", "root")   reported as not run where one is missing; in CI it fails
 @pytest.mark.limit(300)               seconds, where the usual limit is too little
 """
 
@@ -18,13 +18,13 @@ from typing import Final
 import hypothesis
 import pytest
 
-# A test that takes longer hangs: say where, and go on with the next. What even this cannot end, a call that never
-# returns, ends the whole run with its trace (faulthandler_timeout in pyproject.toml).
+# A test that takes longer hangs: say where, and go on with the next. What even this cannot end,
+# a call that never returns, ends the whole run with its trace (faulthandler_timeout in pyproject).
 LIMIT_S: Final = 120.0
 IN_CI: Final = os.environ.get("CI", "").lower() not in ("", "0", "false")
 NOT_RUN: Final = "not run: "
 
-# Programs of an administrator (postfix, dovecot, nsd, tc) stand where an ordinary PATH does not look.
+# Programs of an administrator (postfix, nsd, tc) stand where an ordinary PATH does not look.
 PROGRAM_PATH: Final = os.pathsep.join(
     [
         str(Path(sys.executable).parent),
@@ -35,7 +35,7 @@ PROGRAM_PATH: Final = os.pathsep.join(
 
 # The same examples on every machine: what fails in CI fails here, and nothing fails by chance.
 hypothesis.settings.register_profile("house", deadline=None, derandomize=True)
-# Another seed each time, and many more of them: for an afternoon of looking (CMAIL_FUZZ=1 make test).
+# Another seed each time, and many more: for an afternoon of looking (CMAIL_FUZZ=1 make test).
 hypothesis.settings.register_profile("search", deadline=None, max_examples=5000)
 hypothesis.settings.load_profile("search" if os.environ.get("CMAIL_FUZZ") else "house")
 
