@@ -2,9 +2,12 @@
 
 Invariants, each tried by tests/contract/test_spool.py on every implementation:
 - accept() resolves only when content and envelope are synced; when it fails nothing of it is there.
-- a message is there until its last recipient is final (delivered, failed, expired, expanded); then it is gone.
-- settle() is one commit: the fates, the recipients that aliases add, and the messages that are owed for it.
-- what was refused or failed by a full disk leaves the spool working; what failed in a sync ends that file.
+- a message is there until its last recipient is final (delivered, failed, expired, expanded);
+  then it is gone.
+- settle() is one commit: the fates, the recipients that aliases add, and the messages that are owed
+  for it.
+- what was refused or failed by a full disk leaves the spool working; what failed in a sync ends
+  that file.
 """
 
 from asyncio import Future
@@ -17,6 +20,7 @@ from cmail.mail.content import Content
 from cmail.mail.envelope import Envelope, Recipient
 from cmail.mail.outcome import NotNow
 from cmail.mail.queue_id import QueueId
+from cmail.policy.routing import is_internet
 
 
 class SpoolError(Exception):
@@ -39,7 +43,7 @@ class RecipientState(IntEnum):
 
 @dataclass(frozen=True, slots=True)
 class NewMessage:
-    """A message that wants to be made durable. routes and due_ms run parallel to envelope.recipients."""
+    """A message that wants to be made durable. routes run parallel to envelope.recipients."""
 
     queue_id: QueueId  # from Spool.new_queue_id(), so that Received can name it
     envelope: Envelope
@@ -54,6 +58,24 @@ class NewMessage:
         ""  # how it came, for people: "anna@example.org from laptop[192.0.2.7] by ESMTPSA"
     )
     is_held: bool = False
+
+
+def new_way_due_ms(hold_until_ms: int, wall_ms: int, link_ms: int, route: str) -> int:
+    """When a recipient is due on a route that it has not been tried on: at once, or when its sender
+    asked for it (RFC 4865, wall time), on the route's clock as both stood when it arrived."""
+    if hold_until_ms <= wall_ms:
+        return 0
+    return hold_until_ms - (wall_ms - link_ms) if is_internet(route) else hold_until_ms
+
+
+def first_due_ms(message: NewMessage, route: str) -> int:
+    """When a fresh message is due on one of its routes, on that route's clock; 0: at once."""
+    if not message.envelope.hold_until_ms:
+        return message.due_ms
+    hold = new_way_due_ms(
+        message.envelope.hold_until_ms, message.arrived_wall_ms, message.arrived_link_ms, route
+    )
+    return max(message.due_ms, hold)
 
 
 @dataclass(slots=True)
@@ -76,7 +98,8 @@ class QueuedMessage:
     """A message with those of its recipients that are due on one route, content loaded.
 
     For content in a file only its path is loaded. `recipients_count` counts all recipients of the
-    message that are not final, on every route: a settlement that ends all of them ends the message."""
+    message that are not final, on every route: a settlement that ends all of them ends the
+    message."""
 
     queue_id: QueueId
     envelope: Envelope  # its recipients: those of a fresh message all, else only the due ones
@@ -177,9 +200,9 @@ class SpoolFigures:
 class Change(IntEnum):
     """What an operator may do to the recipients of a filter, in one commit."""
 
-    FLUSH = 1  # due now, and their back-off forgotten
-    HOLD = 2
-    RELEASE = 3  # held -> queued, due now
+    FLUSH = 1  # those that are queued: due now, and their back-off forgotten (attempts from 0)
+    HOLD = 2  # queued -> held
+    RELEASE = 3  # held -> queued, due now, back-off forgotten
     DELETE = 4  # gone without a word; messages left without recipients go too
 
 
@@ -225,8 +248,10 @@ class Spool(Protocol):
     def due(
         self, route: str, now_ms: int, after: tuple[int, int], limit: int, octets_max: int
     ) -> "Future[list[QueuedMessage]]":
-        """Queued recipients of a route with due_ms <= now_ms and (due_ms, queue_id) > after, in that
-        order, at most `limit` messages or about `octets_max` octets of content (at least one)."""
+        """Queued recipients of a route with due_ms <= now_ms and (due_ms, queue_id) > after, in
+        that order, at most `limit` messages or about `octets_max` octets of content (at least one).
+        Those of one message that are due at the same time stand together, others apart: the next
+        page begins after (recipients[0].due_ms, queue_id) of the last one."""
         ...
 
     def routes(self) -> "Future[list[RouteSummary]]":
@@ -236,8 +261,8 @@ class Spool(Protocol):
     def old(
         self, arrived_before_wall_ms: int, limit: int, after: QueueId
     ) -> "Future[list[QueuedMessage]]":
-        """Messages with queued recipients that arrived before a time, queue_id > after; for expiry and
-        delay notices. Content is loaded only as far as needed for a header (64 KiB)."""
+        """Messages with queued recipients that arrived before a time, queue_id > after; for expiry
+        and delay notices. Content is loaded only as far as needed for a header (64 KiB)."""
         ...
 
     def reroute(self, choose: Callable[[str], str]) -> "Future[int]":
@@ -257,8 +282,8 @@ class Spool(Protocol):
     def change(
         self, what: QueueFilter, change: Change, now_ms: Mapping[str, int]
     ) -> "Future[Changed]":
-        """Do it to every recipient of the filter, in one commit. now_ms: due time to write for each
-        route ("" is the default)."""
+        """Do it to every recipient of the filter that is not final, in one commit. now_ms: due time
+        to write for each route ("" is the default)."""
         ...
 
     def message(self, queue_id: QueueId) -> "Future[QueuedMessage | None]":
