@@ -1,4 +1,4 @@
-"""The one thing that pyproject.toml cannot say for every setuptools: a compiled helper that may fail to build."""
+"""What pyproject.toml cannot say for every setuptools: a compiled helper that may fail to build."""
 
 from pathlib import Path
 
