@@ -1,0 +1,287 @@
+"""Control sockets: ControlServer answers questions, ControlClient and BlockingControlClient ask them.
+
+A Unix stream socket DATA/run/<name>.sock carries one JSON object a line. Request: {"ask": "queue.list",
+...}. Answer: any number of {"row": {...}}, then {"ok": {...}} or {"error": "words", "code": 75}.
+Every line, wait and number of connections has a limit. Sockets are reached through /proc/self/fd/N/name,
+so that a long data folder does not break their paths (108 octets is all that the kernel takes)."""
+
+import asyncio
+import contextlib
+import json
+import os
+import socket
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+LINE_MAX: Final = 2**20  # octets of one JSON object; a settings file and a queue page fit well
+CONNECTIONS_MAX: Final = 100  # at once, a process; they are our own programs
+IDLE_S: Final = 60.0  # a connection that asks nothing
+WRITE_S: Final = 30.0  # somebody who does not read his answer
+ASK_S: Final = 10.0  # what a client waits for each line of an answer
+RUN_FOLDER: Final = "run"
+
+EX_UNAVAILABLE: Final = 69
+EX_SOFTWARE: Final = 70
+EX_TEMPFAIL: Final = 75
+
+Fields = dict[str, Any]  # a JSON object
+Answered = Fields | AsyncIterator[Fields]
+AnswerFunction = Callable[[Fields], Awaitable[Answered]]
+
+
+class ControlError(Exception):
+    """A question that was not answered: words for people, and the exit code that fits (sysexits)."""
+
+    def __init__(self, words: str, code: int = EX_UNAVAILABLE) -> None:
+        super().__init__(words)
+        self.words = words
+        self.code = code
+
+
+class NotRunningError(ControlError):
+    """Nobody listens at the socket: that process (or the whole server) is not running."""
+
+
+@dataclass(slots=True)
+class Answer:
+    """What came back: the rows (unless they were handed on as they came) and the last word."""
+
+    ok: Fields
+    rows: list[Fields] = field(default_factory=list)
+
+
+@contextlib.contextmanager
+def socket_path(folder: str, name: str) -> Iterator[str]:
+    """A short path of folder/name.sock that is good while the context lasts."""
+    fd = os.open(folder, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        yield f"/proc/self/fd/{fd}/{name}.sock"
+    finally:
+        os.close(fd)
+
+
+def listen(folder: str, name: str) -> socket.socket:
+    """A listening socket folder/name.sock (0600). One that is left there is stale: the data folder's
+    lock says that no other server runs, and within a server each name has one owner."""
+    bound = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    try:
+        os.fchmod(bound.fileno(), 0o600)  # before bind: there is no moment with wider rights
+        with socket_path(folder, name) as path:
+            with contextlib.suppress(FileNotFoundError):
+                os.unlink(path)
+            bound.bind(path)
+        bound.listen(CONNECTIONS_MAX)
+        bound.setblocking(False)
+    except OSError:
+        bound.close()
+        raise
+    return bound
+
+
+def encode(fields: Mapping[str, object]) -> bytes:
+    """One line of the protocol."""
+    return json.dumps(fields, ensure_ascii=False, separators=(",", ":")).encode() + b"\n"
+
+
+def decode(line: bytes) -> Fields:
+    """The object of one line; ControlError when it is none."""
+    try:
+        fields = json.loads(line)
+    except (ValueError, RecursionError):
+        raise ControlError("not a JSON object", EX_SOFTWARE) from None
+    if not isinstance(fields, dict):
+        raise ControlError("not a JSON object", EX_SOFTWARE)
+    return fields
+
+
+class ControlServer:
+    """Answers questions in an event loop. `answers` names each question and the function for it."""
+
+    def __init__(
+        self,
+        answers: Mapping[str, AnswerFunction],
+        failed: Callable[[str], None] = lambda text: None,
+    ) -> None:
+        self._answers = answers
+        self._failed = failed  # logs an exception of ours, with its trace
+        self._server: asyncio.Server | None = None
+        self._connections: set[asyncio.StreamWriter] = set()
+
+    async def start(self, folder: str, name: str) -> None:
+        """Listen at folder/name.sock."""
+        bound = listen(folder, name)
+        self._server = await asyncio.start_unix_server(self.converse, sock=bound, limit=LINE_MAX)
+
+    async def close(self) -> None:
+        """Take no more questions and end the conversations."""
+        if self._server is not None:
+            self._server.close()
+        for writer in list(self._connections):
+            writer.close()
+
+    async def converse(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        """Answer one connection until it ends or idles."""
+        if len(self._connections) >= CONNECTIONS_MAX:
+            writer.close()
+            return
+        self._connections.add(writer)
+        try:
+            while line := await asyncio.wait_for(_read_line(reader), IDLE_S):
+                await self._answer(line, writer)
+        except (TimeoutError, OSError, ControlError):
+            pass  # the client is gone, idles, or speaks something else
+        finally:
+            self._connections.discard(writer)
+            writer.close()
+
+    async def _answer(self, line: bytes, writer: asyncio.StreamWriter) -> None:
+        try:
+            request = decode(line)
+            function = self._answers.get(str(request.get("ask", "")))
+            if function is None:
+                raise ControlError(f"no such question: {request.get('ask')!r}", EX_SOFTWARE)
+            answered = await function(request)
+            if not isinstance(answered, dict):
+                answered = await _send_rows(answered, writer)
+            last: Fields = {"ok": answered}
+        except ControlError as error:
+            last = {"error": error.words, "code": error.code}
+        except OSError as error:
+            if not _is_alive(writer):
+                raise
+            last = {"error": str(error), "code": EX_TEMPFAIL}
+        except Exception:
+            self._failed(f"control question {line[:100]!r}")
+            last = {"error": "an error of ours; the log has its trace", "code": EX_SOFTWARE}
+        await _send(writer, last)
+
+
+async def _read_line(reader: asyncio.StreamReader) -> bytes:
+    try:
+        return await reader.readuntil(b"\n")
+    except asyncio.IncompleteReadError:
+        return b""  # the end
+    except asyncio.LimitOverrunError:
+        raise ControlError(f"a line of more than {LINE_MAX} octets", EX_SOFTWARE) from None
+
+
+async def _send_rows(rows: AsyncIterator[Fields], writer: asyncio.StreamWriter) -> Fields:
+    rows_count = 0
+    async for row in rows:
+        rows_count += 1
+        await _send(writer, {"row": row})
+    return {"rows": rows_count}
+
+
+async def _send(writer: asyncio.StreamWriter, fields: Mapping[str, object]) -> None:
+    writer.write(encode(fields))
+    await asyncio.wait_for(writer.drain(), WRITE_S)
+
+
+def _is_alive(writer: asyncio.StreamWriter) -> bool:
+    return not writer.is_closing()
+
+
+class ControlClient:
+    """Asks one process, from within an event loop; a connection a question."""
+
+    def __init__(self, folder: str, name: str, timeout_s: float = ASK_S) -> None:
+        self._folder, self._name, self._timeout_s = folder, name, timeout_s
+
+    async def ask(
+        self,
+        question: str,
+        arguments: Mapping[str, object] | None = None,
+        on_row: Callable[[Fields], None] | None = None,
+    ) -> Answer:
+        """Ask and wait for the last word. Rows go to on_row as they come, or into the answer.
+        ControlError: it said no; NotRunningError: it is not there."""
+        rows: list[Fields] = []
+        writer = None
+        try:
+            async with asyncio.timeout(self._timeout_s):
+                reader, writer = await self._connect()
+            writer.write(encode({**(arguments or {}), "ask": question}))
+            while True:
+                line = await asyncio.wait_for(_read_line(reader), self._timeout_s)
+                if (ok := _take(line, on_row or rows.append)) is not None:
+                    return Answer(ok, rows)
+        except TimeoutError:
+            raise _slow(self._name, self._timeout_s) from None
+        except OSError as error:
+            raise _away(self._name, error) from None
+        finally:
+            if writer is not None:
+                writer.close()
+
+    async def _connect(self) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+        with socket_path(self._folder, self._name) as path:
+            return await asyncio.open_unix_connection(path, limit=LINE_MAX)
+
+
+class BlockingControlClient:
+    """Asks one process with a plain socket: for the quick commands, which have no event loop."""
+
+    def __init__(self, folder: str, name: str, timeout_s: float = ASK_S) -> None:
+        self._folder, self._name, self._timeout_s = folder, name, timeout_s
+
+    def ask(
+        self,
+        question: str,
+        arguments: Mapping[str, object] | None = None,
+        on_row: Callable[[Fields], None] | None = None,
+    ) -> Answer:
+        """As ControlClient.ask()."""
+        rows: list[Fields] = []
+        try:
+            with self._connect() as connected, connected.makefile("rb") as lines:
+                connected.sendall(encode({**(arguments or {}), "ask": question}))
+                while True:
+                    ok = _take(lines.readline(LINE_MAX + 1), on_row or rows.append)
+                    if ok is not None:
+                        return Answer(ok, rows)
+        except TimeoutError:
+            raise _slow(self._name, self._timeout_s) from None
+        except OSError as error:
+            raise _away(self._name, error) from None
+
+    def _connect(self) -> socket.socket:
+        connected = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        try:
+            connected.settimeout(self._timeout_s)
+            with socket_path(self._folder, self._name) as path:
+                connected.connect(path)
+        except OSError:
+            connected.close()
+            raise
+        return connected
+
+
+def _take(line: bytes, on_row: Callable[[Fields], None]) -> Fields | None:
+    """Hand on a row (None), or return the last word."""
+    if not line.endswith(b"\n"):
+        raise ControlError("the server ended the conversation in the middle", EX_TEMPFAIL)
+    fields = decode(line)
+    if "row" in fields:
+        on_row(fields["row"])
+        return None
+    if "ok" in fields:
+        return dict(fields["ok"])
+    raise ControlError(
+        str(fields.get("error", "an answer without words")), int(fields.get("code", EX_SOFTWARE))
+    )
+
+
+def _away(name: str, error: OSError) -> ControlError:
+    if isinstance(error, PermissionError):
+        return ControlError(
+            f"no right to talk to the server ({name}): run this as root or as the server's user", 77
+        )
+    if isinstance(error, FileNotFoundError | ConnectionRefusedError | NotADirectoryError):
+        return NotRunningError(f"the server is not running ({name} does not answer)")
+    return NotRunningError(f"the server cannot be asked ({name}: {error})", EX_TEMPFAIL)
+
+
+def _slow(name: str, timeout_s: float) -> ControlError:
+    return ControlError(f"{name} did not answer within {timeout_s:.0f} s", EX_TEMPFAIL)
