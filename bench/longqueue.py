@@ -2,8 +2,9 @@
 
     bench/longqueue.py [--messages 100000] [--folder DIR]
 
-Prints a line a promise with its goal, and exits 1 when one is missed: `cmail queue list --limit 50`, the restart, the
-drain, and what each worker's memory is idle, with the queue and 1,000 sessions, and while 50 MiB messages arrive.
+Prints a line a promise with its goal, and exits 1 when one is missed: `cmail queue list --limit 50`, the
+restart, the drain, and what each worker's memory is: idle, with the queue and 1,000 sessions, and while
+50 MiB messages arrive.
 """
 
 import argparse

@@ -1,4 +1,4 @@
-"""The servers that are compared: each starts fresh on an empty queue in its own folder, and ends without a trace."""
+"""The servers that are compared: each starts fresh on an empty queue and ends without a trace."""
 
 import contextlib
 import os
@@ -82,7 +82,7 @@ def wait_for_greeting(port: int, seconds: float = 30) -> None:
 
 
 class Postfix:
-    """Debian's Postfix, tuned as its own manual advises: no flow delay, 20 deliveries at once, connection cache."""
+    """Debian's Postfix, tuned as its manual advises: no flow delay, 20 deliveries at once, cached connections."""
 
     name = "postfix"
 
@@ -142,7 +142,7 @@ class Cmail:
 
     def start(self) -> None:
         """Start (again) on the same folder."""
-        self._log = open(self.folder / "log", "ab")  # noqa: SIM115
+        self._log = open(self.folder / "log", "ab")
         command = [self.command, "serve", "--config", str(self.config)]
         self._process = subprocess.Popen(command, stdout=self._log, stderr=self._log, start_new_session=True)
         self.root_pid = self._process.pid

@@ -2,7 +2,7 @@
 
     bench/run.py [--rounds 3] [--rows accept,relay,...] [--only cmail] [--folder DIR] [--json FILE]
 
-Needs root and Debian's postfix (the server, smtp-source and smtp-sink). bench/README.md says how to read the table.
+Needs root and Debian's postfix (the server, smtp-source and smtp-sink). bench/README.md says how to read it.
 """
 
 import argparse
