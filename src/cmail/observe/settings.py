@@ -8,7 +8,5 @@ from typing import Annotated, Literal
 class LogSettings:
     """[log]"""
 
-    format: Annotated[Literal["postfix", "json"], "Lines in Postfix's grammar, or JSON."] = (
-        "postfix"
-    )
+    format: Annotated[Literal["postfix", "json"], "Lines in Postfix's grammar, or JSON."] = "postfix"
     file: Annotated[str, "Where to; empty: standard error."] = ""

@@ -1,0 +1,151 @@
+"""Sink: where log lines go. Buffered, written once a turn of the event loop, never in its way."""
+
+import asyncio
+import contextlib
+import os
+import select
+import stat
+import threading
+from collections.abc import Callable
+from typing import Final
+
+from cmail.observe import metrics
+
+PIECE_OCTETS: Final = 4096  # PIPE_BUF: a pipe that polls writable takes this much without waiting
+LINES_AT_ONCE: Final = 512  # buffered lines that are written without waiting for the end of the turn
+KEPT_OCTETS_MAX: Final = 1 << 20  # kept while nobody reads the pipe; then lines are lost, and counted
+RETRY_S: Final = 0.1
+PATIENCE_S: Final = 1.0  # of close(), for a reader that is slow
+
+# Rule 17: no octet but what prints; put() sees to it that \n stands only where a line ends.
+_PRINTING: Final = bytes(c if (c >= 0x20 and c != 0x7F) or c == 0x0A else 0x3F for c in range(256))
+
+
+def printing(text: str) -> str:
+    """The text with ? for whatever does not print."""
+    if text.isprintable():
+        return text
+    return "".join(c if c.isprintable() else "?" for c in text)
+
+
+class Sink:
+    """A file, a pipe or a terminal that takes whole lines. Usable from any thread, with or without a
+    loop. No write raises: a log that cannot be written must not stop mail."""
+
+    def __init__(self, fd: int, path: str = "") -> None:
+        self._fd = fd
+        self._path = path
+        self._is_file = _is_regular(fd)
+        self._lines: list[str] = []
+        self._kept = bytearray()  # encoded, not taken yet; begins with a whole line
+        self._is_scheduled = False
+        self._lock = threading.Lock()
+
+    def put(self, lines: str) -> None:
+        """Append text: whole lines, \\n behind each, no other \\n but those that part lines."""
+        self._lines.append(lines)
+        if self._is_scheduled:
+            if len(self._lines) >= LINES_AT_ONCE:
+                self.flush()
+            return
+        try:
+            asyncio.get_running_loop().call_soon(self._flush_in_loop)
+        except RuntimeError:
+            self.flush()
+        else:
+            self._is_scheduled = True
+
+    def flush(self) -> None:
+        """Write what can be written now."""
+        with self._lock:
+            count = len(self._lines)
+            if count:
+                self._kept += self._encode(self._lines[:count])
+                del self._lines[:count]
+            if self._kept:
+                self._write()
+
+    def close(self) -> None:
+        """Write all, with some patience for a slow reader, and close a file of our own."""
+        self.flush()
+        if self._kept:
+            _is_writable(self._fd, PATIENCE_S)
+            self.flush()
+        if self._path:
+            with contextlib.suppress(OSError):
+                os.close(self._fd)
+
+    def reopen(self, open_file: Callable[[str], int]) -> None:
+        """Close the file and open its name again (it was rotated). When that fails the OSError goes
+        up and the old file is written on."""
+        if not self._path:
+            return
+        fd = open_file(self._path)
+        with self._lock:
+            old, self._fd = self._fd, fd
+            self._is_file = _is_regular(fd)
+        os.close(old)
+
+    def forget(self) -> None:
+        """In a process that was just forked: the lines are those of its parent, who writes them."""
+        self._lines.clear()
+        self._kept.clear()
+        self._is_scheduled = False
+        self._lock = threading.Lock()
+
+    def _flush_in_loop(self) -> None:
+        self._is_scheduled = False
+        self.flush()
+        if self._kept:
+            self._is_scheduled = True
+            asyncio.get_running_loop().call_later(RETRY_S, self._flush_in_loop)
+
+    def _encode(self, lines: list[str]) -> bytes:
+        text = "\n".join(lines)
+        if not text.isascii():
+            text = "\n".join(map(printing, lines))
+        return text.encode("utf-8", "replace").translate(_PRINTING) + b"\n"
+
+    def _write(self) -> None:
+        try:
+            while self._kept:
+                size = self._next_piece()
+                if not size:
+                    break
+                written = os.write(self._fd, bytes(self._kept[:size]))
+                del self._kept[:written]
+        except BlockingIOError:
+            pass  # somebody made it non-blocking: later
+        except OSError:
+            self._lose(len(self._kept))  # disk full, reader gone
+        if len(self._kept) > KEPT_OCTETS_MAX:
+            self._lose(len(self._kept) - KEPT_OCTETS_MAX)
+
+    def _next_piece(self) -> int:
+        """How much may be written without waiting: whole lines of a pipe's piece, so that the lines
+        of several processes do not mix."""
+        if self._is_file:
+            return len(self._kept)
+        if not _is_writable(self._fd, 0):
+            return 0
+        end = self._kept.rfind(b"\n", 0, PIECE_OCTETS) + 1
+        return end or PIECE_OCTETS
+
+    def _lose(self, size: int) -> None:
+        """Drop the oldest lines, at least `size` octets of them."""
+        end = self._kept.find(b"\n", max(size - 1, 0)) + 1 or len(self._kept)
+        metrics.LOG_LINES_LOST.value += self._kept.count(b"\n", 0, end)
+        del self._kept[:end]
+
+
+def _is_regular(fd: int) -> bool:
+    try:
+        return stat.S_ISREG(os.fstat(fd).st_mode)
+    except OSError:
+        return False
+
+
+def _is_writable(fd: int, wait_s: float) -> bool:
+    poll = select.poll()
+    poll.register(fd, select.POLLOUT)
+    return bool(poll.poll(wait_s * 1000))
