@@ -1,0 +1,77 @@
+"""The `cmail` command: its sub-commands, and how each of their ends becomes an exit code."""
+
+import os
+import sys
+from collections.abc import Sequence
+from typing import Final
+
+import click
+
+from cmail import __version__
+from cmail.cli.command import LazyGroup
+from cmail.cli.exits import Exit, Refusal, code_of, words_of
+from cmail.settings import SettingError
+
+# name -> (module, what --help says of it)
+COMMANDS: Final = {
+    "serve": ("cmail.cli.serve", "Run the server in the foreground."),
+    "version": ("cmail.cli.version", "Which CMail this is, and with what it runs."),
+}
+
+command: Final = LazyGroup(
+    name="cmail",
+    lazy=COMMANDS,
+    no_args_is_help=True,
+    help="CMail Server. Every command takes --config FILE.",
+    epilog="Exit codes are those of sysexits.h: 64 usage, 67 no such user, 69 the server is not there,"
+    " 75 try again, 77 not permitted, 78 settings.",
+)
+click.version_option(__version__, prog_name="cmail", message="%(prog)s %(version)s")(command)
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run `cmail` and exit."""
+    code = run(arguments)
+    _flush()
+    sys.exit(code)
+
+
+def run(arguments: Sequence[str] | None = None) -> int:
+    """Run `cmail`; its exit code."""
+    try:
+        result = command.main(None if arguments is None else list(arguments), "cmail", standalone_mode=False)
+    except click.exceptions.NoArgsIsHelpError as error:
+        error.show()
+        return Exit.USAGE
+    except click.ClickException as error:
+        error.show()
+        return Exit.USAGE
+    except (click.Abort, KeyboardInterrupt):
+        return _say("interrupted", Exit.INTERRUPTED)
+    except Refusal as refusal:
+        return _say(str(refusal), refusal.code)
+    except SettingError as error:
+        return _say("the settings cannot be used:\n" + "\n".join(error.lines()), Exit.CONFIG)
+    except BrokenPipeError:  # `cmail queue list | head`: who reads has seen enough
+        _silence_stdout()
+        return Exit.OK
+    except OSError as error:
+        return _say(words_of(error), code_of(error))
+    return result if isinstance(result, int) else Exit.OK
+
+
+def _say(text: str, code: int) -> int:
+    print(f"cmail: {text}", file=sys.stderr)
+    return code
+
+
+def _flush() -> None:
+    try:
+        sys.stdout.flush()
+    except BrokenPipeError:
+        _silence_stdout()
+
+
+def _silence_stdout() -> None:
+    """Nobody reads any more; the interpreter must not complain of it when it ends."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), 1)

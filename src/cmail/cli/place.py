@@ -1,0 +1,129 @@
+"""Place: where the settings and the data folder are, read without checking all of the settings.
+
+`cmail queue list` and `sendmail` need four values and a quick start; app.config checks the whole file
+and costs ten times as long. What is written here about the file is only where to look."""
+
+import os
+import tomllib
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+from cmail.cli.exits import Exit, Refusal
+from cmail.settings import HostSettings
+
+_LOCAL: Final = os.path.join("var", "cmail.toml")
+_SYSTEM: Final = "/etc/cmail/cmail.toml"
+_UNITS: Final = {"": 1, "B": 1, "KiB": 2**10, "MiB": 2**20, "GiB": 2**30}
+_SIZE_DEFAULT: Final = 50 * 2**20
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """One installation, as much of it as a quick command needs."""
+
+    config: str  # the settings file
+    data_dir: str  # absolute
+    hostname: str = "localhost"
+    domains: tuple[str, ...] = ()
+    message_size_max: int = _SIZE_DEFAULT
+    tables: dict[str, Any] = field(default_factory=dict)  # the file as it stands
+
+    @property
+    def bare_name_domain(self) -> str:
+        """What stands behind @ when somebody names a user alone."""
+        return self.domains[0] if self.domains else self.hostname
+
+    def run(self, name: str) -> str:
+        """The control socket of a process."""
+        return os.path.join(self.data_dir, "run", f"{name}.sock")
+
+
+def find_config(named: str = "") -> str:
+    """The settings file: --config, $CMAIL_CONFIG, ./var/cmail.toml, /etc/cmail/cmail.toml."""
+    named = named or os.environ.get("CMAIL_CONFIG", "")
+    if named:
+        return named
+    for path in (_LOCAL, _SYSTEM):
+        if os.path.exists(path):
+            return path
+    raise Refusal(
+        f"no settings file: there is neither ./{_LOCAL} nor {_SYSTEM}; name one with --config or"
+        " $CMAIL_CONFIG, or make one: cmail config init",
+        Exit.CONFIG,
+    )
+
+
+def find_place(named: str = "") -> Place:
+    """Read where things are; Refusal with words when the file is not there or not readable."""
+    path = find_config(named)
+    try:
+        with open(path, "rb") as file:
+            tables = tomllib.load(file)
+    except FileNotFoundError:
+        raise Refusal(
+            f"{path}: there is no such settings file (make one: cmail config init --config {path})",
+            Exit.CONFIG,
+        ) from None
+    except PermissionError:
+        raise Refusal(
+            f"{path}: you may not read the settings; they hold no secrets, so its owner may say"
+            f" `chmod a+r {path}`",
+            Exit.CONFIG,
+        ) from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise Refusal(f"{path}: not TOML: {error} (see: cmail config check)", Exit.CONFIG) from None
+    return _place(path, tables)
+
+
+def _place(path: str, tables: dict[str, Any]) -> Place:
+    host = _table(tables, "host")
+    data_dir = _text(host, "data_dir", HostSettings().data_dir)
+    return Place(
+        config=path,
+        data_dir=os.path.normpath(os.path.join(os.path.dirname(os.path.abspath(path)), data_dir)),
+        hostname=_text(host, "hostname", HostSettings().hostname).lower(),
+        domains=tuple(d.lower() for d in host.get("domains", ()) if isinstance(d, str)),
+        message_size_max=_size(_table(_table(tables, "smtp"), "advanced").get("max_message_size")),
+        tables=tables,
+    )
+
+
+def _table(tables: dict[str, Any], name: str) -> dict[str, Any]:
+    found = tables.get(name, {})
+    return found if isinstance(found, dict) else {}
+
+
+def _text(table: dict[str, Any], key: str, default: str) -> str:
+    found = table.get(key, default)
+    return found if isinstance(found, str) else default
+
+
+def _size(value: object) -> int:
+    """50MiB, 64KiB, 1000; what is none of these is for `cmail config check` to say."""
+    if isinstance(value, int):
+        return value
+    text = value.strip() if isinstance(value, str) else ""
+    digits = text.rstrip("BKMGi ")
+    unit = _UNITS.get(text[len(digits) :].strip())
+    return int(float(digits) * unit) if unit and digits.replace(".", "", 1).isdigit() else _SIZE_DEFAULT
+
+
+def become_owner(place: Place) -> None:
+    """A command that root runs becomes the owner of the data folder first, so that nothing in there
+    ends up belonging to root."""
+    if os.geteuid() != 0:
+        return
+    try:
+        owner = os.stat(place.data_dir)
+    except OSError:
+        return  # not there yet: who makes it says so
+    if owner.st_uid == 0:
+        return
+    import pwd
+
+    try:
+        os.initgroups(pwd.getpwuid(owner.st_uid).pw_name, owner.st_gid)
+    except KeyError:
+        os.setgroups([owner.st_gid])
+    os.setresgid(owner.st_gid, owner.st_gid, owner.st_gid)
+    os.setresuid(owner.st_uid, owner.st_uid, owner.st_uid)
