@@ -97,3 +97,25 @@ def _write_all(fd: int, octets: bytes) -> None:
     view = memoryview(octets)
     while view:
         view = view[os.write(fd, view) :]
+
+
+def sync_name(path: str) -> None:
+    """Make the name of a file durable in a folder that we may write to but not open (the drop folder,
+    1733): there the whole file system is synced."""
+    try:
+        sync_folder(os.path.dirname(path) or ".")
+    except PermissionError:
+        _sync_file_system(path)
+
+
+def _sync_file_system(path: str) -> None:
+    import ctypes  # only who has no other way waits for it
+
+    libc = ctypes.CDLL(None, use_errno=True)
+    fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
+    try:
+        if libc.syncfs(fd):
+            error = ctypes.get_errno()
+            raise OSError(error, os.strerror(error), path)
+    finally:
+        os.close(fd)
