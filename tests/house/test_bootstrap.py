@@ -18,7 +18,9 @@ PYTHON = r"""#!/bin/sh
 case "$0" in */.venv/bin/python) inside=yes ;; esac
 case "$1 $2" in
     "-c "*) exit ${PYTHON_IS_OLD:-0} ;;
-    "-m venv") mkdir -p .venv/bin; touch .venv/pyvenv.cfg; cp "$0" .venv/bin/python; echo venv >>log ;;
+    "-m venv")
+        case "$*" in *--without-pip*) ;; *) exit 1 ;; esac
+        mkdir -p .venv/bin; touch .venv/pyvenv.cfg; cp "$0" .venv/bin/python; echo venv >>log ;;
     "-m pip")
         [ -z "$inside" ] && [ "$3" = --python ] || exit 1
         [ "$5" = --version ] && exit 0
