@@ -25,6 +25,7 @@ from cmail.mail.outcome import (
 )
 from cmail.mail.queue_id import print_queue_id
 from cmail.mail.reply import Reply
+from cmail.mail.status import UNDEFINED
 from cmail.observe import metrics
 from cmail.observe.lines import JsonLines, PostfixLines
 from cmail.observe.settings import LogSettings
@@ -38,6 +39,8 @@ _REPORTS: Final = {
     "delayed": "delay notification",
     "delivered": "delivery status notification",
 }
+
+_SHORT: Final = [f"{ms / 1000:.2g}" for ms in range(1000)]
 
 _sink = Sink(2)
 _lines: PostfixLines | JsonLines = PostfixLines(socket.gethostname(), "main")
@@ -265,7 +268,8 @@ def attempted(
         _expanded(queue_id, forward_path, outcome, delay_s)
         return
     what = outcome.detail
-    dsn = f"{number}.{what.subject}.{what.detail}"
+    delay_s = max(delay_s, 0.0)  # the wall clock may have been set back
+    dsn = f"{number}.0.0" if what is UNDEFINED else f"{number}.{what.subject}.{what.detail}"
     if _lines.is_json:
         _sink.put(
             _lines.event(
@@ -283,12 +287,11 @@ def attempted(
             )
         )
         return
-    before_queue, queued, setup, sending = delays
+    to = forward_path if type(forward_path) is str else forward_path.text  # type: ignore[union-attr]
     before = f", orig_to=<{original_to}>" if original_to else ""
     _sink.put(
-        f"{_lines.prefix(service)}{_id(queue_id)}: to=<{forward_path}>{before}, relay={outcome.relay},"
-        f" delay={_delay(delay_s)}, delays={before_queue:.2g}/{queued:.2g}/{setup:.2g}/{sending:.2g},"
-        f" dsn={dsn}, status={status} ({text})"
+        f"{_lines.prefix(service)}{_id(queue_id)}: to=<{to}>{before}, relay={outcome.relay},"
+        f" {_delays(delay_s, delays)}, dsn={dsn}, status={status} ({text})"
     )
 
 
@@ -312,8 +315,20 @@ def _expanded(queue_id: int, forward_path: Address | str, outcome: Expanded, del
     )
 
 
+def _delays(delay_s: float, delays: tuple[float, float, float, float]) -> str:
+    """Two digits that count, as Postfix prints them; below a second, where speed counts, by table."""
+    before_queue, queued, setup, sending = delays
+    try:
+        return (
+            f"delay={_SHORT[int(delay_s * 1000)]}, delays={_SHORT[int(before_queue * 1000)]}/"
+            f"{_SHORT[int(queued * 1000)]}/{_SHORT[int(setup * 1000)]}/{_SHORT[int(sending * 1000)]}"
+        )
+    except IndexError:
+        return f"delay={_delay(delay_s)}, delays={'/'.join(map(_delay, delays))}"
+
+
 def _delay(seconds: float) -> str:
-    return f"{seconds:.2g}" if seconds < 100 else f"{seconds:.0f}"
+    return f"{seconds:.2g}" if seconds < 99.5 else f"{seconds:.0f}"
 
 
 # The queue
