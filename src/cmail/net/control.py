@@ -2,8 +2,8 @@
 
 A Unix stream socket DATA/run/<name>.sock carries one JSON object a line. Request: {"ask": "queue.list",
 ...}. Answer: any number of {"row": {...}}, then {"ok": {...}} or {"error": "words", "code": 75}.
-Every line, wait and number of connections has a limit. Sockets are reached through /proc/self/fd/N/name,
-so that a long data folder does not break their paths (108 octets is all that the kernel takes)."""
+Every line, wait and number of connections has a limit. In a data folder with a long name sockets are
+reached through /proc/self/fd/N/name (108 octets of path is all that the kernel takes)."""
 
 import asyncio
 import contextlib
@@ -20,6 +20,7 @@ IDLE_S: Final = 60.0  # a connection that asks nothing
 WRITE_S: Final = 30.0  # somebody who does not read his answer
 ASK_S: Final = 10.0  # what a client waits for each line of an answer
 RUN_FOLDER: Final = "run"
+PATH_MAX: Final = 108  # octets of a Unix socket's path with its final zero, on Linux
 
 EX_UNAVAILABLE: Final = 69
 EX_SOFTWARE: Final = 70
@@ -53,7 +54,11 @@ class Answer:
 
 @contextlib.contextmanager
 def socket_path(folder: str, name: str) -> Iterator[str]:
-    """A short path of folder/name.sock that is good while the context lasts."""
+    """A path of folder/name.sock that a socket can take, good while the context lasts."""
+    plain = os.path.join(folder, f"{name}.sock")
+    if len(os.fsencode(plain)) < PATH_MAX:
+        yield plain
+        return
     fd = os.open(folder, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
         yield f"/proc/self/fd/{fd}/{name}.sock"

@@ -1,0 +1,138 @@
+"""TOML file -> typed Settings tree; every error names its key, line and an example."""
+
+import os
+import re
+import tomllib
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any, Final
+
+from cmail.app.config_checks import check_machine, check_meaning
+from cmail.app.config_checks import notes as notes
+from cmail.app.config_lines import find_lines
+from cmail.app.config_shape import Shape
+from cmail.app.settings import Settings
+from cmail.settings import SettingError, SettingProblem
+
+LOCAL_CONFIG: Final = os.path.join("var", "cmail.toml")
+SYSTEM_CONFIG: Final = "/etc/cmail/cmail.toml"
+FILE_OCTETS_MAX: Final = 512 * 1024  # it travels to the workers in one line of 1 MiB
+_AT_LINE: Final = re.compile(r" \(at (?:line (\d+), column \d+|end of document)\)\Z")
+
+
+def find_config(explicit: str | None = None, environ: Mapping[str, str] = os.environ) -> str:
+    """--config, $CMAIL_CONFIG, ./var/cmail.toml, /etc/cmail/cmail.toml. SettingError when none is."""
+    named = explicit or environ.get("CMAIL_CONFIG", "")
+    if named:
+        return named
+    for path in (LOCAL_CONFIG, SYSTEM_CONFIG):
+        if os.path.exists(path):
+            return path
+    reason = f"there is neither ./{LOCAL_CONFIG} nor {SYSTEM_CONFIG}; make one: cmail config init"
+    raise SettingError((SettingProblem("settings file", reason),))
+
+
+def read(path: str) -> str:
+    """The text of a settings file; SettingError when it cannot be read."""
+    try:
+        with open(path, "rb") as file:
+            octets = file.read(FILE_OCTETS_MAX + 1)
+    except FileNotFoundError:
+        raise _file_error(
+            path, f"there is no such file; make one: cmail config init --config {path}"
+        ) from None
+    except OSError as error:
+        raise _file_error(path, f"cannot be read: {(error.strerror or str(error)).lower()}") from None
+    return decode(octets, path)
+
+
+def decode(octets: bytes, path: str = "") -> str:
+    """The text of what was read; SettingError when it is none or too long."""
+    if len(octets) > FILE_OCTETS_MAX:
+        raise _file_error(path, f"is longer than {FILE_OCTETS_MAX} octets")
+    try:
+        return octets.decode()
+    except UnicodeDecodeError as error:
+        line = octets.count(b"\n", 0, error.start) + 1
+        raise _file_error(path, "is not UTF-8 text", line) from None
+
+
+def load(path: str) -> Settings:
+    """The settings of a file, checked whole. SettingError carries everything that is wrong."""
+    return load_text(read(path), path)
+
+
+def load_text(text: str, path: str = "", *, is_machine_checked: bool = True) -> Settings:
+    """The settings of a text; relative places in it count from the folder of `path`. Workers, which
+    have fewer rights and a text that was checked, leave out whether files and users are there."""
+    raw = _parse(text, path)
+    shape = Shape()
+    settings = shape.settings(raw)
+    shape.close_keys()
+    settings = _place(settings, os.path.dirname(os.path.abspath(path)) if path else os.getcwd())
+    check_meaning(settings, shape.say)
+    if is_machine_checked:
+        check_machine(settings, shape.say)
+    if shape.problems:
+        raise SettingError(_with_lines(shape.problems, text), path)
+    return settings
+
+
+def _parse(text: str, path: str) -> dict[str, Any]:
+    try:
+        return tomllib.loads(text)
+    except (tomllib.TOMLDecodeError, RecursionError) as error:
+        words = str(error)
+        at = _AT_LINE.search(words)
+        line = int(at[1]) if at and at[1] else text.count("\n") + 1
+        reason = f"this is not TOML: {_AT_LINE.sub('', words)}"
+        problem = SettingProblem("settings file", reason, 'key = "text" or key = 25', line)
+        raise SettingError((problem,), path) from None
+
+
+def _file_error(path: str, reason: str, line: int = 0) -> SettingError:
+    return SettingError((SettingProblem("settings file", reason, "", line),), path)
+
+
+def _with_lines(problems: list[SettingProblem], text: str) -> tuple[SettingProblem, ...]:
+    lines = find_lines(text)
+    placed = [replace(problem, line=_line_of(problem.key, lines)) for problem in problems]
+    return tuple(sorted(placed, key=lambda problem: problem.line))
+
+
+def _line_of(key: str, lines: Mapping[str, int]) -> int:
+    """The line of a key or of the first thing in it, or of the table that it is missing in."""
+    while key:
+        found = [
+            line for place, line in lines.items() if place == key or place.startswith((f"{key}.", f"{key}["))
+        ]
+        if found:
+            return min(found)
+        key = key.rpartition(".")[0]
+    return 0
+
+
+def _place(settings: Settings, folder: str) -> Settings:
+    """Make relative places absolute, and names lower case: they mean the same wherever one stands."""
+
+    def absolute(path: str) -> str:
+        return os.path.normpath(os.path.join(folder, path)) if path else ""
+
+    host, tls = settings.host, settings.tls
+    return replace(
+        settings,
+        host=replace(
+            host,
+            hostname=host.hostname.lower().removesuffix("."),
+            domains=tuple(domain.lower().removesuffix(".") for domain in host.domains),
+            data_dir=absolute(host.data_dir),
+        ),
+        smtp=replace(settings.smtp, password_file=absolute(settings.smtp.password_file)),
+        tls=replace(
+            tls,
+            certificate_file=absolute(tls.certificate_file),
+            key_file=absolute(tls.key_file),
+            ca_file=absolute(tls.ca_file),
+        ),
+        log=replace(settings.log, file=absolute(settings.log.file)),
+    )

@@ -1,0 +1,226 @@
+"""Cross checks: what the settings say together, and whether it fits this machine."""
+
+import os
+import pwd
+import stat
+from collections.abc import Callable
+from datetime import timedelta
+from ipaddress import ip_network
+from typing import Any, Final
+
+from cmail.app.catalog import LISTENERS_NOT_YET, print_duration
+from cmail.app.settings import Settings
+from cmail.mail.address import AddressSyntaxError, parse_domain
+from cmail.mail.queue_id import SHARDS_MAX
+from cmail.settings import Endpoint, parse_endpoint
+
+Say = Callable[[str, str], None]  # key, reason
+
+_SECOND: Final = timedelta(seconds=1)
+_AT_LEAST: Final = {
+    "limits.sessions": 1,
+    "limits.sessions_per_address": 1,
+    "limits.recipients": 100,  # RFC 5321 §4.5.3.1.8
+    "limits.errors": 1,
+    "limits.idle_commands": 1,
+    "smtp.advanced.max_message_size": 65536,  # RFC 5321 §4.5.3.1.7
+    "smtp.advanced.connections": 1,
+    "smtp.advanced.messages_per_connection": 1,
+}
+_PORTS: Final = ("smtp.port", "smtp.trigger_port", "smtp.advanced.outbound_port")
+_DURATIONS: Final = ("limits.command_timeout", "smtp.advanced.timeout", "queue.lifetime")
+
+
+def check_meaning(settings: Settings, say: Say) -> None:
+    """Everything that can be said without looking at the machine."""
+    _check_numbers(settings, say)
+    _check_host(settings, say)
+    _check_listeners(settings, say)
+    _check_networks(settings, say)
+    _check_sending(settings, say)
+    _check_places(settings, say)
+
+
+def check_machine(settings: Settings, say: Say) -> None:
+    """Files and users that the settings name. Run with the rights that the server starts with."""
+    host, smtp, tls = settings.host, settings.smtp, settings.tls
+    if os.geteuid() == 0:
+        _check_user(host.user, say)
+    if smtp.password_file and (mode := _readable("smtp.password_file", smtp.password_file, say)) is not None:
+        if mode & 0o007:
+            reason = f"{smtp.password_file} can be read by everybody: chmod 600 it"
+            say("smtp.password_file", reason)
+    for key, path in (("certificate_file", tls.certificate_file), ("ca_file", tls.ca_file)):
+        if path:
+            _readable(f"tls.{key}", path, say)
+    if tls.key_file and (mode := _readable("tls.key_file", tls.key_file, say)) is not None and mode & 0o007:
+        say("tls.key_file", f"{tls.key_file} can be read by everybody: chmod 600 it")
+
+
+def notes(settings: Settings) -> list[str]:
+    """What is allowed and yet worth a word, for `cmail config check` and the start screen."""
+    said = []
+    smtp = settings.smtp
+    if smtp.delivery == "smarthost" and not smtp.host:
+        said.append("smtp.host is empty: mail for the Internet waits in the queue until it is set.")
+    if smtp.username and smtp.tls in ("none", "opportunistic"):
+        said.append(
+            f'smtp.tls = "{smtp.tls}": the upstream server is not verified, and it is sent a password;'
+            ' "required" (STARTTLS) or "implicit" (port 465) is safer.'
+        )
+    if smtp.username and not smtp.password_file and not os.environ.get("CMAIL_SMTP_PASSWORD"):
+        said.append("smtp.username is set, but neither smtp.password_file nor $CMAIL_SMTP_PASSWORD.")
+    if not settings.host.domains:
+        said.append("host.domains is empty: only mail for the host name itself is ours.")
+    if not settings.listener:
+        said.append("there is no [[listener]]: mail comes in by the sendmail command alone.")
+    if "." not in settings.host.hostname:
+        said.append(f"host.hostname = {settings.host.hostname!r} has no dot: other servers may refuse it.")
+    return said
+
+
+def _check_numbers(settings: Settings, say: Say) -> None:
+    for key, least in _AT_LEAST.items():
+        if _find(settings, key) < least:
+            say(key, f"must be at least {least}")
+    for key in _PORTS:
+        if not 0 < _find(settings, key) < 65536:
+            say(key, "must be a port: 1 to 65535")
+    for key in _DURATIONS:
+        if _find(settings, key) < _SECOND:
+            say(key, "must be at least 1s")
+    if not 0 <= settings.host.workers <= 64:
+        say("host.workers", "must be 0 (one a core) to 64")
+    if not settings.queue.retry or min(settings.queue.retry) < _SECOND:
+        say("queue.retry", "must have at least one wait, each of 1s or more")
+    if settings.queue.delay_notice and settings.queue.delay_notice < timedelta(minutes=1):
+        waits = print_duration(settings.queue.delay_notice)
+        say("queue.delay_notice", f"{waits} would tell of every hiccup; at least 1m, or 0s for never")
+    assert SHARDS_MAX >= 64, "every worker has a shard of its own"
+
+
+def _find(settings: Any, key: str) -> Any:
+    for name in key.split("."):
+        settings = getattr(settings, name)
+    return settings
+
+
+def _check_host(settings: Settings, say: Say) -> None:
+    host = settings.host
+    if fault := _domain_fault(host.hostname):
+        say("host.hostname", f'"{host.hostname}" {fault}')
+    for domain in host.domains:
+        if fault := _domain_fault(domain):
+            say("host.domains", f'"{domain}" {fault}')
+    lower = [domain.lower() for domain in host.domains]
+    for domain in sorted({d for d in lower if lower.count(d) > 1}):
+        say("host.domains", f'"{domain}" stands there twice')
+    if not host.data_dir:
+        say("host.data_dir", "is empty")
+
+
+def _domain_fault(domain: str) -> str:
+    try:
+        parsed = parse_domain(domain)
+    except AddressSyntaxError:
+        return "is not a domain name"
+    if parsed.startswith("["):
+        return "is an address literal, not a domain name"
+    labels = parsed.split(".")
+    return "is an IP address, not a domain name" if labels[-1].isdigit() else ""
+
+
+def _check_listeners(settings: Settings, say: Say) -> None:
+    seen: dict[str, int] = {}
+    for number, listener in enumerate(settings.listener, 1):
+        key = f"listener[{number}].address"
+        if listener.kind in LISTENERS_NOT_YET:
+            say(f"listener[{number}].kind", f'listeners of kind "{listener.kind}" are not there yet')
+        endpoint = _endpoint(key, listener.address, say)
+        if endpoint is None:
+            continue
+        if endpoint.path and listener.kind != "lmtp":
+            say(key, f'only lmtp can listen on a Unix socket, not "{listener.kind}"')
+        first = seen.setdefault(str(endpoint), number)
+        if first != number and (endpoint.path or endpoint.port):
+            say(key, f"{endpoint} is the address of [[listener]] number {first} already")
+    if settings.admin.address:
+        endpoint = _endpoint("admin.address", settings.admin.address, say)
+        if endpoint and endpoint.path:
+            say("admin.address", "must be host:port")
+        if endpoint and endpoint.port and str(endpoint) in seen:
+            say("admin.address", f"{endpoint} is the address of a [[listener]] already")
+
+
+def _endpoint(key: str, text: str, say: Say, default_port: int | None = None) -> Endpoint | None:
+    try:
+        return parse_endpoint(text, default_port)
+    except ValueError as error:
+        say(key, f'"{text}": {error}')
+        return None
+
+
+def _check_networks(settings: Settings, say: Say) -> None:
+    for text in settings.relay.networks:
+        try:
+            network = ip_network(text)
+        except ValueError as error:
+            say("relay.networks", f"{error}".replace("'", '"'))
+            continue
+        if network.prefixlen == 0:
+            say("relay.networks", f'"{text}" is the whole Internet: that would be an open relay')
+    for text in settings.dns.servers:
+        endpoint = _endpoint("dns.servers", text, say, 53)
+        if endpoint and not (endpoint.host.replace(".", "").isdigit() or ":" in endpoint.host):
+            say("dns.servers", f'"{text}" must be an IP address, with or without a port')
+
+
+def _check_sending(settings: Settings, say: Say) -> None:
+    smtp, local = settings.smtp, settings.local
+    if smtp.host:
+        endpoint = _endpoint("smtp.host", smtp.host, say, 25)
+        if endpoint and (endpoint.path or str(endpoint.port) != "25" or "]:" in smtp.host):
+            say("smtp.host", f'"{smtp.host}" must be a host alone; its port stands in smtp.port')
+        elif endpoint and ":" not in endpoint.host and not endpoint.host.replace(".", "").isdigit():
+            if fault := _domain_fault(endpoint.host):
+                say("smtp.host", f'"{smtp.host}" {fault}')
+    if smtp.password_file and not smtp.username:
+        say("smtp.username", "is empty, but there is a password_file")
+    if local.delivery == "lmtp" and not local.lmtp:
+        say("local.lmtp", 'must name the LMTP server, because delivery = "lmtp"')
+    if local.lmtp:
+        _endpoint("local.lmtp", local.lmtp, say)
+    if len(local.separator) > 1 or local.separator.isalnum() or local.separator in ("@", '"', " "):
+        say("local.separator", "must be one sign, such as + or -, or empty")
+
+
+def _check_places(settings: Settings, say: Say) -> None:
+    tls = settings.tls
+    if tls.certificate_file and not tls.key_file:
+        say("tls.key_file", "is missing: there is a certificate_file")
+    if tls.key_file and not tls.certificate_file:
+        say("tls.certificate_file", "is missing: there is a key_file")
+
+
+def _check_user(user: str, say: Say) -> None:
+    try:
+        entry = pwd.getpwnam(user)
+    except KeyError:
+        say("host.user", f"there is no user {user} on this machine; `make install` as root makes cmail")
+        return
+    if entry.pw_uid == 0:
+        say("host.user", "must not be root: mail is read with no more rights than it needs")
+
+
+def _readable(key: str, path: str, say: Say) -> int | None:
+    """The mode of a file that can be read; None (and a word) when it cannot."""
+    try:
+        with open(path, "rb") as file:
+            status = os.fstat(file.fileno())
+    except OSError as error:
+        say(key, f"{path} cannot be read: {(error.strerror or '').lower()}")
+        return None
+    if not stat.S_ISREG(status.st_mode):
+        say(key, f"{path} is not a file")
+        return None
+    return status.st_mode
