@@ -1,0 +1,438 @@
+"""Session: one connection to a peer as an asyncio.Protocol; feeds the client machine, takes from the Work."""
+
+import asyncio
+import ssl
+from collections import deque
+from collections.abc import Awaitable, Callable
+from contextlib import aclosing
+from dataclasses import dataclass
+from typing import Final, cast
+
+from cmail.delivery.agent import Transaction, Work
+from cmail.delivery.content_files import pieces
+from cmail.mail.limits import (
+    CLIENT_BLOCK_TIMEOUT_S,
+    CLIENT_DATA_TIMEOUT_S,
+    CLIENT_DOT_TIMEOUT_S,
+    CLIENT_MAIL_TIMEOUT_S,
+    CLIENT_QUIT_TIMEOUT_S,
+    CLIENT_RCPT_TIMEOUT_S,
+    TLS_HANDSHAKE_TIMEOUT_S,
+)
+from cmail.mail.outcome import NotNow, TemporaryFailure
+from cmail.mail.status import BAD_CONNECTION
+from cmail.protocol.smtp.client import Delivery, SmtpClient, Stage
+from cmail.protocol.smtp.client_handshake import HandshakeError, Manners, Say, StartTls, handshake
+from cmail.protocol.smtp.client_offers import Offers
+from cmail.protocol.smtp.client_replies import Replies
+
+HALTED_DOT_TIMEOUT_S: Final = 60.0  # a final dot is out and the link goes down: fewer duplicates
+_WRITE_BUFFER_MAX: Final = 512 * 1024
+
+STAGE_TIMEOUTS_S: Final = {
+    None: CLIENT_MAIL_TIMEOUT_S,
+    Stage.RSET: CLIENT_MAIL_TIMEOUT_S,
+    Stage.MAIL: CLIENT_MAIL_TIMEOUT_S,
+    Stage.RCPT: CLIENT_RCPT_TIMEOUT_S,
+    Stage.DATA: CLIENT_DATA_TIMEOUT_S,
+    Stage.CONTENT: CLIENT_BLOCK_TIMEOUT_S,
+    Stage.DOT: CLIENT_DOT_TIMEOUT_S,
+}
+_STAGE_NAMES: Final = {Stage.DOT: "the end of the content", Stage.CONTENT: "the content"}
+
+
+@dataclass(frozen=True, slots=True)
+class SessionLimits:
+    """How long and how much one session may."""
+
+    idle_s: float = 2.0
+    transactions_max: int = 1000
+    patience: float = 1.0  # all time-outs times this: a test has less of it
+
+
+class Session(asyncio.Protocol):
+    """First shake(), then converse(). Each transaction that is taken is settled or put back once, however
+    the connection ends; then `ended` is done. One timer serves all time-outs."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop, limits: SessionLimits) -> None:
+        self._loop = loop
+        self._limits = limits
+        self._transport: asyncio.Transport | None = None
+        self._replies = Replies()
+        self._came: deque[bytes] = deque()
+        self._waiter: asyncio.Future[bytes] | None = None
+        self._is_tls_next = False
+        self._lost_reason = ""
+        self._machine: SmtpClient | None = None
+        self._work: Work | None = None
+        self._taken = 0
+        self.settled = 0
+        self.error: Exception | None = None  # a mistake of ours that ended it
+        self.was_idle = False  # when the connection was lost
+        self.is_message_blamed = False  # the connection ended at a message for the second time
+        self._blame: Callable[[Transaction], bool] = lambda transaction: False
+        self._monotonic: Callable[[], float] = loop.time
+        self._is_write_paused = False
+        self._writable: asyncio.Future[None] | None = None
+        self._streaming: asyncio.Task[None] | None = None
+        self._more: asyncio.Future[None] | None = None
+        self._owns_more = False
+        self._is_stopping = False
+        self._is_quitting = False
+        self._timer: asyncio.TimerHandle | None = None
+        self._timer_at = 0.0
+        self._deadline = 0.0
+        self._waits_for = "the greeting"
+        self.ended: asyncio.Future[None] = loop.create_future()
+
+    # The handshake.
+
+    async def shake(self, manners: Manners, context: ssl.SSLContext | None, name: str) -> Offers:
+        """Greeting to log-in; HandshakeError, ssl.SSLError or OSError when it does not come to an end."""
+        conversation = handshake(manners)
+        step = next(conversation)
+        while True:
+            if isinstance(step, StartTls):
+                assert context is not None
+                await self._start_tls(context, name)
+                answer = b""
+            else:
+                answer = await self._say(step)
+            try:
+                step = conversation.send(answer)
+            except StopIteration as stop:
+                return cast(Offers, stop.value)
+
+    async def _say(self, step: Say) -> bytes:
+        if step.octets:
+            self._write(step.octets)
+        self._waits_for = step.name
+        self._set_deadline(step.timeout_s)
+        self._is_tls_next = step.name == "STARTTLS"
+        if not self._came:
+            if self._replies.error:
+                raise HandshakeError(f"{step.name}: {self._replies.error}")
+            if self._lost_reason:
+                raise HandshakeError(f"{self._lost_reason}, at {step.name}", BAD_CONNECTION)
+            self._waiter = self._loop.create_future()
+            try:
+                await self._waiter
+            finally:
+                self._waiter = None
+        return self._came.popleft()
+
+    async def _start_tls(self, context: ssl.SSLContext, name: str) -> None:
+        """RFC 3207 §5: what came behind the 220 in clear could be anybody's."""
+        self._is_tls_next = False
+        if self._came or not self._replies.is_clean or self._replies.error:
+            raise HandshakeError("STARTTLS: octets behind the reply, in clear text")
+        transport = self._transport
+        if transport is None or transport.is_closing():
+            raise HandshakeError("the connection was lost, at STARTTLS", BAD_CONNECTION)
+        self._set_deadline(TLS_HANDSHAKE_TIMEOUT_S + 1)
+        tls = await self._loop.start_tls(
+            transport,
+            self,
+            context,
+            server_hostname=name,
+            ssl_handshake_timeout=TLS_HANDSHAKE_TIMEOUT_S * self._limits.patience,
+        )
+        if tls is None or self._lost_reason:
+            raise HandshakeError("the connection was lost, at the TLS handshake", BAD_CONNECTION)
+        self._transport = tls
+        tls.set_write_buffer_limits(_WRITE_BUFFER_MAX)
+
+    def _shake_received(self, data: bytes) -> None:
+        self._came += self._replies.feed(data)
+        if self._is_tls_next and self._came and self._came[0][:3] == b"220" and self._transport is not None:
+            self._transport.pause_reading()  # in this callback: the next octet belongs to TLS
+        waiter = self._waiter
+        if waiter is None or waiter.done():
+            return
+        if self._came:
+            waiter.set_result(b"")
+        elif self._replies.error:
+            waiter.set_exception(HandshakeError(f"{self._waits_for}: {self._replies.error}"))
+
+    # Transactions.
+
+    def converse(
+        self,
+        machine: SmtpClient,
+        work: Work,
+        monotonic: Callable[[], float],
+        blame: Callable[[Transaction], bool],
+    ) -> None:
+        """Take and settle until nothing is left and the idle time is over; `ended` tells."""
+        self._machine, self._work = machine, work
+        self._monotonic, self._blame = monotonic, blame
+        if self._lost_reason:
+            self._fail(self._lost_reason)
+        elif self._came or not self._replies.is_clean:
+            self._fail("the server said more than it was asked")
+        else:
+            self._pump()
+
+    def data_received(self, data: bytes) -> None:
+        """From the transport."""
+        machine = self._machine
+        if machine is None:
+            self._shake_received(data)
+            return
+        if self._is_quitting:
+            self._close()
+            return
+        try:
+            ended = machine.receive(data)
+            if ended:
+                for delivery in ended:
+                    self._end(delivery)
+            if machine.is_done:
+                self._finish()
+            else:
+                self._pump()
+        except Exception as error:  # asyncio would only log it, and leave the transactions taken
+            self.error = error
+            self.fail("a mistake of ours ended the connection")
+
+    def _pump(self) -> None:
+        """Take what the machine can carry, write what it has to say, all in one write."""
+        machine, work = self._machine, self._work
+        assert machine is not None and work is not None
+        while machine.can_take and not self._is_write_paused and self._taken < self._limits.transactions_max:
+            transaction = work.take()
+            if transaction is None:
+                break
+            self._taken += 1
+            transaction.started = self._monotonic()
+            recipients = [queued.recipient for queued in transaction.recipients]
+            message = transaction.message
+            delivery = Delivery(transaction, message.envelope, recipients, message.content)
+            if not machine.begin(delivery):
+                self._end(delivery)
+        out = machine.take_outgoing()
+        if out:
+            self._write(b"".join(out))
+        if machine.streaming is not None and self._streaming is None:
+            self._streaming = self._loop.create_task(self._stream(machine.streaming), name="content")
+        if machine.is_idle:
+            self._rest(work)
+        else:
+            self._set_deadline(STAGE_TIMEOUTS_S[machine.stage])
+
+    def _end(self, delivery: Delivery) -> None:
+        transaction = cast(Transaction, delivery.token)
+        work, machine = self._work, self._machine
+        assert work is not None and machine is not None
+        if delivery.is_put_back:
+            if not (delivery.is_blamed and machine.trouble is None and self._blame(transaction)):
+                work.put_back(transaction)
+                return
+            self.is_message_blamed = True
+            reason = f"the connection ended at this message, twice: {machine.doubt}"
+            failure = TemporaryFailure(reason, NotNow.MESSAGE, BAD_CONNECTION)
+            work.settle(transaction, {queued.position: failure for queued in transaction.recipients})
+            return
+        self.settled += 1
+        outcomes = delivery.outcomes
+        settled = {}
+        for queued, outcome in zip(transaction.recipients, outcomes, strict=True):
+            assert outcome is not None, "every recipient ends exactly once"
+            settled[queued.position] = outcome
+        work.settle(transaction, settled)
+
+    # Idling.
+
+    def _rest(self, work: Work) -> None:
+        if self._is_stopping:
+            self._finish()
+        elif self._taken >= self._limits.transactions_max:
+            self._quit()
+        elif self._more is None and not self._is_quitting:
+            awaitable: Awaitable[None] = work.more()
+            more = asyncio.ensure_future(awaitable)
+            self._owns_more = more is not awaitable
+            self._more = more
+            more.add_done_callback(self._on_more)
+            self._waits_for = "idle"
+            self._set_deadline(self._limits.idle_s / self._limits.patience)
+
+    def _on_more(self, more: "asyncio.Future[None]") -> None:
+        if self._more is not more:
+            return
+        self._more = None
+        if more.cancelled() or self._is_quitting or self.ended.done():
+            return
+        if more.exception() is not None:
+            self._quit()
+        else:
+            self._pump()
+
+    def _forget_more(self) -> None:
+        more, self._more = self._more, None
+        if more is not None:
+            more.remove_done_callback(self._on_more)
+            if self._owns_more:  # a future of the Work may have others who wait for it
+                more.cancel()
+
+    # Content from files.
+
+    async def _stream(self, delivery: Delivery) -> None:
+        machine = self._machine
+        assert machine is not None
+        content = delivery.content
+        count = 0
+        try:
+            if content.prefix:
+                self._write(content.prefix)
+            async with aclosing(pieces(content.path)) as octets:
+                async for piece in octets:
+                    if machine.streaming is not delivery:
+                        return
+                    count += len(piece)
+                    self._write(piece)
+                    self._set_deadline(CLIENT_BLOCK_TIMEOUT_S)
+                    await self._drained()
+        except OSError as error:
+            self._stream_failed(f"the content of the message cannot be read: {error.strerror}")
+            return
+        finally:
+            self._streaming = None
+        if machine.streaming is not delivery:
+            return
+        if content.wire_bytes and count != content.wire_bytes:
+            self._stream_failed(f"the content of the message has {count} of {content.wire_bytes} octets")
+            return
+        machine.streamed()
+        self._pump()
+
+    def _stream_failed(self, reason: str) -> None:
+        machine = self._machine
+        assert machine is not None
+        if machine.streaming is not None:
+            for delivery in machine.stream_failed(reason):
+                self._end(delivery)
+            self._finish()
+
+    async def _drained(self) -> None:
+        if self._is_write_paused:
+            self._writable = self._loop.create_future()
+            await self._writable
+
+    def pause_writing(self) -> None:
+        """From the transport: the peer is slower than we are."""
+        self._is_write_paused = True
+
+    def resume_writing(self) -> None:
+        """From the transport."""
+        self._is_write_paused = False
+        writable, self._writable = self._writable, None
+        if writable is not None and not writable.done():
+            writable.set_result(None)
+        elif self._machine is not None and not self._is_quitting and not self.ended.done():
+            self._pump()
+
+    # The end.
+
+    def stop(self) -> bool:
+        """The link is down or we stop: what is not out is put back. True: a final dot awaits its reply."""
+        self._is_stopping = True
+        machine = self._machine
+        if machine is None or self.ended.done():
+            self._close()
+            return False
+        for delivery in machine.halt():
+            self._end(delivery)
+        if machine.is_idle:
+            self._finish()
+            return False
+        self._set_deadline(HALTED_DOT_TIMEOUT_S)
+        return True
+
+    def fail(self, reason: str) -> None:
+        """Give up on the connection now."""
+        if self._machine is not None and not self.ended.done():
+            self._fail(reason)
+        else:
+            self._close()
+
+    def _fail(self, reason: str) -> None:
+        machine = self._machine
+        assert machine is not None
+        if not machine.is_done:
+            self.was_idle = machine.is_idle
+            for delivery in machine.lost(reason):
+                self._end(delivery)
+        self._finish()
+
+    def _quit(self) -> None:
+        """In order (RFC 5321 §4.1.1.10)."""
+        self._forget_more()
+        self._is_quitting = True
+        self._waits_for = "QUIT"
+        self._write(b"QUIT\r\n")
+        self._set_deadline(CLIENT_QUIT_TIMEOUT_S)
+
+    def _finish(self) -> None:
+        self._forget_more()
+        self._close()
+
+    def _close(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        if self._streaming is not None:
+            self._streaming.cancel()
+            self._streaming = None
+        if self._transport is not None:
+            self._transport.abort()
+        if not self.ended.done():
+            self.ended.set_result(None)
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """From the transport."""
+        self._transport = cast(asyncio.Transport, transport)
+        self._transport.set_write_buffer_limits(_WRITE_BUFFER_MAX)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """From the transport."""
+        self._lost_reason = f"the connection was lost ({exc})" if exc else "the server closed the connection"
+        if self._waiter is not None and not self._waiter.done():
+            text = f"{self._lost_reason}, at {self._waits_for}"
+            self._waiter.set_exception(HandshakeError(text, BAD_CONNECTION))
+        if self._machine is not None and not self.ended.done():
+            self._fail(self._lost_reason)
+
+    def _write(self, octets: bytes) -> None:
+        if self._transport is not None:
+            self._transport.write(octets)
+
+    # The timer.
+
+    def _set_deadline(self, seconds: float) -> None:
+        """Most calls move the deadline further away: then the timer is left alone until it fires."""
+        self._deadline = deadline = self._loop.time() + seconds * self._limits.patience
+        timer = self._timer
+        if timer is None or deadline < self._timer_at:
+            if timer is not None:
+                timer.cancel()
+            self._timer = self._loop.call_at(deadline, self._on_timer)
+            self._timer_at = deadline
+
+    def _on_timer(self) -> None:
+        self._timer = None
+        if self._loop.time() < self._deadline:
+            self._timer = self._loop.call_at(self._deadline, self._on_timer)
+            self._timer_at = self._deadline
+        elif self._machine is None:
+            if self._waiter is not None and not self._waiter.done():
+                text = f"no reply in time, to {self._waits_for}"
+                self._waiter.set_exception(HandshakeError(text, BAD_CONNECTION))
+        elif self._is_quitting:
+            self._close()
+        elif self._more is not None:
+            self._quit()
+        else:
+            stage = self._machine.stage
+            name = _STAGE_NAMES.get(stage, stage.name) if stage is not None else "nothing"
+            self._fail(f"no reply in time, to {name}")

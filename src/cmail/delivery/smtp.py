@@ -1,0 +1,172 @@
+"""SmtpAgent: to the upstream server ("relay") or to the hosts of a domain ("mx:example.org")."""
+
+import traceback
+from collections.abc import AsyncGenerator, Callable
+from contextlib import aclosing
+from datetime import timedelta
+
+from cmail.delivery.agent import Ending, Finished, HostTrouble, RouteRefusal, Work
+from cmail.delivery.blame import Blame
+from cmail.delivery.connections import OpenError, Peer
+from cmail.delivery.hosts import Host, MxRouter, NoHostError, upstream_hosts
+from cmail.delivery.lane import run_session
+from cmail.delivery.session import SessionLimits
+from cmail.delivery.settings import SmtpSettings
+from cmail.mail.outcome import NotNow, PermanentFailure, TemporaryFailure
+from cmail.mail.status import LOCAL_TROUBLE, UNABLE_TO_ROUTE
+from cmail.policy.routing import MX_PREFIX, RELAY
+from cmail.protocol.sasl_client import Credentials
+from cmail.world import Clock, Entropy, IPAddress, Resolver
+
+
+class SmtpAgent:
+    """DeliveryAgent for SMTP. update() changes what the next connection does, not the open ones."""
+
+    def __init__(
+        self,
+        settings: SmtpSettings,
+        hostname: str,
+        password: Callable[[], str],
+        resolver: Resolver,
+        clock: Clock,
+        entropy: Entropy,
+        ca_file: str,
+        log: Callable[[str], None] | None = None,
+        is_own_address: Callable[[IPAddress, int], bool] = lambda address, port: False,
+        is_offline: Callable[[], bool] = lambda: False,
+        patience: float = 1.0,
+    ) -> None:
+        self._resolver, self._clock, self._entropy = resolver, clock, entropy
+        self._log = log or (lambda line: None)
+        self._is_own_address = is_own_address
+        self._is_offline = is_offline
+        self._patience = patience
+        self._blame = Blame()
+        self.update(settings, hostname, password, ca_file)
+
+    def update(
+        self, settings: SmtpSettings, hostname: str, password: Callable[[], str], ca_file: str
+    ) -> None:
+        """New settings, from the next connection on."""
+        self._settings, self._hostname = settings, hostname
+        self._password, self._ca_file = password, ca_file
+
+    async def run(self, route: str, work: Work) -> Ending:
+        """One connection to the next hop of a route."""
+        try:
+            return await self._run(route, work)
+        except Exception as error:  # a mistake of ours delays mail, it does not lose or bounce any
+            self._log(f"error: delivery on {route} failed: {traceback.format_exc()}")
+            reason = f"a mistake in this program ({type(error).__name__}): see its log"
+            return HostTrouble(TemporaryFailure(reason, NotNow.HOST, LOCAL_TROUBLE))
+
+    async def _run(self, route: str, work: Work) -> Ending:
+        if route == RELAY:
+            return await self._run_upstream(work)
+        assert route.startswith(MX_PREFIX), route
+        return await self._run_mx(route.removeprefix(MX_PREFIX), work)
+
+    async def _run_upstream(self, work: Work) -> Ending:
+        settings = self._settings
+        if not settings.host:
+            reason = "no SMTP host is set (smtp.host): mail for the Internet waits"
+            self._log(f"warning: {reason}")
+            return HostTrouble(TemporaryFailure(reason, NotNow.HOST, UNABLE_TO_ROUTE))
+        try:
+            hosts = await upstream_hosts(settings.host, settings.port, self._resolver)
+        except NoHostError as error:
+            assert isinstance(error.failure, TemporaryFailure)
+            self._log(f"warning: {error}")
+            return HostTrouble(error.failure)
+        ending, _ = await self._try_hosts(_in_order(hosts), work, is_upstream=True)
+        if isinstance(ending, HostTrouble):
+            self._log(f"warning: {ending.failure.reason}")
+        return ending
+
+    async def _run_mx(self, domain: str, work: Work) -> Ending:
+        router = MxRouter(self._resolver, self._entropy, self._hostname, self._is_own_address)
+        hosts = router.hosts(domain, self._settings.advanced.outbound_port)
+        try:
+            ending, is_unreached = await self._try_hosts(hosts, work, is_upstream=False)
+        except NoHostError as error:
+            if isinstance(error.failure, PermanentFailure):
+                return self._refusal(error.failure)
+            ending, is_unreached = HostTrouble(error.failure), error.is_dns
+        if is_unreached and self._settings.advanced.fallback_to_host and self._settings.host:
+            self._log(f"info: {domain}: no mail host answers, going by {self._settings.host}")
+            return await self._run_upstream(work)
+        return ending
+
+    def _refusal(self, failure: PermanentFailure) -> Ending:
+        """A name that does not exist, asked while the link is down, may be a lie of the way there."""
+        if self._is_offline():
+            return HostTrouble(TemporaryFailure(failure.reason, NotNow.OFFLINE, failure.detail))
+        return RouteRefusal(failure)
+
+    async def _try_hosts(
+        self, hosts: AsyncGenerator[Host, None], work: Work, *, is_upstream: bool
+    ) -> tuple[Ending, bool]:
+        """The first host that works; else what to say of all, and whether none was even reached."""
+        failures: list[TemporaryFailure] = []
+        is_unreached = True
+        async with aclosing(hosts):
+            async for host in hosts:
+                try:
+                    ending = await self._session(host, work, is_upstream)
+                except OpenError as error:
+                    failures.append(error.failure)
+                    is_unreached = is_unreached and error.is_connection
+                    continue
+                if not isinstance(ending, HostTrouble) or ending.transactions_count:
+                    return ending, False
+                failures.append(ending.failure)
+                is_unreached = False
+        if not failures:
+            return Finished(0), False
+        return HostTrouble(_worst(failures)), is_unreached
+
+    async def _session(self, host: Host, work: Work, is_upstream: bool) -> Ending:
+        peer = self._peer(host, is_upstream)
+        return await run_session(peer, work, self._clock.monotonic, self._blame, is_upstream=is_upstream)
+
+    def _peer(self, host: Host, is_upstream: bool) -> Peer:
+        settings = self._settings
+        advanced = settings.advanced
+        credentials = None
+        tls = settings.tls
+        if not is_upstream:  # what is set for the upstream server is not for strangers
+            tls = "none" if tls == "none" else "opportunistic"
+        elif settings.username:
+            credentials = Credentials(settings.username, self._read_password())
+        return Peer(
+            host,
+            self._hostname,
+            tls=tls,
+            credentials=credentials,
+            ca_file=self._ca_file,
+            timeout=advanced.timeout,
+            limits=session_limits(advanced.idle, advanced.messages_per_connection, self._patience),
+        )
+
+    def _read_password(self) -> str:
+        try:
+            return self._password()
+        except (OSError, ValueError) as error:
+            words = error.strerror if isinstance(error, OSError) else type(error).__name__
+            reason = f"the password for {self._settings.host} cannot be read: {words}"
+            raise OpenError(TemporaryFailure(reason, NotNow.HOST, LOCAL_TROUBLE)) from None
+
+
+def session_limits(idle: timedelta, transactions_max: int, patience: float) -> SessionLimits:
+    """The limits of a session from settings."""
+    return SessionLimits(idle.total_seconds(), transactions_max, patience)
+
+
+async def _in_order(hosts: list[Host]) -> AsyncGenerator[Host, None]:
+    for host in hosts:
+        yield host
+
+
+def _worst(failures: list[TemporaryFailure]) -> TemporaryFailure:
+    """A host that answered says more than one that there is no way to; else the last."""
+    return next((f for f in reversed(failures) if f.kind is not NotNow.OFFLINE), failures[-1])
