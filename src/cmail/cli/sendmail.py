@@ -12,13 +12,12 @@ from cmail.cli.place import Place, find_place
 from cmail.cli.sendmail_options import Options, parse_options
 from cmail.cli.submission import Submission, read_from, read_submission
 from cmail.mail.address import Address, AddressSyntaxError
+from cmail.mail.date import print_date
 from cmail.mail.envelope import Envelope, Recipient
 from cmail.mail.limits import RECEIVED_FIELDS_MAX
 
 _ADDRESSED: Final = (b"to", b"cc", b"bcc")
 _RESENT: Final = (b"resent-to", b"resent-cc", b"resent-bcc")
-_DAYS: Final = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
-_MONTHS: Final = tuple("Jan Feb Mar Apr May Jun Jul Aug Sep Oct Nov Dec".split())
 
 
 def main() -> None:
@@ -138,20 +137,11 @@ def _missing_fields(options: Options, message: Submission, sender: Address | Non
         unique = f"{int(now * 1000):x}.{os.urandom(8).hex()}"
         lines.append(f"Message-ID: <{unique}@{place.hostname}>")
     if not message.has(b"date"):
-        lines.append(f"Date: {_date(now)}")
+        lines.append(f"Date: {print_date(int(now * 1000))}")
     if not message.has(b"from"):
         author = sender or qualify("MAILER-DAEMON", place.hostname)
         lines.append(f"From: {_display_name(options.full_name)}<{author}>")
     return "".join(line + "\n" for line in lines).encode("utf-8", "replace")
-
-
-def _date(now: float) -> str:
-    """RFC 5322 §3.3, whatever the locale."""
-    t = time.localtime(now)
-    minutes = t.tm_gmtoff // 60
-    zone = f"{'-' if minutes < 0 else '+'}{abs(minutes) // 60:02}{abs(minutes) % 60:02}"
-    clock = f"{t.tm_hour:02}:{t.tm_min:02}:{t.tm_sec:02}"
-    return f"{_DAYS[t.tm_wday]}, {t.tm_mday} {_MONTHS[t.tm_mon - 1]} {t.tm_year} {clock} {zone}"
 
 
 def _display_name(name: str) -> str:

@@ -10,4 +10,4 @@ def command() -> int:
     """Run the server in the foreground; Ctrl-C ends it in order, SIGHUP reads the settings anew."""
     from cmail.app.serve import serve
 
-    return serve(config_option() or None)
+    return int(serve(config_option() or None))

@@ -1,0 +1,277 @@
+"""What an operator may ask of the queue of one worker; it answers the commands, the page and the API.
+
+A change acts on the whole filter in every shard of the worker, in one commit a shard, never on a page
+of a listing. Bounces are written shard by shard, message by message, each in one commit."""
+
+import asyncio
+import base64
+from collections.abc import AsyncIterator, Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Final, Protocol
+
+from cmail.admin.rows import Row, ShowDue, filter_of, row_of
+from cmail.mail.content import Unstuffer
+from cmail.mail.queue_id import QueueId, parse_queue_id, print_queue_id
+from cmail.net.control import AnswerFunction, ControlError
+from cmail.observe import maillog
+from cmail.storage.spool import (
+    Change,
+    Changed,
+    QueuedMessage,
+    QueueEntry,
+    QueueFilter,
+    RecipientState,
+    Spool,
+)
+from cmail.world import Clock, LinkClock
+
+Fields = dict[str, Any]
+PAGE_MAX: Final = 1000  # rows of one answer; who wants more asks on with `after`
+_PIECE: Final = 128 * 1024  # of content in one line of an answer
+_WAITING: Final = (RecipientState.QUEUED, RecipientState.HELD)
+_CHANGES: Final = {
+    "flush": Change.FLUSH,
+    "hold": Change.HOLD,
+    "release": Change.RELEASE,
+    "delete": Change.DELETE,
+}
+_OF_STATE: Final = {
+    Change.FLUSH: (RecipientState.QUEUED,),
+    Change.HOLD: (RecipientState.QUEUED,),
+    Change.RELEASE: (RecipientState.HELD,),
+    Change.DELETE: _WAITING,
+}
+
+
+class Desk(Protocol):
+    """One shard, as its worker has it: the spool, and who schedules it."""
+
+    @property
+    def spool(self) -> Spool:
+        """The durable queue."""
+        ...
+
+    def changed(self, change: Change, changed: Changed) -> None:
+        """An operator has changed these in the spool: what is held in memory must follow."""
+        ...
+
+    async def bounce(self, message: QueuedMessage, positions: Sequence[int], reason: str) -> int:
+        """Fail these recipients with a report to the sender, in one commit; how many."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class QueueAnswers:
+    """Answers questions about the shards of one worker."""
+
+    desks: Callable[[], Sequence[Desk]]
+    clock: Clock
+    link_clock: LinkClock
+    needs_link: Callable[[str], bool]  # whether a route's due times are on the link clock
+    is_batch: Callable[[], bool] = lambda: False
+
+    def functions(self) -> dict[str, AnswerFunction]:
+        """Question -> its function, for the control server."""
+        return {
+            "queue.list": self.list,
+            "queue.show": self.show,
+            "queue.change": self.change,
+            "queue.flush": self.flush,
+            "queue.bounce": self.bounce,
+            "queue.figures": self.figures,
+        }
+
+    async def list(self, request: Fields) -> AsyncIterator[Row]:
+        """{filter, limit, after: [queue id, position]}: rows, oldest first, and what is known of the
+        link, because `why` needs it."""
+        what = _meant(request, _WAITING)
+        limit = max(1, min(PAGE_MAX, int(request.get("limit", PAGE_MAX))))
+        after_id, after_position = request.get("after", (0, -1))
+        after = (int(after_id), int(after_position))
+        found = await asyncio.gather(*(d.spool.select(what, limit, after) for d in self.desks()))
+        entries = sorted((e for some in found for e in some), key=_place)[:limit]
+        return self._rows(entries)
+
+    async def _rows(self, entries: Sequence[QueueEntry]) -> AsyncIterator[Row]:
+        show_due: ShowDue = self._wall_due
+        for entry in entries:
+            yield row_of(entry, show_due)
+
+    def _wall_due(self, route: str, due_ms: int) -> int:
+        """When a route's due time is by the wall clock; 0 while its clock stands still."""
+        now = self.clock.wall_ms()
+        if not self.needs_link(route):
+            return due_ms or now
+        if self.link_clock.is_down:
+            return 0
+        return due_ms + now - self.link_clock.link_ms() if due_ms else now
+
+    async def show(self, request: Fields) -> AsyncIterator[Fields]:
+        """{id, content: bool}: the envelope, a row a recipient, then the header section (or all of the
+        content) in pieces."""
+        queue_id = _queue_id(request)
+        for desk in self.desks():
+            message = await desk.spool.message(queue_id)
+            if message is not None:
+                entries = await desk.spool.select(QueueFilter(ids=(queue_id,)), PAGE_MAX)
+                return self._shown(message, entries, has_content=bool(request.get("content")))
+        raise ControlError(f"{print_queue_id(queue_id)} is not in the queue", 67)
+
+    async def _shown(
+        self, message: QueuedMessage, entries: Sequence[QueueEntry], *, has_content: bool
+    ) -> AsyncIterator[Fields]:
+        yield {"envelope": _envelope(message)}
+        for entry in entries:
+            yield {"recipient": row_of(entry, self._wall_due)}
+        async for piece in _pieces(message, is_header_only=not has_content):
+            yield {"content": base64.b64encode(piece).decode()}
+
+    async def change(self, request: Fields) -> Fields:
+        """{change: flush|hold|release|delete, filter}: how many recipients and messages."""
+        change = _CHANGES.get(str(request.get("change", "")))
+        if change is None:
+            raise ControlError(f"no such change: {request.get('change')!r}", 64)
+        what = _meant(request, _OF_STATE[change])
+        now_ms = self._now_by_route(await self._routes())
+        recipients = messages = 0
+        for desk in self.desks():
+            changed = await desk.spool.change(what, change, now_ms)
+            desk.changed(change, changed)
+            recipients += changed.recipients_count
+            messages += len(changed.queue_ids)
+            _log(change, changed)
+        return {"recipients": recipients, "messages": messages}
+
+    async def flush(self, request: Fields) -> Fields:
+        """{filter}: change flush, by its own name."""
+        return await self.change({**request, "change": "flush"})
+
+    async def _routes(self) -> set[str]:
+        found = await asyncio.gather(*(d.spool.routes() for d in self.desks()))
+        return {summary.route for some in found for summary in some}
+
+    def _now_by_route(self, routes: set[str]) -> dict[str, int]:
+        """What `now` is on each route's clock. Held recipients may be on a route that no queued one
+        is on, so its clock is not known here: 0 is due on every clock."""
+        wall, link = self.clock.wall_ms(), self.link_clock.link_ms()
+        return {"": 0} | {r: link if self.needs_link(r) else wall for r in routes}
+
+    async def bounce(self, request: Fields) -> Fields:
+        """{filter, reason_given}: back to the sender, with a report."""
+        what = _meant(request, _WAITING)
+        reason = str(request.get("reason_given", "")) or "returned by the administrator"
+        recipients = messages = 0
+        for desk in self.desks():
+            async for queue_id, positions in _by_message(desk.spool, what):
+                message = await desk.spool.message(queue_id)
+                if message is not None:
+                    recipients += await desk.bounce(message, positions, reason)
+                    messages += 1
+        return {"recipients": recipients, "messages": messages}
+
+    async def figures(self, request: Fields) -> Fields:
+        """{}: counts of all shards together."""
+        recipients: dict[str, int] = {}
+        messages = oldest = 0
+        for figures in await asyncio.gather(*(d.spool.figures() for d in self.desks())):
+            messages += figures.messages_count
+            for state, count in figures.recipients.items():
+                recipients[state.lower()] = recipients.get(state.lower(), 0) + count
+            arrived = figures.oldest_arrived_ms
+            oldest = min(oldest or arrived, arrived or oldest)
+        return {
+            "messages": messages,
+            "recipients": recipients,
+            "oldest_ms": oldest,
+            "is_link_down": self.link_clock.is_down,
+            "is_batch": self.is_batch(),
+        }
+
+
+def _meant(request: Fields, states: Sequence[RecipientState]) -> QueueFilter:
+    """The filter of a question, with the states that it can be about. A question without a filter is
+    refused: everything must be asked for as an empty one."""
+    fields = request.get("filter")
+    if not isinstance(fields, dict):
+        raise ControlError("no filter given", 64)
+    try:
+        what = filter_of(fields)
+    except (ValueError, KeyError) as error:
+        raise ControlError(f"a filter that is not understood: {error}", 64) from None
+    meant = tuple(s for s in states if not what.states or s in what.states)
+    if not meant:
+        raise ControlError("there are no such recipients in that state", 64)
+    return replace(what, states=meant)
+
+
+def _queue_id(request: Fields) -> QueueId:
+    try:
+        return parse_queue_id(str(request.get("id", "")))
+    except ValueError as error:
+        raise ControlError(str(error), 64) from None
+
+
+def _place(entry: QueueEntry) -> tuple[int, int]:
+    return entry.queue_id, entry.position
+
+
+async def _by_message(spool: Spool, what: QueueFilter) -> AsyncIterator[tuple[QueueId, tuple[int, ...]]]:
+    """The messages of a filter with the positions that it means; a page at a time."""
+    after = (0, -1)
+    while page := await spool.select(what, PAGE_MAX, after):
+        after = _place(page[-1])
+        positions: dict[QueueId, list[int]] = {}
+        for entry in page:
+            positions.setdefault(entry.queue_id, []).append(entry.position)
+        for queue_id, some in positions.items():
+            yield queue_id, tuple(some)
+
+
+def _envelope(message: QueuedMessage) -> Fields:
+    envelope = message.envelope
+    return {
+        "id": print_queue_id(message.queue_id),
+        "from": envelope.reverse_path_text,
+        "size": message.content.size_bytes,
+        "arrived_ms": message.arrived_wall_ms,
+        "origin": message.origin,
+        "ret": envelope.ret,
+        "envid": envelope.envid,
+        "smtputf8": envelope.is_smtputf8,
+        "body8bit": envelope.is_8bit,
+        "priority": envelope.priority,
+    }
+
+
+async def _pieces(message: QueuedMessage, *, is_header_only: bool) -> AsyncIterator[bytes]:
+    """The content unstuffed; the header section ends with the empty line."""
+    seen = b""
+    async for piece in _plain(message):
+        if not is_header_only:
+            yield piece
+            continue
+        joined = seen + piece
+        end = joined.find(b"\r\n\r\n")
+        yield piece if end < 0 else piece[: max(0, end + 2 - len(seen))]
+        if end >= 0:
+            return
+        seen = joined[-3:]
+
+
+async def _plain(message: QueuedMessage) -> AsyncIterator[bytes]:
+    content, unstuffer = message.content, Unstuffer()
+    yield unstuffer.feed(content.prefix + content.octets)
+    if content.path:
+        file = await asyncio.to_thread(open, content.path, "rb")
+        with file:
+            while piece := await asyncio.to_thread(file.read, _PIECE):
+                yield unstuffer.feed(piece)
+    yield unstuffer.finish()
+
+
+def _log(change: Change, changed: Changed) -> None:
+    """One line a message: who reads the log later must see why its life went on or ended so."""
+    say = {Change.HOLD: maillog.held, Change.RELEASE: maillog.released, Change.DELETE: maillog.deleted}
+    if change in say:
+        for queue_id in changed.queue_ids:
+            say[change](queue_id)

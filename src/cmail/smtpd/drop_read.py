@@ -1,0 +1,116 @@
+"""Reads one file of the drop folder into a NewMessage's parts; blocks, so it runs in a thread."""
+
+import os
+import stat
+from dataclasses import dataclass, replace
+from typing import BinaryIO, Final
+
+from cmail.mail.content import Content, from_plain
+from cmail.mail.envelope import Envelope
+from cmail.mail.limits import CONTENT_IN_MEMORY_MAX, RECEIVED_FIELDS_MAX
+from cmail.smtpd.drop_file import ENVELOPE_OCTETS_MAX, DropFileError, parse_envelope
+
+_PIECE: Final = 256 * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class Dropped:
+    """A message that somebody left: whose it is, where it goes, what it is."""
+
+    uid: int
+    envelope: Envelope
+    content: Content
+    message_id: str
+
+
+def read_drop(path: str, content_path: str, size_max: int) -> Dropped:
+    """Read and check a file. Large content goes to content_path. DropFileError: it is not one of
+    ours, whatever is wrong with it; OSError: our disk is in trouble."""
+    with _open(path) as file:
+        status = os.fstat(file.fileno())
+        _check(status, size_max)
+        envelope = parse_envelope(file.readline(ENVELOPE_OCTETS_MAX))
+        first = file.read(CONTENT_IN_MEMORY_MAX)
+        _check_loop(first)
+        if len(first) < CONTENT_IN_MEMORY_MAX:
+            content = from_plain(first)
+        else:
+            content = _to_file(first, file, content_path)
+    if not content.size_bytes:
+        raise DropFileError("it has no content")
+    envelope = replace(envelope, is_8bit=content.has_8bit)
+    return Dropped(status.st_uid, envelope, content, _message_id(first))
+
+
+def _open(path: str) -> BinaryIO:
+    """Never through a link, never stuck at a pipe."""
+    try:
+        fd = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+    except PermissionError:
+        raise DropFileError("it may not be read") from None
+    except OSError as error:
+        raise DropFileError(f"it cannot be opened: {error.strerror}") from None
+    return os.fdopen(fd, "rb")
+
+
+def _check(status: os.stat_result, size_max: int) -> None:
+    if not stat.S_ISREG(status.st_mode):
+        raise DropFileError("it is not a regular file")
+    if status.st_nlink != 1:
+        raise DropFileError("it has a second name")
+    if status.st_size > size_max + ENVELOPE_OCTETS_MAX:
+        raise DropFileError(f"it is larger than {size_max} octets")
+
+
+def _check_loop(first: bytes) -> None:
+    """As at the other ways in (RFC 5321 §6.3)."""
+    header = b"\n" + first.replace(b"\r\n", b"\n").partition(b"\n\n")[0].lower()
+    if header.count(b"\nreceived:") > RECEIVED_FIELDS_MAX:
+        raise DropFileError(f"more than {RECEIVED_FIELDS_MAX} Received fields: a loop")
+
+
+def _message_id(first: bytes) -> str:
+    """For the log: what stands in the field, with its angle brackets."""
+    header = b"\n" + first.replace(b"\r\n", b"\n").partition(b"\n\n")[0]
+    at = header.lower().find(b"\nmessage-id:")
+    value = header[at + 12 :].partition(b"\n")[0] if at >= 0 else b""
+    return value.strip()[:200].decode("utf-8", "replace")
+
+
+def _to_file(first: bytes, file: BinaryIO, path: str) -> Content:
+    """Large content, a piece at a time: in wire form into its file, whatever its line ends were."""
+    wire_bytes = size = 0
+    has_8bit = False
+    # The folder is ours alone; a file of this name is what a crash left of the same message.
+    fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+    with os.fdopen(fd, "wb") as out:
+        lines = _Lines()
+        piece = first
+        while piece:
+            following = file.read(_PIECE)
+            plain = lines.feed(piece, is_last=not following)
+            content = from_plain(plain)
+            out.write(content.octets)
+            wire_bytes += len(content.octets)
+            size += content.size_bytes
+            has_8bit = has_8bit or content.has_8bit
+            piece = following
+    return Content(b"", b"", size, path=path, wire_bytes=wire_bytes, has_8bit=has_8bit)
+
+
+class _Lines:
+    """Cuts pieces at line ends, so that each can be made wire form by itself. A line that is longer
+    than a piece is kept until it ends; the largest message bounds it."""
+
+    def __init__(self) -> None:
+        self._kept: list[bytes] = []
+
+    def feed(self, piece: bytes, *, is_last: bool) -> bytes:
+        """All whole lines so far."""
+        end = len(piece) if is_last else piece.rfind(b"\n") + 1
+        if not end:
+            self._kept.append(piece)
+            return b""
+        whole = b"".join([*self._kept, piece[:end]])
+        self._kept = [piece[end:]] if end < len(piece) else []
+        return whole
