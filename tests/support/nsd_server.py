@@ -26,7 +26,7 @@ class NsdServer:
     def __enter__(self) -> "NsdServer":
         d = self.folder
         config = (
-            f"server:\n  ip-address: 127.0.0.1@{self.port}\n  zonesdir: {d}\n  username: ''\n  chroot: ''\n"
+            f"server:\n  ip-address: 127.0.0.1@{self.port}\n  zonesdir: {d}\n  username: root\n"
             f"  pidfile: {d}/pid\n  xfrdfile: {d}/xfrd\n  xfrdir: {d}\n  zonelistfile: {d}/zones\n"
             f"  logfile: {d}/log\nremote-control:\n  control-enable: no\n"
         )
