@@ -1,0 +1,289 @@
+"""Accounts: users, aliases and log-ins for a process that serves; a snapshot, and a bounded pool of hashing.
+
+The right password from a place that an account has logged in from before is never braked, and hardly
+waits: such log-ins are remembered, and the pool keeps room for them (rule 19)."""
+
+import asyncio
+import contextlib
+import hashlib
+import os
+import secrets
+import threading
+import time
+from collections import OrderedDict
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from ipaddress import IPv6Address, ip_address
+from typing import Final
+
+from cmail.mail.address import AddressSyntaxError, parse_address
+from cmail.policy.rates import Buckets
+from cmail.policy.rewriting import Directory
+from cmail.protocol.sasl import ScramKeys
+from cmail.protocol.saslprep import prepare
+from cmail.storage.account_book import AccountBook, AccountSnapshot
+from cmail.storage.passwords import Credential, is_password, nobodys_hash, nobodys_keys
+
+REMEMBERED_MAX: Final = 1024  # log-ins that need no hashing again
+REMEMBERED_S: Final = 3600.0
+PLACES_MAX: Final = 10_000  # account and address pairs that are known
+WAITING_MAX: Final = 16  # hashes a thread that strangers may wait for: 0.4 s
+WAITING_KNOWN_MAX: Final = 32  # and those who come from a known place
+NICENESS: Final = 5  # mail goes before log-ins
+
+# Failures, not log-ins, take tokens: somebody who mistypes has plenty, a guesser has few.
+ADDRESS_BURST: Final = 20
+ADDRESS_PER_MINUTE: Final = 4
+ACCOUNT_BURST: Final = 30
+ACCOUNT_PER_MINUTE: Final = 6
+
+
+class TooBusyError(Exception):
+    """No log-in now: 454 4.7.0. Too many wait, or too many failed."""
+
+
+@dataclass(frozen=True, slots=True)
+class AccountRules:
+    """What the settings say of accounts and addresses."""
+
+    hostname: str
+    domains: tuple[str, ...]
+    separator: str = "+"
+    refuse_unknown_users: bool = True
+    is_lmtp: bool = False
+
+
+@dataclass(slots=True)
+class _Brakes:
+    """Failures by client address and by account, and the places that an account is known from."""
+
+    addresses: Buckets = field(default_factory=lambda: Buckets(ADDRESS_BURST, ADDRESS_PER_MINUTE))
+    accounts: Buckets = field(default_factory=lambda: Buckets(ACCOUNT_BURST, ACCOUNT_PER_MINUTE))
+    places: OrderedDict[tuple[str, str], None] = field(default_factory=OrderedDict)
+
+    def is_known(self, username: str, place: str) -> bool:
+        """Whether the account has logged in from there."""
+        return (username, place) in self.places
+
+    def check(self, username: str, place: str, now_s: float) -> None:
+        """TooBusyError when too many log-ins of the place or of the account have failed."""
+        if self.is_known(username, place):
+            return
+        if not (self.addresses.has_token(place, now_s) and self.accounts.has_token(username, now_s)):
+            raise TooBusyError("too many log-ins failed, try again later")
+
+    def failed(self, username: str, place: str, now_s: float) -> None:
+        """One more that failed; also from a known place, but there it stops nobody."""
+        self.addresses.take(place, now_s)
+        if not self.is_known(username, place):
+            self.accounts.take(username, now_s)
+
+    def succeeded(self, username: str, place: str) -> None:
+        """The place is known now."""
+        self.places[username, place] = None
+        self.places.move_to_end((username, place))
+        if len(self.places) > PLACES_MAX:
+            self.places.popitem(last=False)
+
+
+class Accounts:
+    """Loads in start(), again in reload(). Until reload() returns, what was loaded before holds.
+
+    Everything but start() belongs to one event loop."""
+
+    def __init__(
+        self,
+        data_dir: str,
+        rules: AccountRules,
+        *,
+        threads: int = 1,
+        monotonic: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._data_dir = data_dir
+        self._rules = rules
+        self._monotonic = monotonic
+        self._threads = threads
+        self._pool = ThreadPoolExecutor(threads, "log-in", initializer=_be_nice)
+        self._waiting = 0
+        self._nobodys_hash = ""
+        self._memory_key = secrets.token_bytes(32)
+        self._remembered: OrderedDict[bytes, tuple[Credential, float]] = OrderedDict()
+        self._brakes = _Brakes()
+        self._snapshot = AccountSnapshot({}, {}, b"")
+        self.directory = self._new_directory()
+
+    def start(self) -> None:
+        """Load; blocks. AccountError when there is no reading it."""
+        self._use(self._read())
+
+    async def reload(self, rules: AccountRules | None = None) -> None:
+        """What a command (or the settings) changed holds when this returns. AccountError: it does not,
+        and what was before goes on."""
+        loop = asyncio.get_running_loop()
+        snapshot = await loop.run_in_executor(None, self._read)
+        if rules is not None:
+            self._rules = rules
+        self._use(snapshot)
+
+    def close(self) -> None:
+        """No log-in is finished after this."""
+        self._pool.shutdown(wait=False, cancel_futures=True)
+
+    @property
+    def users_count(self) -> int:
+        """How many accounts there are."""
+        return len(self._snapshot.credentials)
+
+    async def check_password(self, username: str, password: str, client_address: str) -> str | None:
+        """The account (its address) when the password is right, else None; in the same time whether
+        the name exists or not. TooBusyError: 454 4.7.0."""
+        name = self.account_name(username)
+        place = _place(client_address)
+        password = prepare(password) or ""  # fits no account
+        credential = self._snapshot.credentials.get(name)
+        memory = self._memory_of(name, password)
+        if credential is not None and self._remembers(memory, credential):
+            self._brakes.succeeded(name, place)
+            return name
+        self._brakes.check(name, place, self._monotonic())
+        expected = credential.password_hash if credential is not None else self._nobodys_hash
+        is_right = await self._hash(expected, password, self._brakes.is_known(name, place))
+        if not is_right or credential is None:
+            self._brakes.failed(name, place, self._monotonic())
+            return None
+        self._remember(memory, credential)
+        self._brakes.succeeded(name, place)
+        return name if self._snapshot.credentials.get(name) == credential else None  # changed meanwhile
+
+    def at(self, client_address: str) -> "Door":
+        """The KeyStore of one session, for protocol.sasl.start()."""
+        return Door(self, _place(client_address))
+
+    def scram_keys(self, username: str, place: str) -> ScramKeys | None:
+        """See protocol.sasl.KeyStore; None when too many log-ins failed."""
+        name = self.account_name(username)
+        try:
+            self._brakes.check(name, place, self._monotonic())
+        except TooBusyError:
+            return None
+        credential = self._snapshot.credentials.get(name)
+        return credential.keys if credential else nobodys_keys(name, self._snapshot.nobody_secret)
+
+    def scram_ended(self, username: str, client_address: str, *, is_success: bool) -> None:
+        """Tell how a SCRAM log-in ended: what its Success or Failure names. (Passwords that
+        check_password() has checked are counted by it.)"""
+        name, place = self.account_name(username), _place(client_address)
+        if is_success:
+            self._brakes.succeeded(name, place)
+        else:
+            self._brakes.failed(name, place, self._monotonic())
+
+    def account_name(self, username: str) -> str:
+        """The account that a user name means: any case, a bare name gets the first domain. A name
+        that cannot be an address is left as it is, and nobody has it."""
+        primary = self.directory.primary_domain
+        text = username if "@" in username else f"{username}@{primary}"
+        try:
+            address = parse_address(text.encode())
+        except (AddressSyntaxError, UnicodeEncodeError):
+            return username
+        name = f"{address.local_part.lower()}@{address.domain}"
+        if address.domain == self._rules.hostname.lower() and name not in self._snapshot.credentials:
+            return f"{address.local_part.lower()}@{primary}"
+        return name
+
+    # Loading
+
+    def _read(self) -> AccountSnapshot:
+        with AccountBook(self._data_dir, domains=self._rules.domains, hostname=self._rules.hostname) as book:
+            if not self._nobodys_hash:
+                self._nobodys_hash = nobodys_hash()
+            return book.read()
+
+    def _use(self, snapshot: AccountSnapshot) -> None:
+        self._snapshot = snapshot
+        self._remembered.clear()
+        self.directory = self._new_directory()
+
+    def _new_directory(self) -> Directory:
+        rules = self._rules
+        return Directory(
+            frozenset(self._snapshot.credentials),
+            self._snapshot.aliases,
+            separator=rules.separator,
+            domains=rules.domains,
+            hostname=rules.hostname,
+            refuse_unknown_users=rules.refuse_unknown_users,
+            is_lmtp=rules.is_lmtp,
+        )
+
+    # Hashing, and what spares it
+
+    async def _hash(self, expected: str, password: str, is_known: bool) -> bool:
+        waiting_max = (WAITING_KNOWN_MAX if is_known else WAITING_MAX) * self._threads
+        if self._waiting >= waiting_max:
+            raise TooBusyError("too many log-ins at once")
+        self._waiting += 1
+        done = self._pool.submit(is_password, expected, password)
+        done.add_done_callback(self._on_hashed(asyncio.get_running_loop()))
+        return await asyncio.wrap_future(done)
+
+    def _on_hashed(self, loop: asyncio.AbstractEventLoop) -> Callable[[object], None]:
+        """Counted when the thread is through with it, also when the client did not wait."""
+
+        def count() -> None:
+            self._waiting -= 1
+
+        def hashed(_: object) -> None:
+            with contextlib.suppress(RuntimeError):  # the loop is closed: nobody counts any more
+                loop.call_soon_threadsafe(count)
+
+        return hashed
+
+    def _memory_of(self, name: str, password: str) -> bytes:
+        """What a log-in is remembered by: worth nothing to who reads our memory or guesses."""
+        octets = f"{name}\0{password}".encode("utf-8", "replace")
+        return hashlib.blake2b(octets, key=self._memory_key, digest_size=32).digest()
+
+    def _remembers(self, memory: bytes, credential: Credential) -> bool:
+        found = self._remembered.get(memory)
+        if found is None:
+            return False
+        return found[0] is credential and self._monotonic() - found[1] < REMEMBERED_S
+
+    def _remember(self, memory: bytes, credential: Credential) -> None:
+        self._remembered[memory] = (credential, self._monotonic())
+        self._remembered.move_to_end(memory)
+        if len(self._remembered) > REMEMBERED_MAX:
+            self._remembered.popitem(last=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Door:
+    """Where one client stands: its log-ins are braked by where it comes from."""
+
+    accounts: Accounts
+    place: str
+
+    def scram_keys(self, username: str) -> ScramKeys | None:
+        """See protocol.sasl.KeyStore."""
+        return self.accounts.scram_keys(username, self.place)
+
+
+def _place(client_address: str) -> str:
+    """An IPv4 address, or the /64 that one IPv6 client has all of."""
+    try:
+        address = ip_address(client_address.partition("%")[0])
+    except ValueError:
+        return client_address  # a Unix socket
+    if not isinstance(address, IPv6Address):
+        return str(address)
+    if address.ipv4_mapped is not None:
+        return str(address.ipv4_mapped)
+    return f"{IPv6Address(int(address) >> 64 << 64)}/64"
+
+
+def _be_nice() -> None:
+    with contextlib.suppress(OSError):
+        os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), NICENESS)
