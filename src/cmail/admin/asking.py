@@ -19,17 +19,17 @@ class Server:
     """The running server of a data folder."""
 
     def __init__(self, data_dir: str) -> None:
-        self._folder = os.path.join(data_dir, "run")
+        self.folder = os.path.join(data_dir, "run")
         self.silent: list[str] = []  # workers that did not answer though the server runs
 
     def ask(self, name: str, question: str, timeout_s: float = 10.0, **arguments: Any) -> dict[str, Any]:
         """One process, one question, its last word."""
-        return BlockingControlClient(self._folder, name, timeout_s).ask(question, arguments).ok
+        return BlockingControlClient(self.folder, name, timeout_s).ask(question, arguments).ok
 
     def workers(self) -> list[str]:
         """The names of the worker processes that have a socket; NotRunningError when there is none."""
         try:
-            names = os.listdir(self._folder)
+            names = os.listdir(self.folder)
         except FileNotFoundError:
             names = []
         except PermissionError:
@@ -45,7 +45,7 @@ class Server:
         """Every worker that runs; NotRunningError when none does. Who does not is in `silent`."""
         answers, away = [], None
         for name in self.workers():
-            client = BlockingControlClient(self._folder, name, timeout_s)
+            client = BlockingControlClient(self.folder, name, timeout_s)
             try:
                 answers.append(client.ask(question, arguments))
             except NotRunningError as error:
@@ -83,5 +83,5 @@ class Server:
             rows = self._page(name, what, page, sort_key(rows[-1]))
 
     def _page(self, name: str, what: Mapping[str, Any], page: int, after: tuple[int, int]) -> list[Row]:
-        client = BlockingControlClient(self._folder, name, CHANGE_S)
+        client = BlockingControlClient(self.folder, name, CHANGE_S)
         return client.ask("queue.list", {"filter": dict(what), "limit": page, "after": after}).rows

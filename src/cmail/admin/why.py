@@ -54,8 +54,13 @@ _CLUES: Final = (
 _AGAIN: Final = "It is tried again by itself; to try now: cmail queue flush {id}"
 
 
-def explain(row: dict[str, Any], now_ms: int, *, is_link_down: bool, is_batch: bool) -> Why:
+def explain(
+    row: dict[str, Any], now_ms: int, *, is_link_down: bool, is_batch: bool, is_server_down: bool = False
+) -> Why:
     """Why the recipient of a row (admin.rows) waits."""
+    if is_server_down:
+        last = f" The last attempt ended with: {row['reason']}." if row["reason"] else ""
+        return Why(f"The server is not running, so nothing is sent.{last}", "Start it: cmail serve")
     if row["state"] == "held":
         return Why(
             "It is on hold: somebody (or a rule) stopped it, and it stays until it is released.",

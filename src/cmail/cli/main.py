@@ -15,6 +15,13 @@ from cmail.settings import SettingError
 # name -> (module, what --help says of it)
 COMMANDS: Final = {
     "serve": ("cmail.cli.serve", "Run the server in the foreground."),
+    "status": ("cmail.cli.status", "What runs, what listens, what waits."),
+    "send-test": ("cmail.cli.send_test", "Send a message through the server and follow it."),
+    "queue": ("cmail.cli.queue", "See and change what waits: list, show, why, flush, hold, ..."),
+    "user": ("cmail.cli.user", "Accounts: add, passwd, list, delete."),
+    "alias": ("cmail.cli.alias", "Aliases: add, list, delete."),
+    "link": ("cmail.cli.link", "The line to the Internet: up, down, status."),
+    "config": ("cmail.cli.config", "The settings file: check, show, init."),
     "version": ("cmail.cli.version", "Which CMail this is, and with what it runs."),
 }
 
@@ -57,6 +64,12 @@ def run(arguments: Sequence[str] | None = None) -> int:
         return Exit.OK
     except OSError as error:
         return _say(words_of(error), code_of(error))
+    except Exception as error:
+        from cmail.net.control import ControlError  # loaded already when it can have been raised
+
+        if not isinstance(error, ControlError):
+            raise
+        return _say(error.words, error.code)
     return result if isinstance(result, int) else Exit.OK
 
 
