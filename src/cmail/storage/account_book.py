@@ -180,7 +180,8 @@ class AccountBook:
 
     def read(self) -> AccountSnapshot:
         """All of it, in one transaction."""
-        with self._db:
+        self._db.execute("BEGIN")
+        try:
             rows = self._db.execute(
                 "SELECT address, password_hash, salt, iterations, stored_key, server_key FROM users"
             )
@@ -188,6 +189,8 @@ class AccountBook:
             secret = self._db.execute("SELECT value FROM secrets WHERE name='nobody'").fetchone()
             assert secret is not None, "the first step of the schema wrote it"
             return AccountSnapshot(credentials, self._all_aliases(), bytes(secret[0]))
+        finally:
+            self._db.execute("ROLLBACK")  # nothing was written
 
     # Names
 
