@@ -11,6 +11,7 @@ import os
 import socket
 import sys
 import traceback
+from collections import deque
 from collections.abc import Mapping
 from typing import Final
 
@@ -41,6 +42,11 @@ _REPORTS: Final = {
 }
 
 _SHORT: Final = [f"{ms / 1000:.2g}" for ms in range(1000)]
+
+# The last attempts of this process, for who asks right after (`cmail send-test`, `cmail queue why`).
+RECENT_MAX: Final = 1000
+recent: Final[deque[tuple[int, Address | str, Outcome]]] = deque(maxlen=RECENT_MAX)
+_remember: Final = recent.append
 
 _sink = Sink(2)
 _lines: PostfixLines | JsonLines = PostfixLines(socket.gethostname(), "main")
@@ -253,6 +259,7 @@ def attempted(
 ) -> None:
     """An attempt ended for one recipient. `delays`: before the queue manager, in the queue, setting
     up the connection, transmission. `service`: smtp or lmtp; what is delivered here is `local`."""
+    _remember((queue_id, forward_path, outcome))
     if type(outcome) is Delivered:
         service = "local" if outcome.is_local else service
         metrics.RECIPIENTS_DELIVERED.of(service).value += 1
