@@ -10,6 +10,7 @@ from typing import Any
 
 from cmail.mail.outcome import NotNow
 from cmail.mail.queue_id import QueueId, QueueIds, print_queue_id
+from cmail.policy.routing import is_internet
 from cmail.storage.spool import (
     Change,
     Changed,
@@ -142,9 +143,7 @@ class MemorySpool:
         """Routes that have queued recipients."""
         return self._soon(self._routes)
 
-    def old(
-        self, arrived_before_wall_ms: int, limit: int, after: QueueId
-    ) -> "Future[list[QueuedMessage]]":
+    def old(self, arrived_before_wall_ms: int, limit: int, after: QueueId) -> "Future[list[QueuedMessage]]":
         """Messages with queued recipients that arrived before a time."""
         return self._soon(self._old, arrived_before_wall_ms, limit, after)
 
@@ -162,9 +161,7 @@ class MemorySpool:
         """The first recipients of a filter."""
         return self._soon(self._select, what, limit, after)
 
-    def change(
-        self, what: QueueFilter, change: Change, now_ms: Mapping[str, int]
-    ) -> "Future[Changed]":
+    def change(self, what: QueueFilter, change: Change, now_ms: Mapping[str, int]) -> "Future[Changed]":
         """Do it to every recipient of the filter."""
         return self._soon(self._change, what, change, now_ms)
 
@@ -213,9 +210,7 @@ class MemorySpool:
         assert len(new.routes) == len(new.envelope.recipients)
         state = RecipientState.HELD if new.is_held else RecipientState.QUEUED
         rows = {
-            position: _Row(
-                QueuedRecipient(position, recipient, route, first_due_ms(new, route)), state
-            )
+            position: _Row(QueuedRecipient(position, recipient, route, first_due_ms(new, route)), state)
             for position, (recipient, route) in enumerate(
                 zip(new.envelope.recipients, new.routes, strict=True)
             )
@@ -327,7 +322,7 @@ class MemorySpool:
                         message.new.envelope.hold_until_ms,
                         message.new.arrived_wall_ms,
                         message.new.arrived_link_ms,
-                        route,
+                        is_internet(route),
                     )
                     count += 1
         return count

@@ -47,33 +47,32 @@ class NewMessage:
 
     queue_id: QueueId  # from Spool.new_queue_id(), so that Received can name it
     envelope: Envelope
-    content: (
-        Content  # in memory, or a file that Spool.content_path() named and nobody writes any more
-    )
+    content: Content  # in memory, or a file that Spool.content_path() named and nobody writes any more
     routes: tuple[str, ...]  # policy.routing: "local", "lmtp", "relay", "mx:example.org"
     arrived_wall_ms: int
     arrived_link_ms: int
     due_ms: int = 0  # first due time of all recipients on their route's clock; 0: at once
-    origin: str = (
-        ""  # how it came, for people: "anna@example.org from laptop[192.0.2.7] by ESMTPSA"
-    )
+    origin: str = ""  # how it came, for people: "anna@example.org from laptop[192.0.2.7] by ESMTPSA"
     is_held: bool = False
 
 
-def new_way_due_ms(hold_until_ms: int, wall_ms: int, link_ms: int, route: str) -> int:
+def new_way_due_ms(hold_until_ms: int, wall_ms: int, link_ms: int, needs_link: bool) -> int:
     """When a recipient is due on a route that it has not been tried on: at once, or when its sender
     asked for it (RFC 4865, wall time), on the route's clock as both stood when it arrived."""
     if hold_until_ms <= wall_ms:
         return 0
-    return hold_until_ms - (wall_ms - link_ms) if is_internet(route) else hold_until_ms
+    return hold_until_ms - (wall_ms - link_ms) if needs_link else hold_until_ms
 
 
-def first_due_ms(message: NewMessage, route: str) -> int:
+def first_due_ms(message: NewMessage, route: str, needs_link: Callable[[str], bool] = is_internet) -> int:
     """When a fresh message is due on one of its routes, on that route's clock; 0: at once."""
     if not message.envelope.hold_until_ms:
         return message.due_ms
     hold = new_way_due_ms(
-        message.envelope.hold_until_ms, message.arrived_wall_ms, message.arrived_link_ms, route
+        message.envelope.hold_until_ms,
+        message.arrived_wall_ms,
+        message.arrived_link_ms,
+        needs_link(route),
     )
     return max(message.due_ms, hold)
 
@@ -258,9 +257,7 @@ class Spool(Protocol):
         """Routes that have queued recipients."""
         ...
 
-    def old(
-        self, arrived_before_wall_ms: int, limit: int, after: QueueId
-    ) -> "Future[list[QueuedMessage]]":
+    def old(self, arrived_before_wall_ms: int, limit: int, after: QueueId) -> "Future[list[QueuedMessage]]":
         """Messages with queued recipients that arrived before a time, queue_id > after; for expiry
         and delay notices. Content is loaded only as far as needed for a header (64 KiB)."""
         ...
@@ -279,9 +276,7 @@ class Spool(Protocol):
         """The first `limit` recipients of a filter with (queue_id, position) > after."""
         ...
 
-    def change(
-        self, what: QueueFilter, change: Change, now_ms: Mapping[str, int]
-    ) -> "Future[Changed]":
+    def change(self, what: QueueFilter, change: Change, now_ms: Mapping[str, int]) -> "Future[Changed]":
         """Do it to every recipient of the filter that is not final, in one commit. now_ms: due time
         to write for each route ("" is the default)."""
         ...

@@ -1,0 +1,186 @@
+"""SpoolReader: what is asked of the spool, each on a connection that cannot write."""
+
+import json
+import threading
+from collections.abc import Callable
+from itertools import groupby
+from typing import Any, Final
+
+import apsw
+
+from cmail.mail.queue_id import QueueId
+from cmail.storage.spool import (
+    QueuedMessage,
+    QueueEntry,
+    QueueFilter,
+    RecipientState,
+    RouteSummary,
+    SpoolFigures,
+)
+from cmail.storage.spool_files import ContentFiles
+from cmail.storage.spool_filter import FROM_FILTER, filter_terms
+from cmail.storage.spool_generations import Generations
+from cmail.storage.spool_rows import (
+    ENTRY_COLUMNS,
+    MESSAGE_COLUMNS,
+    RECIPIENT_COLUMNS,
+    Row,
+    queue_entry,
+    queued_message,
+)
+from cmail.storage.spool_schema import open_for_reading
+
+_HEADER_OCTETS: Final = 64 * 1024  # of content that old() loads
+_EVERYTHING: Final = 1 << 62
+
+
+class SpoolReader:
+    """Blocking questions for a small pool of threads; each thread has its own connection."""
+
+    def __init__(self, generations: Generations, files: ContentFiles, wall_ms: Callable[[], int]) -> None:
+        self._generations = generations
+        self._files = files
+        self._wall_ms = wall_ms
+        self._mine = threading.local()
+        self._all: list[apsw.Connection] = []
+
+    def due(
+        self, route: str, now_ms: int, after: tuple[int, int], limit: int, octets_max: int
+    ) -> list[QueuedMessage]:
+        """Spool.due()."""
+        connection = self._connection()
+        found: list[QueuedMessage] = []
+        with connection:  # one view of the database for all that is read
+            rows = connection.execute(
+                f"SELECT r.due_ms, r.message_id, {RECIPIENT_COLUMNS} FROM recipient r "
+                "WHERE r.route = ? AND r.state = 0 AND r.due_ms <= ? "
+                "AND (r.due_ms, r.message_id) > (?, ?) "
+                "ORDER BY r.due_ms, r.message_id, r.position",
+                (route, now_ms, *after),
+            )
+            for (_, queue_id), group in groupby(rows, key=lambda row: (row[0], row[1])):
+                recipients = [row[2:] for row in group]
+                if len(found) >= limit or (found and octets_max <= 0):
+                    break
+                message = self._load(connection, queue_id, recipients)
+                if message is not None:
+                    octets_max -= len(message.content.octets)
+                    found.append(message)
+            rows.close(True)
+        return found
+
+    def old(self, before_ms: int, limit: int, after: int) -> list[QueuedMessage]:
+        """Spool.old()."""
+        connection = self._connection()
+        with connection:
+            ids: list[Any] = connection.execute(
+                "SELECT m.id FROM message m WHERE m.id > ? AND m.arrived_wall_ms < ? AND EXISTS "
+                "(SELECT 1 FROM recipient r WHERE r.message_id = m.id AND r.state = 0) "
+                "ORDER BY m.id LIMIT ?",
+                (after, before_ms, limit),
+            ).fetchall()
+            found = [
+                self._load(connection, i, self._recipients(connection, i, "= 0"), _HEADER_OCTETS)
+                for (i,) in ids
+            ]
+        return [message for message in found if message is not None]
+
+    def message(self, queue_id: int) -> QueuedMessage | None:
+        """Spool.message()."""
+        connection = self._connection()
+        with connection:
+            recipients = self._recipients(connection, queue_id, "<= 1")
+            found = self._load(connection, queue_id, recipients)
+        return found
+
+    def routes(self) -> list[RouteSummary]:
+        """Spool.routes()."""
+        rows = self._connection().execute(
+            "SELECT route, count(*), min(due_ms) FROM recipient WHERE state = 0 GROUP BY route"
+        )
+        return [RouteSummary(*row) for row in rows]
+
+    def select(self, what: QueueFilter, limit: int, after: tuple[int, int]) -> list[QueueEntry]:
+        """Spool.select()."""
+        where, values = filter_terms(what, self._wall_ms())
+        rows = self._connection().execute(
+            f"SELECT {ENTRY_COLUMNS} {FROM_FILTER} "
+            f"WHERE (r.message_id, r.position) > (?, ?) AND {where} "
+            "ORDER BY r.message_id, r.position LIMIT ?",
+            (*after, *values, limit),
+        )
+        return [queue_entry(row) for row in rows]
+
+    def figures(self) -> SpoolFigures:
+        """Spool.figures()."""
+        connection = self._connection()
+        with connection:
+            ((count, first),) = connection.execute("SELECT count(*), min(id) FROM message")
+            states = connection.execute("SELECT state, count(*) FROM recipient GROUP BY state")
+            recipients = {RecipientState(state).name.lower(): n for state, n in states}
+            arrived = connection.execute("SELECT arrived_wall_ms FROM message WHERE id = ?", (first,)).get
+        return SpoolFigures(count, recipients, arrived or 0)
+
+    def waiting_page(self, after: tuple[int, int], limit: int) -> list[Row]:
+        """(id, position, forward_path, route) of recipients that are not final, in order."""
+        return (
+            self._connection()
+            .execute(
+                "SELECT message_id, position, forward_path, route FROM recipient "
+                "WHERE (message_id, position) > (?, ?) AND state <= 1 "
+                "ORDER BY message_id, position LIMIT ?",
+                (*after, limit),
+            )
+            .fetchall()
+        )
+
+    def known_files(self, queue_ids: list[QueueId]) -> set[int]:
+        """Which of these are messages whose content is in a file, or are about to be unlinked."""
+        rows = self._connection().execute(
+            "SELECT id FROM message WHERE is_file AND id IN (SELECT value FROM json_each(?1)) "
+            "UNION SELECT id FROM leftover WHERE id IN (SELECT value FROM json_each(?1))",
+            (json.dumps(queue_ids),),
+        )
+        return {row[0] for row in rows}
+
+    def close(self) -> None:
+        """Close all connections; nobody may be asking."""
+        for connection in self._all:
+            connection.close(True)
+
+    def _connection(self) -> apsw.Connection:
+        """This thread's connection to the database that is the spool now."""
+        mine = getattr(self._mine, "at", None)
+        if mine is None or mine[0] != self._generations.number:
+            number = self._generations.number
+            mine = (number, open_for_reading(self._generations.path))
+            self._mine.at = mine
+            self._all.append(mine[1])
+        connection: apsw.Connection = mine[1]
+        return connection
+
+    def _recipients(self, connection: apsw.Connection, queue_id: int, states: str) -> list[Row]:
+        return connection.execute(
+            f"SELECT {RECIPIENT_COLUMNS} FROM recipient r WHERE r.message_id = ? "
+            f"AND r.state {states} ORDER BY r.position",
+            (queue_id,),
+        ).fetchall()
+
+    def _load(
+        self,
+        connection: apsw.Connection,
+        queue_id: int,
+        recipients: list[Row],
+        octets_max: int = _EVERYTHING,
+    ) -> QueuedMessage | None:
+        row: Any = connection.execute(
+            f"SELECT {MESSAGE_COLUMNS}, c.prefix, substr(c.octets, 1, ?2), "
+            "(SELECT count(*) FROM recipient r WHERE r.message_id = ?1 AND r.state <= 1) "
+            "FROM message m JOIN content c ON c.id = m.id WHERE m.id = ?1",
+            (queue_id, octets_max),
+        ).fetchone()
+        if row is None:
+            return None
+        *head, prefix, octets, waiting = row
+        path = self._files.path(queue_id)
+        return queued_message(tuple(head), prefix, octets, path, recipients, waiting)

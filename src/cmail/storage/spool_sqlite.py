@@ -1,0 +1,335 @@
+"""SqliteSpool: the spool of one shard on one machine, as the event loop sees it.
+
+Writes go to the writer's thread, questions to a few readers' threads; nothing here blocks."""
+
+import asyncio
+import threading
+from asyncio import AbstractEventLoop, Future, TimerHandle
+from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, Final
+
+import apsw
+
+from cmail.mail.outcome import NotNow
+from cmail.mail.queue_id import QueueId, QueueIds
+from cmail.policy.routing import is_internet
+from cmail.storage import spool_changes
+from cmail.storage.spool import (
+    Change,
+    Changed,
+    NewMessage,
+    QueuedMessage,
+    QueueEntry,
+    QueueFilter,
+    RouteSummary,
+    Settlement,
+    SpoolError,
+    SpoolFigures,
+)
+from cmail.storage.spool_files import ContentFiles
+from cmail.storage.spool_generations import Generations
+from cmail.storage.spool_reader import SpoolReader
+from cmail.storage.spool_rows import accept_rows, settle_rows
+from cmail.storage.spool_shards import ShardLock
+from cmail.storage.spool_space import FreeSpace
+from cmail.storage.spool_writer import Job, SpoolWriter
+from cmail.world import Clock
+
+_READERS: Final = 2  # threads that read: one long question must not keep the scheduler waiting
+_PIECE: Final = 5000  # recipients changed in one commit where all need not be one
+_ROW_OCTETS: Final = 512  # what a row of work weighs, about, beside the content
+FREE_SPACE_MIN: Final = 64 * 2**20
+_HAND_OVER_AFTER_S: Final = 0.002
+_HAND_OVER_S: Final = 0.0003
+
+
+class SqliteSpool:
+    """The Spool of one shard: DATA/spool/<shard>/. Owns it (flock) from open() to close()."""
+
+    def __init__(
+        self,
+        lock: ShardLock,
+        shard: int,
+        clock: Clock,
+        needs_link: Callable[[str], bool],
+        free_space_min: int,
+        report: Callable[[str], None],
+    ) -> None:
+        self.shard = shard
+        self._lock = lock
+        self._clock = clock
+        self._needs_link = needs_link
+        self._report = report
+        self._loop: AbstractEventLoop | None = None
+        self._listener: Callable[[NewMessage], None] | None = None
+        self._gathering: list[Job] = []
+        self._outstanding = 0
+        self._hand_over = threading.Semaphore(0)
+        self._hand_over_timer: TimerHandle | None = None
+        self._is_closed = False
+        self._space = FreeSpace(lock.folder, free_space_min, clock.monotonic)
+        self._files = ContentFiles(lock.folder)
+        generations = Generations(lock.folder, self._said)
+        self._writer = SpoolWriter(generations, self._files, self._answer, self._last_id)
+        self._reader = SpoolReader(generations, self._files, clock.wall_ms)
+        self._pool = ThreadPoolExecutor(_READERS, thread_name_prefix="spool-read")
+        self._last_queue_id = _last_queue_id(self._writer.connection)
+        self._ids = QueueIds(shard, clock.wall_ms, self._last_queue_id)
+        self.set_aside = self._files.set_aside(self._reader.known_files)
+        for path in self.set_aside:
+            report(f"{path} belongs to no message; it was set aside, it is not delivered")
+
+    @classmethod
+    def open(
+        cls,
+        folder: str,
+        shard: int,
+        clock: Clock,
+        *,
+        needs_link: Callable[[str], bool] = is_internet,
+        free_space_min: int = FREE_SPACE_MIN,
+        report: Callable[[str], None] = lambda words: None,
+    ) -> "SqliteSpool":
+        """Take a shard of DATA/spool; makes it when it is new. Blocks: call it before the loop runs,
+        or in a thread. ShardTakenError: another process has it; SchemaTooNewError: exit 78."""
+        lock = ShardLock(folder, shard)
+        try:
+            spool = cls(lock, shard, clock, needs_link, free_space_min, report)
+        except BaseException:
+            lock.release()
+            raise
+        spool._writer.start()
+        return spool
+
+    def new_queue_id(self) -> QueueId:
+        """The id for a message that is about to come."""
+        queue_id = self._ids.new()
+        self._last_queue_id = queue_id
+        return queue_id
+
+    def content_path(self, queue_id: QueueId) -> str:
+        """Where large content of this message is to be written."""
+        return self._files.make_room(queue_id)
+
+    def accept(self, message: NewMessage) -> "Future[None]":
+        """Make a message durable."""
+        assert len(message.routes) == len(message.envelope.recipients) > 0
+        content = message.content
+        assert not content.path or content.path == self._files.path(message.queue_id)
+        rows = accept_rows(message, self._needs_link)
+        octets = len(content.octets) + len(content.prefix) + len(rows) * _ROW_OCTETS
+        return self._put(Job(self._future(), rows, octets, announce=(message,), path=content.path))
+
+    def settle(self, settlement: Settlement) -> "Future[None]":
+        """Record what an attempt did."""
+        job = Job(self._future(), [], is_settlement=True, announce=settlement.owed)
+        for owed in settlement.owed:
+            assert owed.content.is_in_memory
+            job.rows += accept_rows(owed, self._needs_link)
+            job.octets += len(owed.content.octets)
+        if settlement.is_whole and not settlement.added:
+            job.whole_id = settlement.queue_id
+        else:
+            job.rows += settle_rows(settlement)
+        job.octets += (len(job.rows) + 1) * _ROW_OCTETS
+        return self._put(job)
+
+    def listen(self, listener: Callable[[NewMessage], None]) -> None:
+        """Call it in the loop with each message that became durable."""
+        self._listener = listener
+
+    @property
+    def is_blocked(self) -> bool:
+        """An outcome could not be recorded yet."""
+        return self._writer.is_blocked
+
+    def refusal(self) -> SpoolError | None:
+        """Why a new message could not be taken now."""
+        if self._space.is_due():
+            self._pool.submit(self._space.look)
+        if self._writer.broken:
+            return SpoolError(self._writer.broken)
+        return self._space.refusal
+
+    def due(
+        self, route: str, now_ms: int, after: tuple[int, int], limit: int, octets_max: int
+    ) -> "Future[list[QueuedMessage]]":
+        """Queued recipients of a route that are due, in order."""
+        return self._ask(self._reader.due, route, now_ms, after, limit, octets_max)
+
+    def routes(self) -> "Future[list[RouteSummary]]":
+        """Routes that have queued recipients."""
+        return self._ask(self._reader.routes)
+
+    def old(self, arrived_before_wall_ms: int, limit: int, after: QueueId) -> "Future[list[QueuedMessage]]":
+        """Messages with queued recipients that arrived before a time."""
+        return self._ask(self._reader.old, arrived_before_wall_ms, limit, after)
+
+    def reroute(self, choose: Callable[[str], str]) -> "Future[int]":
+        """Give each queued or held recipient the route choose(forward_path)."""
+        return asyncio.ensure_future(self._reroute(choose))
+
+    def wake(self, route: str, kind: NotNow, now_ms: int) -> "Future[int]":
+        """Recipients that wait because of `kind` become due."""
+        return asyncio.ensure_future(self._wake(route, kind, now_ms))
+
+    def select(
+        self, what: QueueFilter, limit: int, after: tuple[int, int] = (0, -1)
+    ) -> "Future[list[QueueEntry]]":
+        """The first recipients of a filter."""
+        return self._ask(self._reader.select, what, limit, after)
+
+    def change(self, what: QueueFilter, change: Change, now_ms: Mapping[str, int]) -> "Future[Changed]":
+        """Do it to every recipient of the filter."""
+        wall_ms = self._clock.wall_ms()
+        return self._task(lambda c: spool_changes.change(c, what, change, now_ms, wall_ms))
+
+    def message(self, queue_id: QueueId) -> "Future[QueuedMessage | None]":
+        """One message with all recipients that are not final."""
+        return self._ask(self._reader.message, queue_id)
+
+    def figures(self) -> "Future[SpoolFigures]":
+        """Counts, for status and metrics."""
+        return self._ask(self._reader.figures)
+
+    async def close(self) -> None:
+        """Commit what waits, checkpoint, close."""
+        if self._is_closed:
+            return
+        self._is_closed = True
+        self._flush()
+        loop = asyncio.get_running_loop()
+        await loop.run_in_executor(None, self._close)
+
+    def _close(self) -> None:
+        self._pool.shutdown()
+        self._reader.close()  # before the writer, whose close empties the log
+        self._writer.close()
+        self._files.close()
+        self._lock.release()
+
+    def _future(self) -> "Future[Any]":
+        assert not self._is_closed, "the spool is closed"
+        if self._loop is None:
+            self._loop = asyncio.get_running_loop()
+        return self._loop.create_future()
+
+    def _put(self, job: Job) -> "Future[Any]":
+        """Gather what one turn of the loop has to write: the writer is woken once for all of it."""
+        assert self._loop is not None
+        if not self._gathering:
+            self._loop.call_soon(self._flush)
+        self._gathering.append(job)
+        return job.future
+
+    def _flush(self) -> None:
+        if self._gathering:
+            self._outstanding += len(self._gathering)
+            self._writer.put(self._gathering)
+            self._gathering = []
+            if self._hand_over_timer is None and self._loop is not None:
+                self._wait_to_hand_over()
+
+    def _answer(self, jobs: list[Job], error: SpoolError | None) -> None:
+        """In the writer's thread: tell the loop, with one call for all of them."""
+        if jobs and self._loop is not None:
+            try:
+                self._loop.call_soon_threadsafe(self._resolve, jobs, error)
+            except RuntimeError:
+                return  # the loop is closed: nobody waits for an answer any more
+            self._hand_over.release()
+
+    def _resolve(self, jobs: list[Job], error: SpoolError | None) -> None:
+        self._outstanding -= len(jobs)
+        if not self._outstanding and self._hand_over_timer is not None:
+            self._hand_over_timer.cancel()
+            self._hand_over_timer = None
+        for job in jobs:
+            if error is None and self._listener is not None:
+                for message in job.announce:
+                    self._tell(message)
+            if job.future.done():
+                continue  # whoever asked has gone
+            if error is not None:
+                job.future.set_exception(error)
+            else:
+                job.future.set_result(job.answer)
+
+    def _tell(self, message: NewMessage) -> None:
+        assert self._listener is not None and self._loop is not None
+        try:
+            self._listener(message)
+        except Exception as error:  # its fault must not keep the others from their answers
+            self._loop.call_exception_handler({"message": "spool listener", "exception": error})
+
+    # The interpreter lock: a loop that is never idle takes it back faster than a waiting thread
+    # wakes up, for hundreds of milliseconds (measured). While the writer has work for longer than
+    # usual, the loop stands aside for an instant now and then.
+
+    def _wait_to_hand_over(self) -> None:
+        assert self._loop is not None
+        self._hand_over_timer = self._loop.call_later(_HAND_OVER_AFTER_S, self._stand_aside)
+
+    def _stand_aside(self) -> None:
+        self._hand_over_timer = None
+        if self._outstanding:
+            while self._hand_over.acquire(blocking=False):
+                pass
+            self._hand_over.acquire(timeout=_HAND_OVER_S)
+            self._wait_to_hand_over()
+
+    def _task(self, task: Callable[[apsw.Connection], Any]) -> "Future[Any]":
+        return self._put(Job(self._future(), [], task=task))
+
+    def _ask(self, question: Callable[..., Any], *args: Any) -> "Future[Any]":
+        assert not self._is_closed, "the spool is closed"
+        return asyncio.ensure_future(self._asked(question, *args))
+
+    async def _asked(self, question: Callable[..., Any], *args: Any) -> Any:
+        try:
+            return await asyncio.get_running_loop().run_in_executor(self._pool, question, *args)
+        except apsw.Error as error:
+            raise SpoolError(f"spool: {type(error).__name__}: {error}") from error
+
+    async def _wake(self, route: str, kind: NotNow, now_ms: int) -> int:
+        """In pieces, so that mail that comes in meanwhile is not kept waiting."""
+        woken = 0
+        while True:
+            piece: int = await self._task(lambda c: spool_changes.wake(c, route, kind, now_ms, _PIECE))
+            woken += piece
+            if piece < _PIECE:
+                return woken
+
+    async def _reroute(self, choose: Callable[[str], str]) -> int:
+        changed, after = 0, (0, -1)
+        while page := await self._ask(self._reader.waiting_page, after, _PIECE):
+            after = page[-1][:2]
+            routes: dict[str, list[tuple[int, int]]] = {}
+            for queue_id, position, forward_path, route in page:
+                chosen = choose(forward_path)
+                if chosen != route:
+                    routes.setdefault(chosen, []).append((queue_id, position))
+            for route, who in routes.items():
+                changed += await self._task(self._rerouting(route, who))
+        return changed
+
+    def _rerouting(self, route: str, who: list[tuple[int, int]]) -> Callable[[apsw.Connection], int]:
+        return lambda c: spool_changes.reroute(c, route, self._needs_link(route), who)
+
+    def _last_id(self) -> int:
+        return self._last_queue_id
+
+    def _said(self, words: str) -> None:
+        """Report from any thread: in the loop once there is one."""
+        if self._loop is None:
+            self._report(words)
+        else:
+            self._loop.call_soon_threadsafe(self._report, words)
+
+
+def _last_queue_id(connection: apsw.Connection) -> int:
+    last: int = connection.execute(
+        "SELECT max(last_id, coalesce((SELECT max(id) FROM message), 0)) FROM shard"
+    ).get
+    return last

@@ -1,0 +1,313 @@
+"""SpoolWriter: the one thread of a shard that writes; group commit without a timer.
+
+It takes all that waits, commits it as one transaction and answers all of it; while it syncs, the
+next batch gathers. A lone message pays one sync and no wait."""
+
+import errno
+import threading
+from asyncio import Future
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass
+from itertools import chain
+from queue import Empty, SimpleQueue
+from typing import Any, Final
+
+import apsw
+
+from cmail.storage.spool import NewMessage, SpoolError, SpoolFullError
+from cmail.storage.spool_files import ContentFiles
+from cmail.storage.spool_generations import Generations
+from cmail.storage.spool_rows import Row, unlinked_row, whole_row
+from cmail.storage.spool_schema import insert_work
+
+_BATCH_OCTETS_MAX: Final = 8 * 2**20  # so that the first of a batch does not wait for too many
+_BATCH_JOBS_MAX: Final = 1000
+_STATEMENT_ROWS_MAX: Final = 64  # 6 KiB of SQL; SQLite's compiled form of each length is kept
+_LOG_OCTETS_MAX: Final = 16 * 2**20  # of write-ahead log between checkpoints
+_PAGE_OCTETS: Final = 4096
+_IDLE_S: Final = 1.0  # nothing to write so long: tidy up
+_RETRY_S: Final = 0.5  # between tries to record an outcome that the disk did not take
+_SLACK_PAGES: Final = 1024  # free pages that may stay: they are used again
+_VACUUM_PAGES: Final = 256  # freed in one go: a message that comes meanwhile waits milliseconds
+_FULL_ERRNOS: Final = (errno.ENOSPC, errno.EDQUOT)
+
+
+@dataclass(slots=True, eq=False)
+class Job:
+    """Something to be written: rows of `work`, or a task that writes by itself."""
+
+    future: "Future[Any]"
+    rows: list[Row]
+    octets: int = 0
+    whole_id: int = 0  # a message to be removed; those of a batch go together
+    announce: tuple[NewMessage, ...] = ()  # become durable with it
+    path: str = ""  # content file to be synced before
+    task: Callable[[apsw.Connection], Any] | None = None
+    is_settlement: bool = False  # an outcome: kept until it is recorded
+    answer: Any = None
+
+
+Answer = Callable[[list[Job], SpoolError | None], None]  # called in the writer's thread
+
+
+class SpoolWriter:
+    """Owns the writing connection. Only put() and close() may be called from other threads."""
+
+    def __init__(
+        self, generations: Generations, files: ContentFiles, answer: Answer, last_id: Callable[[], int]
+    ) -> None:
+        self._generations = generations
+        self._files = files
+        self._answer = answer
+        self._last_id = last_id
+        self._connection = generations.open()
+        self._queue: SimpleQueue[list[Job] | None] = SimpleQueue()
+        self._waiting: deque[Job] = deque()
+        self._unrecorded: list[Job] = []
+        self._log_octets = 0
+        self._is_closing = False
+        self._is_tidy = False
+        self._broken = ""  # why there is no database to write to
+        self._has_leftovers = True
+        self._unlinked: set[int] = set()  # whose rows in `leftover` are to be removed
+        self.is_blocked = False
+        self._thread = threading.Thread(target=self._run, name="spool-writer", daemon=True)
+
+    @property
+    def broken(self) -> str:
+        """Why nothing can be written now; "" when it can."""
+        return self._broken
+
+    @property
+    def connection(self) -> apsw.Connection:
+        """The writing connection, for what is to be done before start()."""
+        return self._connection
+
+    def start(self) -> None:
+        """From now on the connection belongs to the thread."""
+        self._thread.start()
+
+    def put(self, jobs: list[Job]) -> None:
+        """Write these, soon."""
+        self._queue.put(jobs)
+
+    def close(self) -> None:
+        """Write what waits and end; blocks until then."""
+        self._queue.put(None)
+        self._thread.join()
+
+    def _run(self) -> None:
+        while True:
+            self._take()
+            if self._waiting or self._unrecorded:
+                self._write_batch(self._unrecorded + self._batch())
+            elif self._is_closing:
+                break
+            else:
+                self._tidy_up()
+        self._finish()
+
+    def _take(self) -> None:
+        """Wait for something to do, take all there is."""
+        try:
+            if not self._waiting and not self._is_closing:
+                self._taken(self._queue.get(timeout=self._patience()))
+            while True:
+                self._taken(self._queue.get_nowait())
+        except Empty:
+            pass
+
+    def _patience(self) -> float | None:
+        if self._unrecorded:
+            return _RETRY_S
+        return None if self._is_tidy else _IDLE_S
+
+    def _taken(self, jobs: list[Job] | None) -> None:
+        if jobs is None:
+            self._is_closing = True
+        else:
+            self._waiting.extend(jobs)
+
+    def _batch(self) -> list[Job]:
+        jobs: list[Job] = []
+        octets = 0
+        while self._waiting and len(jobs) < _BATCH_JOBS_MAX:
+            job = self._waiting.popleft()
+            jobs.append(job)
+            octets += job.octets
+            if octets > _BATCH_OCTETS_MAX:
+                break
+        return jobs
+
+    def _write_batch(self, jobs: list[Job]) -> None:
+        self._unrecorded = []
+        if self._broken and not self._recovered():
+            self._refuse(jobs, SpoolError(self._broken))
+            return
+        jobs = self._synced(jobs)
+        if not jobs:
+            return
+        try:
+            self._commit(jobs)
+        except Exception as error:  # anything: a bug of ours must delay mail, never lose it
+            self._failed(jobs, error)
+        else:
+            self._unlinked.clear()
+            self.is_blocked = False
+            self._answer(jobs, None)
+            self._after(jobs)
+
+    def _synced(self, jobs: list[Job]) -> list[Job]:
+        """Content files first, then the rows that name them. Those that could not be synced are
+        answered and taken out."""
+        paths = [job.path for job in jobs if job.path]
+        if not paths:
+            return jobs
+        failed = self._files.sync(paths)
+        for job in jobs:
+            if job.path in failed:
+                error = failed[job.path]
+                self._answer([job], _as_spool_error(error, error.errno in _FULL_ERRNOS))
+        return [job for job in jobs if job.path not in failed]
+
+    def _commit(self, jobs: list[Job]) -> None:
+        """All of it, or an exception and nothing of it."""
+        rows = list(chain.from_iterable([job.rows for job in jobs]))
+        whole = [job.whole_id for job in jobs if job.whole_id]
+        if whole:
+            rows.append(whole_row(whole))
+        if self._unlinked:
+            rows.append(unlinked_row(list(self._unlinked)))
+        tasks = [job for job in jobs if job.task is not None]
+        if not tasks and len(rows) <= _STATEMENT_ROWS_MAX:
+            self._insert(rows)  # one statement is its own transaction
+        else:
+            self._commit_pieces(rows, tasks)
+
+    def _commit_pieces(self, rows: list[Row], tasks: list[Job]) -> None:
+        connection = self._connection
+        connection.execute("BEGIN IMMEDIATE")
+        try:
+            for start in range(0, len(rows), _STATEMENT_ROWS_MAX):
+                self._insert(rows[start : start + _STATEMENT_ROWS_MAX])
+            for job in tasks:
+                assert job.task is not None
+                job.answer = job.task(connection)
+            connection.execute("COMMIT")
+        except BaseException:
+            if connection.in_transaction:
+                connection.execute("ROLLBACK")
+            raise
+
+    def _insert(self, rows: list[Row]) -> None:
+        if rows:
+            self._connection.execute(insert_work(len(rows)), list(chain.from_iterable(rows)), can_cache=True)
+
+    def _failed(self, jobs: list[Job], error: Exception) -> None:
+        if _is_full(error, self._connection):
+            self._refuse(jobs, _as_spool_error(error, is_full=True))
+        elif isinstance(error, (apsw.IOError, apsw.CorruptError, apsw.NotADBError)):
+            self._broken = str(error)
+            self._refuse(jobs, _as_spool_error(error))
+            self._recovered()
+        elif len(jobs) > 1:
+            for job in jobs:  # one of them is not as it should be: the others must not suffer
+                self._write_batch([job])
+        else:
+            self._answer(jobs, _as_spool_error(error))
+
+    def _refuse(self, jobs: list[Job], error: SpoolError) -> None:
+        """Tell all of them, but for the outcomes: those are kept until they are recorded."""
+        self._unrecorded += [job for job in jobs if job.is_settlement]
+        self.is_blocked = bool(self._unrecorded)
+        self._answer([job for job in jobs if not job.is_settlement], error)
+
+    def _recovered(self) -> bool:
+        """Go on with the next generation; False when not even that can be."""
+        try:
+            self._connection = self._generations.roll_over(self._connection, self._broken)
+        except (apsw.Error, OSError):
+            return False
+        self._broken = ""
+        return True
+
+    def _after(self, jobs: list[Job]) -> None:
+        """What a batch leaves to be done before the next."""
+        self._is_tidy = False
+        for job in jobs:
+            self._log_octets += job.octets + _PAGE_OCTETS
+            self._has_leftovers |= bool(job.path)
+            if job.task is not None:
+                self._log_octets += _LOG_OCTETS_MAX  # who knows how much it wrote
+        if self._log_octets > _LOG_OCTETS_MAX:
+            self._checkpoint()
+        if self._has_leftovers:
+            self._unlink_leftovers()
+
+    def _unlink_leftovers(self) -> None:
+        """Files of messages that are gone; that they were unlinked is noted with the next batch."""
+        query = "SELECT id FROM leftover"
+        ids = [row[0] for row in self._connection.execute(query) if row[0] not in self._unlinked]
+        self._files.remove(ids)
+        self._unlinked.update(ids)
+
+    def _checkpoint(self, mode: int = apsw.SQLITE_CHECKPOINT_PASSIVE) -> None:
+        """Move what stands in the log into the database, so that the log starts over."""
+        try:
+            frames, moved = self._connection.wal_checkpoint(mode=mode)
+        except apsw.IOError as error:
+            self._broken = f"checkpoint: {error}"
+            self._recovered()
+        except apsw.Error:
+            self._log_octets //= 2  # full, or a reader in the way: the log holds it, try later
+        else:
+            self._log_octets = 0 if frames == moved else _LOG_OCTETS_MAX // 2
+
+    def _tidy_up(self) -> None:
+        """Nothing to write for a while: empty the log, give pages back, a bounded piece each time."""
+        if self._broken:
+            return
+        self._is_tidy = True
+        try:
+            self._note_last_id()
+            self._checkpoint()
+            free_pages = self._connection.pragma("freelist_count")
+            if isinstance(free_pages, int) and free_pages > _SLACK_PAGES:
+                self._connection.execute(f"PRAGMA incremental_vacuum({_VACUUM_PAGES})").fetchall()
+                self._is_tidy = False
+        except apsw.IOError as error:
+            self._broken = str(error)
+            self._recovered()
+        except (apsw.Error, OSError):
+            pass  # what is not tidy today is tomorrow
+
+    def _note_last_id(self) -> None:
+        """So that queue ids never go back, whatever the clock does while nothing is queued."""
+        self._connection.execute("UPDATE shard SET last_id = ?", (self._last_id(),))
+        if self._unlinked:
+            self._insert([unlinked_row(list(self._unlinked))])
+            self._unlinked.clear()
+
+    def _finish(self) -> None:
+        self._answer(self._unrecorded, SpoolError("the spool was closed before it was recorded"))
+        if not self._broken:
+            self._tidy_up()
+            self._checkpoint(apsw.SQLITE_CHECKPOINT_TRUNCATE)
+        if self._broken:
+            self._connection.config(apsw.SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1)
+        self._connection.close(True)
+
+
+def _is_full(error: Exception, connection: apsw.Connection) -> bool:
+    if isinstance(error, OSError):
+        return error.errno in _FULL_ERRNOS
+    is_quota = isinstance(error, apsw.IOError) and "write" in str(error).lower()
+    return isinstance(error, apsw.FullError) or (is_quota and connection.system_errno == errno.EDQUOT)
+
+
+def _as_spool_error(error: Exception, is_full: bool = False) -> SpoolError:
+    kind = SpoolFullError if is_full else SpoolError
+    spool_error = kind(f"spool: {type(error).__name__}: {error}")
+    spool_error.__cause__ = error
+    return spool_error
