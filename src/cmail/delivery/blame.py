@@ -1,4 +1,4 @@
-"""Blame: which messages a connection has ended at, so that one that kills connections is not tried for ever."""
+"""Blame: which messages a connection ended at; one that kills connections is not tried for ever."""
 
 from collections import OrderedDict
 from typing import Final

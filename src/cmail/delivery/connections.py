@@ -3,7 +3,7 @@
 import asyncio
 import errno
 import ssl
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from typing import Final, Literal
 
@@ -36,7 +36,7 @@ class Peer:
     is_lmtp: bool = False
     ca_file: str = ""
     timeout: timedelta = timedelta(seconds=30)
-    limits: SessionLimits = SessionLimits()
+    limits: SessionLimits = field(default_factory=SessionLimits)
 
     @property
     def relay(self) -> str:
@@ -67,12 +67,9 @@ async def open_session(peer: Peer) -> tuple[Session, Offers]:
     try:
         return await _open(peer)
     except _TlsFailedError as error:
-        if peer.tls == "opportunistic":  # RFC 7435: rather in the clear than not at all
-            try:
-                return await _open(replace(peer, tls="none"))
-            except _TlsFailedError as second:
-                error = second
-        raise _failed(peer, f"TLS: {error}", detail=SECURITY) from None
+        if peer.tls != "opportunistic":
+            raise _failed(peer, f"TLS: {error}", detail=SECURITY) from None
+    return await _open(replace(peer, tls="none"))  # RFC 7435: rather in the clear than not at all
 
 
 async def _open(peer: Peer) -> tuple[Session, Offers]:

@@ -1,4 +1,4 @@
-"""Next hop -> the hosts to try, in order: MX, implicit MX, null MX, literals, loop to self (RFC 5321 §5.1)."""
+"""Next hop -> the hosts to try, in order: MX, implicit MX, null MX, literals, loops (RFC 5321 §5.1)."""
 
 import asyncio
 from collections.abc import AsyncGenerator, Callable, Sequence

@@ -11,8 +11,8 @@ from cmail.settings import ByteSize
 class AdvancedSettings:
     """[smtp.advanced] Advanced SMTP Configuration."""
 
-    timeout: Annotated[timedelta, "Socket Timeout: to open a connection; 45-60s on slow links."] = (
-        timedelta(seconds=30)
+    timeout: Annotated[timedelta, "Socket Timeout: to open a connection; 45-60s on slow links."] = timedelta(
+        seconds=30
     )
     max_message_size: Annotated[ByteSize, "Max incoming size."] = ByteSize(50 * 2**20)
     fallback_to_host: Annotated[bool, "Fallback to SMTP host if MX fails."] = True
@@ -20,18 +20,14 @@ class AdvancedSettings:
     refuse_unknown_users: Annotated[bool, "Refuse message if user unknown."] = True
     connections: Annotated[int, "Connections to one next hop at once, all workers together."] = 20
     messages_per_connection: Annotated[int, "Messages on one connection before a new one."] = 1000
-    idle: Annotated[timedelta, "How long a connection is kept for the next message."] = timedelta(
-        seconds=2
-    )
+    idle: Annotated[timedelta, "How long a connection is kept for the next message."] = timedelta(seconds=2)
 
 
 @dataclass(frozen=True, slots=True)
 class SmtpSettings:
     """[smtp] SMTP Configuration."""
 
-    delivery: Annotated[Literal["smarthost", "mx"], "Through an upstream server, or by MX."] = (
-        "smarthost"
-    )
+    delivery: Annotated[Literal["smarthost", "mx"], "Through an upstream server, or by MX."] = "smarthost"
     host: Annotated[str, "SMTP Host: the upstream server."] = ""
     port: Annotated[int, "Port Number."] = 25
     tls: Annotated[

@@ -1,12 +1,18 @@
 """Logging in to a server: PLAIN, LOGIN and SCRAM-SHA-256 as a client (RFC 4616, RFC 5802, RFC 7677)."""
 
+import base64
+import hashlib
+import hmac
+import secrets
 from collections.abc import Generator, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
+from cmail.protocol.saslprep import prepare
+
 SCRAM: Final = "SCRAM-SHA-256"
 STEPS_MIN: Final = {SCRAM: 3, "PLAIN": 1, "LOGIN": 1}  # a 235 before them proves nothing of the server
-ITERATIONS_MAX: Final = 1_000_000  # a third of a second of work; a server that asks for more wants harm
+ROUNDS_MAX: Final = 1_000_000  # a third of a second of work; a server that asks for more wants harm
 
 # A mechanism yields what the client says and is sent what the server says, both without base64.
 # The first yield is the initial response, None when the server speaks first. SaslError: stop here.
@@ -52,22 +58,55 @@ def _login(credentials: Credentials) -> Exchange:
 
 
 def _scram(credentials: Credentials) -> Exchange:
-    from scramp import ScramClient, ScramException  # slow to import; only who logs in pays
-
-    try:
-        client = ScramClient([SCRAM], credentials.username, credentials.password)
-        challenge = yield client.get_client_first().encode()
-        _check_iterations(challenge)
-        client.set_server_first(challenge.decode("ascii", "replace"))
-        final = yield client.get_client_final().encode()
-        client.set_server_final(final.decode("ascii", "replace"))  # the server proves that it knows us
-        yield b""
-    except ScramException as error:
-        raise SaslError(f"SCRAM: {error}".splitlines()[0]) from None
+    """RFC 5802 §3, without channel binding. Ours, because the library costs a worker 16 MB."""
+    username, password = _prepare(credentials.username), _prepare(credentials.password)
+    name = username.replace("=", "=3D").replace(",", "=2C").encode()
+    nonce = secrets.token_urlsafe(18).encode()
+    first_bare = b"n=" + name + b",r=" + nonce
+    server_first = yield b"n,," + first_bare
+    values = _attributes(server_first)
+    whole_nonce, salt, rounds = values.get(b"r", b""), _salt(values), _rounds(values)
+    if not whole_nonce.startswith(nonce) or len(whole_nonce) == len(nonce):
+        raise SaslError("SCRAM: the server's nonce does not continue ours")
+    salted = hashlib.pbkdf2_hmac("sha256", password.encode(), salt, rounds)
+    without_proof = b"c=biws,r=" + whole_nonce  # biws: base64 of n,,
+    said = b",".join((first_bare, server_first, without_proof))
+    client_key = hmac.digest(salted, b"Client Key", "sha256")
+    signature = hmac.digest(hashlib.sha256(client_key).digest(), said, "sha256")
+    proof = bytes(a ^ b for a, b in zip(client_key, signature, strict=True))
+    server_final = yield without_proof + b",p=" + base64.b64encode(proof)
+    server_key = hmac.digest(salted, b"Server Key", "sha256")
+    expected = b"v=" + base64.b64encode(hmac.digest(server_key, said, "sha256"))
+    if not hmac.compare_digest(server_final.split(b",")[0], expected):
+        raise SaslError("SCRAM: the server does not know our password")  # somebody else answers
+    yield b""
     raise SaslError("the server asks for more than SCRAM has to say")
 
 
-def _check_iterations(challenge: bytes) -> None:
-    count = next((part[2:] for part in challenge.split(b",") if part.startswith(b"i=")), b"0")
-    if not count.isdigit() or len(count) > 7 or int(count) > ITERATIONS_MAX:
-        raise SaslError(f"SCRAM: the server asks for more than {ITERATIONS_MAX} rounds")
+def _prepare(text: str) -> str:
+    prepared = prepare(text)
+    if prepared is None:
+        raise SaslError("the user name or password has a character that no log-in may have")
+    return prepared
+
+
+def _attributes(octets: bytes) -> dict[bytes, bytes]:
+    """name=value, parted by commas; m= is an extension that must be understood (RFC 5802 §5.1)."""
+    values = {part[:1]: part[2:] for part in octets.split(b",") if part[1:2] == b"="}
+    if b"m" in values:
+        raise SaslError("SCRAM: the server demands an extension that we don't know")
+    return values
+
+
+def _salt(values: dict[bytes, bytes]) -> bytes:
+    try:
+        return base64.b64decode(values.get(b"s", b""), validate=True)
+    except ValueError:
+        raise SaslError("SCRAM: the salt is not base64") from None
+
+
+def _rounds(values: dict[bytes, bytes]) -> int:
+    count = values.get(b"i", b"")
+    if not count.isdigit() or len(count) > 7 or not 1 <= int(count) <= ROUNDS_MAX:
+        raise SaslError(f"SCRAM: the server asks for none or more than {ROUNDS_MAX} rounds")
+    return int(count)

@@ -1,0 +1,206 @@
+"""DnsClient: the Resolver on dnspython, with time-outs that end and answers that are kept."""
+
+import asyncio
+import time
+from collections.abc import Callable, Sequence
+from ipaddress import ip_address
+from typing import TYPE_CHECKING, Any, Final
+
+from cmail.net.dns_cache import DnsCache
+from cmail.net.hosts_file import HostsFile
+from cmail.net.settings import DnsSettings
+from cmail.world import DnsError, IPAddress, MxRecord, NoSuchDomainError
+
+if TYPE_CHECKING:
+    import dns.asyncresolver
+    import dns.name
+    import dns.resolver
+
+LIFETIME_S: Final = 10.0  # of one question, over all servers and tries
+TRY_S: Final = 3.0
+_NEGATIVE_TTL_S: Final = 60.0  # a name that somebody is about to create is not denied for long
+_SILENCE_S: Final = 60.0  # when no server said anything for so long, it is we who are off line
+
+
+class DnsClient:
+    """Answers from the servers of the settings, the system's otherwise. IPv4 before IPv6: a peer judges
+    mail by the name of its address, and many networks with IPv6 have none."""
+
+    def __init__(
+        self,
+        settings: DnsSettings,
+        monotonic: Callable[[], float] = time.monotonic,
+        *,
+        lifetime_s: float = LIFETIME_S,
+        try_s: float = TRY_S,
+        hosts_path: str = "/etc/hosts",
+    ) -> None:
+        self._monotonic = monotonic
+        self._lifetime_s, self._try_s = lifetime_s, try_s
+        self._hosts = HostsFile(monotonic, hosts_path)
+        self._cache: DnsCache[tuple[Any, ...] | NoSuchDomainError] = DnsCache(monotonic)
+        self._heard_at = float("-inf")
+        self.update(settings)
+
+    def update(self, settings: DnsSettings) -> None:
+        """New servers, from the next question on."""
+        self._servers = settings.servers
+        self._resolver: dns.asyncresolver.Resolver | None = None
+        self._cache.clear()
+
+    def forget(self) -> None:
+        """Ask anew, and read the system's servers anew: the link came up, perhaps elsewhere."""
+        self._resolver = None
+        self._cache.clear()
+
+    async def mx(self, domain: str) -> Sequence[MxRecord]:
+        """See Resolver."""
+        records = await self._ask("MX", domain, _mx)
+        return records
+
+    async def addresses(self, host: str) -> Sequence[IPAddress]:
+        """See Resolver."""
+        try:
+            return [ip_address(host)]
+        except ValueError:
+            pass
+        known = self._hosts.addresses(host.lower().removesuffix("."))
+        if known:
+            return known
+        found = await asyncio.gather(
+            self._ask("A", host, _address), self._ask("AAAA", host, _address), return_exceptions=True
+        )
+        addresses: list[IPAddress] = []
+        for answer in found:
+            if isinstance(answer, BaseException):
+                if not isinstance(answer, DnsError):
+                    raise answer
+            else:
+                addresses += answer
+        if addresses:  # half an answer is enough to connect
+            return addresses
+        for answer in found:
+            if isinstance(answer, DnsError):
+                raise answer
+        return []
+
+    async def ptr(self, address: IPAddress) -> str:
+        """See Resolver."""
+        try:
+            names = await self._ask("PTR", address.reverse_pointer, _ptr)
+        except (DnsError, NoSuchDomainError):
+            return ""
+        return names[0] if names else ""
+
+    async def _ask(self, kind: str, name: str, read: "Callable[[Any], Any]") -> tuple[Any, ...]:
+        kept = self._cache.get(kind, name)
+        if kept is None:
+            kept, ttl_s = await self._query(kind, name, read)
+            self._cache.put(kind, name, kept, ttl_s)
+        if isinstance(kept, NoSuchDomainError):
+            raise NoSuchDomainError(*kept.args)
+        return kept
+
+    async def _query(
+        self, kind: str, name: str, read: "Callable[[Any], Any]"
+    ) -> tuple[tuple[Any, ...] | NoSuchDomainError, float]:
+        """What to keep and for how long; DnsError is not kept."""
+        import dns.exception  # 6 MiB and 50 ms: only who asks pays
+        import dns.name
+        import dns.resolver
+
+        try:
+            question = _absolute(name)
+            answer = await self._made_resolver().resolve(
+                question, kind, lifetime=self._lifetime_s, search=False, raise_on_no_answer=False
+            )
+        except dns.resolver.NXDOMAIN:
+            self._heard_at = self._monotonic()
+            return NoSuchDomainError(f"{name} does not exist"), _NEGATIVE_TTL_S
+        except dns.resolver.NoNameservers as error:
+            if _is_answered(error):
+                self._heard_at = self._monotonic()
+            raise DnsError(_failure_words(error), is_unreachable=self._is_silent()) from None
+        except dns.resolver.LifetimeTimeout as error:
+            if _is_answered(error):
+                self._heard_at = self._monotonic()
+            reason = f"no answer within {self._lifetime_s:g} s"
+            raise DnsError(reason, is_unreachable=self._is_silent()) from None
+        except (dns.resolver.NoResolverConfiguration, OSError) as error:
+            raise DnsError(f"no DNS server can be asked: {error}", is_unreachable=True) from None
+        except (dns.exception.DNSException, UnicodeError) as error:
+            raise DnsError(f"{type(error).__name__}: {error}".splitlines()[0]) from None
+        self._heard_at = self._monotonic()
+        if answer.rrset is None:
+            return (), _NEGATIVE_TTL_S
+        return tuple(read(record) for record in answer.rrset), float(answer.rrset.ttl)
+
+    def _is_silent(self) -> bool:
+        """Whether no server has said anything of late: not their domain, our line is the trouble."""
+        return self._monotonic() - self._heard_at > _SILENCE_S
+
+    def _made_resolver(self) -> "dns.asyncresolver.Resolver":
+        if self._resolver is None:
+            import dns.asyncresolver
+
+            resolver = dns.asyncresolver.Resolver(configure=not self._servers)
+            if self._servers:
+                resolver.nameservers = [_server(text) for text in self._servers]
+            resolver.timeout = self._try_s
+            resolver.cache = None
+            self._resolver = resolver
+        return self._resolver
+
+
+def parse_server(text: str) -> tuple[str, int]:
+    """Address and port of "192.0.2.1", "127.0.0.1:5353", "::1" or "[::1]:5353"; ValueError."""
+    host, port = text, "53"
+    if text.startswith("["):
+        host, _, rest = text[1:].partition("]")
+        port = rest.removeprefix(":") or "53"
+    elif text.count(":") == 1:
+        host, _, port = text.partition(":")
+    if not port.isascii() or not port.isdigit() or not 0 < int(port) < 65536:
+        raise ValueError(f"{text!r}: the port is no number from 1 to 65535")
+    return str(ip_address(host)), int(port)
+
+
+def _server(text: str) -> Any:
+    import dns.nameserver
+
+    return dns.nameserver.Do53Nameserver(*parse_server(text))
+
+
+def _absolute(name: str) -> "dns.name.Name":
+    import dns.name
+
+    if not name.isascii():
+        import idna
+
+        try:
+            name = idna.encode(name, uts46=True).decode()
+        except idna.IDNAError as error:
+            raise UnicodeError(f"{name} is no domain name: {error}") from None
+    return dns.name.from_text(name, dns.name.root)
+
+
+def _is_answered(error: Any) -> bool:
+    """Whether a server said something, if only SERVFAIL."""
+    return any(attempt[4] is not None for attempt in error.kwargs.get("errors") or ())
+
+
+def _failure_words(error: Any) -> str:
+    words = {str(attempt[3]).rstrip(".") for attempt in error.kwargs.get("errors") or ()}
+    return ", ".join(sorted(words))[:200] or "no server answered"
+
+
+def _mx(record: Any) -> MxRecord:
+    return MxRecord(record.preference, record.exchange.to_text(omit_final_dot=True).lower().rstrip("."))
+
+
+def _address(record: Any) -> IPAddress:
+    return ip_address(record.address)
+
+
+def _ptr(record: Any) -> str:
+    return str(record.target.to_text(omit_final_dot=True).lower())
