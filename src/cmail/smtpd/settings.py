@@ -6,9 +6,7 @@ from typing import Annotated, Literal
 
 from cmail.settings import ByteSize
 
-ListenerKind = Literal[
-    "smtp", "submission", "submissions", "lmtp", "pop3", "pop3s", "imap", "imaps"
-]
+ListenerKind = Literal["smtp", "submission", "submissions", "lmtp", "pop3", "pop3s", "imap", "imaps"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,9 +21,10 @@ class ListenerSettings:
 class RelaySettings:
     """[relay]"""
 
-    networks: Annotated[
-        tuple[str, ...], "May send anywhere without a password; nobody else may."
-    ] = ("127.0.0.0/8", "::1/128")
+    networks: Annotated[tuple[str, ...], "May send anywhere without a password; nobody else may."] = (
+        "127.0.0.0/8",
+        "::1/128",
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +37,6 @@ class IntakeSettings:
     errors: Annotated[int, "Errors before a session is ended."] = 20
     idle_commands: Annotated[int, "Commands but RCPT without a message before it is ended."] = 100
     command_timeout: Annotated[timedelta, "How long a client may be silent."] = timedelta(minutes=5)
-    free_space: Annotated[ByteSize, "With less left on the disk new mail waits outside: 452."] = (
-        ByteSize(64 * 2**20)
+    free_space: Annotated[ByteSize, "With less left on the disk new mail waits outside: 452."] = ByteSize(
+        64 * 2**20
     )

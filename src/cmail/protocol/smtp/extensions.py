@@ -1,0 +1,28 @@
+"""EHLO keywords: what we offer, by listener kind and by what the session has (RFC 5321 §4.1.1.1)."""
+
+from collections.abc import Sequence
+from typing import Final, Literal
+
+Kind = Literal["smtp", "submission", "submissions", "lmtp"]
+
+SUBMISSION_KINDS: Final = frozenset(("submission", "submissions"))
+
+# RFC 2920, 6152, 6531, 2034, 3030, 3461. SIZE, STARTTLS and AUTH depend; see offers().
+_ALWAYS: Final = ("PIPELINING", "8BITMIME", "SMTPUTF8", "ENHANCEDSTATUSCODES", "CHUNKING", "DSN")
+
+
+def offers(size_max: int, *, is_starttls: bool, mechanisms: Sequence[str]) -> tuple[str, ...]:
+    """The keywords of an EHLO or LHLO reply, in order."""
+    found = [_ALWAYS[0], f"SIZE {size_max}", *_ALWAYS[1:]]
+    if is_starttls:
+        found.append("STARTTLS")  # RFC 3207: not offered under TLS
+    if mechanisms:
+        found.append("AUTH " + " ".join(mechanisms))  # RFC 4954 §3
+    return tuple(found)
+
+
+def ehlo_reply(hostname: str, keywords: Sequence[str]) -> bytes:
+    """The whole reply: our name, then a line for each keyword."""
+    lines = [hostname, *keywords]
+    marks = ["-"] * len(keywords) + [" "]
+    return "".join(f"250{mark}{line}\r\n" for mark, line in zip(marks, lines, strict=True)).encode()

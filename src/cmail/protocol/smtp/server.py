@@ -1,0 +1,723 @@
+"""Server side of SMTP, submission and LMTP: octets in, questions to the house and reply octets out. No I/O.
+
+receive() takes octets in any packets; what the house must decide it is asked through Answers; take_outgoing()
+has what is to be written. A reply that waits for the disk is a Slot: input goes on behind it, and the replies
+that follow wait in order (RFC 2920 §3.2). What waits for the house itself (a log-in) holds the input.
+
+This runs once for each command of each message, so lines go through plain functions: no object for a DATA, no
+look-up that can be avoided, parsed MAIL and RCPT lines remembered (measured: bench/intake.py).
+"""
+
+from collections import deque
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import IntFlag
+from typing import Final, Protocol
+
+from cmail.mail import limits
+from cmail.protocol.lines import BARE_LF, NEED_MORE, TOO_LONG, find_line_end, skip_line
+from cmail.protocol.smtp import server_replies as replies
+from cmail.protocol.smtp.commands import (
+    NON_ASCII,
+    CommandError,
+    Mail,
+    Rcpt,
+    check_octets,
+    decode_base64,
+    parse_auth,
+    parse_bdat,
+    parse_mail,
+    parse_rcpt,
+)
+from cmail.protocol.smtp.content import (
+    AFTER_CR,
+    BARE,
+    HELD,
+    LINE_START,
+    LONE_DOT,
+    WITHIN,
+    double_dots,
+    scan,
+    scan_plain,
+    stuff_piece,
+)
+from cmail.protocol.smtp.extensions import Kind
+from cmail.protocol.smtp.grammar import GrammarError, parse_helo_name
+
+# How the next octets are read.
+LINES: Final = 0
+DATA: Final = 1
+CHUNK: Final = 2
+SKIP_LINE: Final = 3
+AUTH_LINE: Final = 4
+TLS: Final = 5  # STARTTLS was read: nothing more may come before the handshake
+CLOSED: Final = 6
+
+# How far the session is.
+GREETED: Final = 0  # no EHLO yet
+READY: Final = 1
+MAIL_GIVEN: Final = 2
+RCPT_GIVEN: Final = 3
+CHUNKS_GIVEN: Final = 4
+
+# Which commands are obeyed in which state; elsewhere they are answered with what stands in REFUSALS. Commands
+# that are not here (EHLO, RSET, NOOP, QUIT ...) are obeyed everywhere.
+TRANSITIONS: Final[Mapping[str, Mapping[int, int]]] = {
+    "MAIL": {READY: MAIL_GIVEN},
+    "RCPT": {MAIL_GIVEN: RCPT_GIVEN, RCPT_GIVEN: RCPT_GIVEN},
+    "DATA": {RCPT_GIVEN: READY},
+    "BDAT": {RCPT_GIVEN: CHUNKS_GIVEN, CHUNKS_GIVEN: CHUNKS_GIVEN},
+    "AUTH": {READY: READY},
+}
+REFUSALS: Final[Mapping[str, tuple[bytes, bytes, bytes, bytes, bytes]]] = {
+    "MAIL": (replies.HELO_FIRST, b"", replies.NESTED_MAIL, replies.NESTED_MAIL, replies.IN_CHUNKS),
+    "RCPT": (replies.HELO_FIRST, replies.MAIL_FIRST, b"", b"", replies.IN_CHUNKS),
+    "DATA": (replies.HELO_FIRST, replies.MAIL_FIRST, replies.NO_RECIPIENTS, b"", replies.IN_CHUNKS),
+    "BDAT": (replies.HELO_FIRST, replies.MAIL_FIRST, replies.NO_RECIPIENTS, b"", b""),
+    "AUTH": (replies.HELO_FIRST, b"", replies.NESTED_MAIL, replies.NESTED_MAIL, replies.IN_CHUNKS),
+}
+
+
+class Hold(IntFlag):
+    """Why input is not read on just now."""
+
+    HOUSE = 1  # a question is being answered (a log-in)
+    REPLIES = 2  # too much waits for the disk
+    CLIENT = 4  # it does not read our replies
+    CONTENT = 8  # content comes faster than the disk takes it
+
+
+class Slot:
+    """The place of a reply that comes later; what was answered behind it waits in `after`."""
+
+    __slots__ = ("after", "count", "octets", "reply")
+
+    def __init__(self, count: int, octets: int) -> None:
+        self.reply = b""
+        self.count = count  # LMTP: how often it is said, once a recipient
+        self.octets = octets  # of content that waits
+        self.after: list[bytes] = []
+
+
+@dataclass(frozen=True, slots=True)
+class Rules:
+    """What the machine must know of listener and settings. Never changes; shared by all sessions of a kind."""
+
+    kind: Kind = "smtp"
+    default_domain: str = "localhost"  # what a bare name gets
+    size_max: int = 50 * 2**20
+    recipients_max: int = limits.RECIPIENTS_MAX
+    errors_max: int = limits.ERRORS_MAX
+    idle_commands_max: int = limits.IDLE_COMMANDS_MAX
+
+    @property
+    def is_lmtp(self) -> bool:
+        """LHLO, and a reply for each recipient after content (RFC 2033)."""
+        return self.kind == "lmtp"
+
+
+class Answers(Protocol):
+    """What the machine asks of the house. What returns octets returns a whole reply."""
+
+    def on_helo(self, name: str, verb: str) -> bytes:
+        """EHLO, HELO or LHLO; anything but 2yz refuses it."""
+        ...
+
+    def on_mail(self, mail: Mail) -> bytes:
+        """A transaction begins with 2yz."""
+        ...
+
+    def on_rcpt(self, rcpt: Rcpt) -> bytes:
+        """A recipient more with 2yz."""
+        ...
+
+    def on_data(self) -> bytes:
+        """May content come? b"": yes."""
+        ...
+
+    def on_piece(self, piece: bytes) -> None:
+        """Some content in wire form, more follows; not from a message that on_drop() was told of."""
+        ...
+
+    def on_message(self, slot: Slot, piece: bytes, size_bytes: int, seen: int) -> None:
+        """The last piece; unstuffed size of all, what was seen in it (content.EIGHT_BIT). answer(slot) must
+        follow, now or later, whatever happens. The transaction is over for the machine."""
+        ...
+
+    def on_drop(self, reply: bytes) -> None:
+        """What has come of the content is not wanted; the rest is thrown away and `reply` said then."""
+        ...
+
+    def on_reset(self) -> None:
+        """The transaction is given up (RSET, EHLO, a failed message)."""
+        ...
+
+    def on_starttls(self) -> None:
+        """220 is in the outgoing octets: hold all input now, write, then shake hands."""
+        ...
+
+    def on_auth(self, mechanism: str, initial: bytes | None) -> None:
+        """challenge() or finish_auth() must follow; with hold() before, also later."""
+        ...
+
+    def on_auth_response(self, response: bytes | None) -> None:
+        """The client's answer to a challenge; None: it gave up, and that was answered."""
+        ...
+
+    def on_refused(self, line: bytes, reply: bytes) -> None:
+        """The machine itself refused a command: for the log."""
+        ...
+
+
+class SmtpServer:
+    """One session. Its input state is `_mode`, its protocol state `_state`; RSET and EHLO go through _reset()."""
+
+    __slots__ = (
+        "_answers", "_bad", "_buffer", "_chunk_left", "_chunk_size", "_count", "_dots", "_errors", "_helo", "_hold", "_idle",
+        "_is_last", "_is_utf8", "_mode", "_octets", "_out", "_rules", "_scan", "_seen", "_size", "_slots",
+        "_state", "is_tls",
+    )  # fmt: skip
+
+    def __init__(
+        self, rules: Rules, answers: Answers, greeting: bytes = b"", *, is_tls: bool = False
+    ) -> None:
+        self._rules = rules
+        self._answers = answers
+        self._out = [greeting] if greeting else []
+        self._slots: deque[Slot] = deque()
+        self._buffer = b""
+        self._mode = LINES
+        self._state = GREETED
+        self._hold = 0
+        self._errors = 0
+        self._idle = 0
+        self._octets = 0  # of content that waits for the disk
+        self._count = 0  # recipients taken
+        self._is_utf8 = False
+        self._begin_content()
+        self._chunk_left = self._chunk_size = 0
+        self._is_last = False
+        self.is_tls = is_tls
+
+    # What the owner of the connection calls.
+
+    @property
+    def holding(self) -> int:
+        """Why input is not taken now (Hold); 0: go on reading. Nothing is read on while it is set."""
+        return self._hold or (self._mode >= TLS and Hold.HOUSE)
+
+    @property
+    def is_over(self) -> bool:
+        """All is said: close when it is written."""
+        return self._mode == CLOSED and not self._slots
+
+    @property
+    def is_idle(self) -> bool:
+        """Between messages, with nothing of ours outstanding."""
+        return self._state <= READY and not self._slots and self._mode == LINES
+
+    @property
+    def is_in_content(self) -> bool:
+        """Content is under way."""
+        return self._mode == DATA or self._mode == CHUNK
+
+    @property
+    def waiting_count(self) -> int:
+        """Messages whose reply waits."""
+        return len(self._slots)
+
+    def take_outgoing(self) -> bytes:
+        """What is to be written now."""
+        out = self._out
+        if not out:
+            return b""
+        self._out = []
+        return out[0] if len(out) == 1 else b"".join(out)
+
+    def receive(self, data: bytes) -> None:
+        """Octets from the client, cut anywhere; b"" goes on with what was held."""
+        if self._buffer:
+            data = self._buffer + data
+            self._buffer = b""
+        at, size = 0, len(data)
+        while at < size and not self._hold:
+            if self._mode == LINES:
+                # find_line_end() is not called for the most: one whole command of a bounded length.
+                lf = data.find(b"\n", at)
+                if lf > at and data[lf - 1] == 13 and lf - at <= limits.COMMAND_LINE_OCTETS_MAX:
+                    line = data[at : lf - 1]
+                    at = lf + 1
+                    self._command(line)
+                else:
+                    at = self._read_line(data, at)
+            else:
+                at = _READERS[self._mode](self, data, at)
+            if at < 0:
+                at = ~at
+                break
+        if at < size and self._mode != CLOSED:
+            self._buffer = data[at:] if at else data
+        if self._mode == TLS:
+            self._begin_tls()
+
+    def answer(self, slot: Slot, reply: bytes) -> None:
+        """The reply that a slot waited for."""
+        slot.reply = reply if slot.count == 1 else reply * slot.count
+        self._octets -= slot.octets
+        slots = self._slots
+        while slots and slots[0].reply:
+            done = slots.popleft()
+            self._out.append(done.reply)
+            if done.after:
+                self._out += done.after
+        if self._hold & Hold.REPLIES and not self._is_full():
+            self._hold &= ~Hold.REPLIES
+        if self._mode == TLS:
+            self._begin_tls()
+
+    def hold(self, why: Hold) -> None:
+        """Take no input until release(): it waits in order."""
+        self._hold |= why
+
+    def release(self, why: Hold) -> None:
+        """Input may go on: receive(b"") takes what waits."""
+        self._hold &= ~why
+
+    def end(self, reply: bytes) -> None:
+        """The session ends with this reply (421)."""
+        if self._mode != CLOSED:
+            self._mode = CLOSED
+            self._buffer = b""
+            self._give_up()
+            (self._slots[-1].after if self._slots else self._out).append(reply)
+
+    def restart_under_tls(self) -> None:
+        """The handshake is done: nothing said before counts (RFC 3207 §4.2)."""
+        assert not self._slots
+        self._out = []
+        self._hold = 0
+        if self._buffer:  # came in spite of the hold: not from this side of the handshake
+            return self.end(replies.EARLY_OCTETS)
+        self._mode = LINES
+        self._state = GREETED
+        self.is_tls = True
+
+    def challenge(self, octets: bytes) -> None:
+        """334, already base64; the next line goes to on_auth_response()."""
+        self._mode = AUTH_LINE
+        self._reply(b"334 " + octets + b"\r\n")
+
+    def finish_auth(self, reply: bytes) -> None:
+        """How the log-in ended."""
+        if self._mode == AUTH_LINE:
+            self._mode = LINES
+        self._reply(reply)
+
+    # Lines.
+
+    def _read_line(self, data: bytes, at: int) -> int:
+        end = find_line_end(data, at, limits.COMMAND_LINE_OCTETS_MAX)
+        if end >= 0:
+            self._command(data[at:end])
+            return end + 2
+        return self._bad_line(data, at, end, replies.LINE_TOO_LONG)
+
+    def _bad_line(self, data: bytes, at: int, end: int, too_long: bytes) -> int:
+        """What is no line: wait for more (~at), or throw it away up to its CRLF."""
+        if end == NEED_MORE:
+            return ~at
+        self._refuse(data[at : at + 64], too_long if end == TOO_LONG else replies.BARE_LF)
+        if end == BARE_LF:
+            self.end(replies.BYE)
+            return len(data)
+        if self._mode != CLOSED:
+            self._mode = SKIP_LINE
+        return at
+
+    def _skip_line(self, data: bytes, at: int) -> int:
+        start = skip_line(data, at)
+        if start == NEED_MORE:
+            return ~(len(data) - data.endswith(b"\r"))
+        self._mode = LINES
+        return start
+
+    def _command(self, line: bytes) -> None:
+        verb = line[:4]
+        command = _COMMANDS.get(verb) or _COMMANDS.get(verb.upper())
+        if command is None:
+            self._refuse(line, replies.UNKNOWN_COMMAND if line.isascii() else replies.NOT_ASCII)
+        else:
+            command(self, line)
+        if self._idle > self._rules.idle_commands_max:
+            self.end(replies.TOO_MANY_COMMANDS)
+
+    def _reply(self, reply: bytes) -> None:
+        if self._mode == CLOSED:
+            return
+        if self._slots:
+            after = self._slots[-1].after
+            after.append(reply)
+            if len(after) >= limits.OUTSTANDING_REPLIES_MAX:
+                self._hold |= Hold.REPLIES
+        else:
+            self._out.append(reply)
+        if reply[0] > 0x33:
+            self._errors += 1
+            if self._errors >= self._rules.errors_max:
+                self.end(replies.TOO_MANY_ERRORS)
+
+    def _refuse(self, line: bytes, reply: bytes) -> None:
+        self._idle += 1
+        self._answers.on_refused(line, reply)
+        self._reply(reply)
+
+    def _on_mail(self, line: bytes) -> None:
+        if self._state != READY:
+            return self._refuse(line, REFUSALS["MAIL"][self._state])
+        try:
+            mail = parse_mail(line, self._rules.default_domain)
+        except CommandError as error:
+            return self._refuse(line, error.reply)
+        if mail.size_bytes > self._rules.size_max:  # RFC 1870 §6.1
+            return self._refuse(line, replies.TOO_LARGE)
+        self._idle += 1
+        reply = self._answers.on_mail(mail)
+        if reply[0] == 0x32:
+            self._state = MAIL_GIVEN
+            self._is_utf8 = mail.is_smtputf8
+            self._count = 0
+        self._reply(reply)
+
+    def _on_rcpt(self, line: bytes) -> None:
+        if self._state != MAIL_GIVEN and self._state != RCPT_GIVEN:
+            return self._refuse(line, REFUSALS["RCPT"][self._state])
+        try:
+            rcpt = parse_rcpt(line, self._rules.default_domain)
+        except CommandError as error:
+            return self._refuse(line, error.reply)
+        if not rcpt.is_ascii and not self._is_utf8:
+            return self._refuse(line, NON_ASCII)
+        if self._count >= self._rules.recipients_max:
+            self._answers.on_refused(line, replies.TOO_MANY_RECIPIENTS)
+            return self._tell(replies.TOO_MANY_RECIPIENTS)  # no error: it tries the others next
+        reply = self._answers.on_rcpt(rcpt)
+        if reply[0] == 0x32:
+            self._state = RCPT_GIVEN
+            self._count += 1
+        self._reply(reply)
+
+    def _on_data(self, line: bytes) -> None:
+        if line != b"DATA" and not self._is_alone(line, b"DATA"):
+            return
+        if self._state != RCPT_GIVEN:
+            return self._refuse(line, REFUSALS["DATA"][self._state])
+        refusal = self._answers.on_data()
+        if refusal:
+            return self._refuse(line, refusal)
+        self._begin_content()
+        self._reply(replies.GO_AHEAD)
+        self._mode = DATA
+
+    def _is_alone(self, line: bytes, verb: bytes) -> bool:
+        """A command without an argument; answered when it is not."""
+        head, tail = line[: len(verb)], line[len(verb) :]
+        if head.upper() != verb or (tail and not tail.startswith(b" ")):
+            self._refuse(line, replies.UNKNOWN_COMMAND)
+        elif tail.strip(b" "):
+            self._refuse(line, replies.NO_ARGUMENT)
+        else:
+            return True
+        return False
+
+    def _on_helo(self, line: bytes) -> None:
+        verb, _, rest = line.partition(b" ")
+        verb = verb.upper()
+        if verb not in (b"EHLO", b"HELO", b"LHLO"):
+            return self._refuse(line, replies.UNKNOWN_COMMAND)
+        if (verb == b"LHLO") != self._rules.is_lmtp:
+            return self._refuse(line, replies.LHLO_ONLY if self._rules.is_lmtp else replies.NOT_LMTP)
+        try:
+            name = parse_helo_name(rest.strip(b" "))
+        except GrammarError:
+            return self._refuse(line, replies.NEEDS_NAME)
+        self._give_up()
+        self._idle += 1
+        reply = self._answers.on_helo(name, verb.decode())
+        if reply[0] == 0x32:
+            self._state = READY
+        self._reply(reply)
+
+    def _on_rset(self, line: bytes) -> None:
+        if self._is_alone(line, b"RSET"):
+            self._give_up()
+            self._say(replies.OK)
+
+    def _on_noop(self, line: bytes) -> None:
+        self._say_to(line, b"NOOP", replies.OK)
+
+    def _on_vrfy(self, line: bytes) -> None:
+        self._say_to(line, b"VRFY", replies.CANNOT_VERIFY)
+
+    def _on_expn(self, line: bytes) -> None:
+        self._refuse(line, replies.NO_EXPN)
+
+    def _on_help(self, line: bytes) -> None:
+        self._say_to(line, b"HELP", replies.HELP)
+
+    def _on_quit(self, line: bytes) -> None:
+        if self._is_alone(line, b"QUIT"):
+            self.end(replies.BYE)
+
+    def _say(self, reply: bytes) -> None:
+        self._idle += 1
+        self._reply(reply)
+
+    def _say_to(self, line: bytes, verb: bytes, reply: bytes) -> None:
+        """A command that may have an argument, which says nothing to us."""
+        try:
+            check_octets(line)
+        except CommandError as error:
+            return self._refuse(line, error.reply)
+        if line[4:5] not in (b"", b" "):
+            return self._refuse(line, replies.UNKNOWN_COMMAND)
+        self._say(reply)
+
+    def _tell(self, reply: bytes) -> None:
+        """A refusal that is no error of the client."""
+        self._errors -= 1
+        self._reply(reply)
+
+    def _give_up(self) -> None:
+        """The transaction, if there is one, never was. The one reset (rule 8)."""
+        if self._state > READY:
+            self._state = READY
+            self._answers.on_reset()
+
+    # TLS and log-in.
+
+    def _on_starttls(self, line: bytes) -> None:
+        if not self._is_alone(line, b"STARTTLS"):
+            return
+        if self.is_tls:
+            return self._refuse(line, replies.TLS_ALREADY)
+        self._idle += 1
+        self._give_up()
+        self._mode = TLS
+
+    def _read_before_tls(self, data: bytes, at: int) -> int:
+        """Octets behind STARTTLS are somebody's attempt to speak as the client (RFC 3207, rule 7)."""
+        self._answers.on_refused(b"STARTTLS", replies.EARLY_OCTETS)
+        self.end(replies.EARLY_OCTETS)
+        return len(data)
+
+    def _begin_tls(self) -> None:
+        if not self._slots and not self._hold & Hold.HOUSE:
+            self._hold |= Hold.HOUSE
+            self._out.append(replies.READY_FOR_TLS)
+            self._answers.on_starttls()
+
+    def _on_auth(self, line: bytes) -> None:
+        if line[4:5] not in (b"", b" "):
+            return self._refuse(line, replies.UNKNOWN_COMMAND)
+        if self._state != READY:
+            return self._refuse(line, REFUSALS["AUTH"][self._state])
+        try:
+            check_octets(line)
+            auth = parse_auth(line)
+        except CommandError as error:
+            return self._refuse(line, error.reply)
+        self._idle += 1
+        self._answers.on_auth(auth.mechanism, auth.initial)
+
+    def _read_auth_line(self, data: bytes, at: int) -> int:
+        end = find_line_end(data, at, limits.AUTH_LINE_OCTETS_MAX)
+        if end == NEED_MORE:
+            return ~at
+        self._mode = LINES
+        if end < 0:
+            self._answers.on_auth_response(None)
+            return self._bad_line(data, at, end, replies.AUTH_LINE_TOO_LONG)
+        self._auth_response(data[at:end])
+        return end + 2
+
+    def _auth_response(self, line: bytes) -> None:
+        if line == b"*":
+            self._answers.on_auth_response(None)
+            return self._refuse(b"AUTH", replies.AUTH_CANCELLED)
+        try:
+            response = decode_base64(line)
+        except CommandError as error:
+            self._answers.on_auth_response(None)
+            return self._refuse(b"AUTH", error.reply)
+        self._answers.on_auth_response(response)
+
+    # Content.
+
+    def _begin_content(self) -> None:
+        self._scan = LINE_START
+        self._seen = 0
+        self._dots = 0  # doubled ones
+        self._size = 0  # in wire form, so far
+        self._bad = b""  # the reply once content is refused; the rest is thrown away
+
+    def _read_data(self, data: bytes, at: int) -> int:
+        state = self._scan
+        end, after, seen, dots = scan(data, at, state)
+        if end >= 0:
+            stop = end - 3
+            piece = data[at:stop] if stop > at else b""
+            if state > LINE_START and stop >= at:
+                piece = HELD[state] + piece
+            elif state > LINE_START:
+                piece = b""
+        else:
+            piece = HELD[state] + data[at:]
+            if after > LINE_START:
+                piece = piece[: -len(HELD[after])]
+        if seen & LONE_DOT and not seen & BARE:
+            piece = double_dots(piece, state)
+            dots = self._count_dots(piece, state)
+        self._scan = after
+        self._take(piece, seen, dots, is_last=end >= 0)
+        return end if end >= 0 else len(data)
+
+    def _count_dots(self, piece: bytes, state: int) -> int:
+        lead = (b"", b"\r", b"\r\n", b"\r\n", b"\r\n")[state]
+        return (lead + piece).count(b"\r\n..")
+
+    def _take(self, piece: bytes, seen: int, dots: int, *, is_last: bool) -> None:
+        self._seen |= seen
+        self._dots += dots
+        self._size += len(piece)
+        if self._bad:
+            pass
+        elif seen & BARE:
+            self._drop(replies.BAD_OCTETS)
+        elif self._size - self._dots > self._rules.size_max:
+            self._drop(replies.TOO_LARGE)
+        if is_last:
+            self._finish(piece)
+        elif piece and not self._bad:
+            self._answers.on_piece(piece)
+
+    def _drop(self, reply: bytes) -> None:
+        self._bad = reply
+        self._answers.on_drop(reply)
+
+    def _finish(self, piece: bytes) -> None:
+        """The transaction is over: one reply, or for LMTP one a recipient (RFC 2033 §4.2)."""
+        self._mode = LINES
+        self._state = READY
+        count = self._count if self._rules.kind == "lmtp" else 1
+        if self._bad:
+            self._answers.on_reset()
+            self._idle += 1
+            for _ in range(count):
+                self._reply(self._bad)
+            return
+        self._idle = 0
+        size = self._size
+        slot = Slot(count, size)
+        self._slots.append(slot)
+        self._octets += size
+        self._answers.on_message(slot, piece, size - self._dots, self._seen)
+        if self._slots and self._is_full():
+            self._hold |= Hold.REPLIES
+
+    def _is_full(self) -> bool:
+        """So much waits for the disk that the client must wait too."""
+        slots = self._slots
+        return bool(slots) and (
+            len(slots) >= limits.OUTSTANDING_MESSAGES_MAX
+            or self._octets > limits.OUTSTANDING_OCTETS_MAX
+            or len(slots[-1].after) >= limits.OUTSTANDING_REPLIES_MAX
+        )
+
+    def _on_bdat(self, line: bytes) -> None:
+        try:
+            check_octets(line)
+            bdat = parse_bdat(line)
+        except CommandError as error:
+            # How long its chunk is nobody knows, and none of it may be read as a command: the session ends.
+            self._refuse(line, error.reply)
+            return self.end(replies.BYE)
+        if self._state != CHUNKS_GIVEN:
+            self._begin_chunks(line)
+        if self._size + bdat.size_bytes > self._rules.size_max and not self._bad:
+            self._drop(replies.TOO_LARGE)
+        self._chunk_left = self._chunk_size = bdat.size_bytes
+        self._is_last = bdat.is_last
+        self._mode = CHUNK
+        if not bdat.size_bytes:
+            self._end_chunk(b"", 0, 0)
+
+    def _begin_chunks(self, line: bytes) -> None:
+        """The first chunk; in a wrong state it is read and thrown away all the same (RFC 3030 §2)."""
+        self._begin_content()
+        if self._state != RCPT_GIVEN:
+            self._bad = REFUSALS["BDAT"][self._state]
+            self._answers.on_refused(line, self._bad)
+            return
+        self._state = CHUNKS_GIVEN
+        refusal = self._answers.on_data()
+        if refusal:
+            self._drop(refusal)
+
+    def _read_chunk(self, data: bytes, at: int) -> int:
+        stop = min(at + self._chunk_left, len(data))
+        self._chunk_left -= stop - at
+        state = self._scan
+        if self._bad:
+            piece, seen, dots = b"", 0, 0
+        else:
+            piece = data[at:stop]
+            self._scan, seen, dots = scan_plain(piece, state)
+            if dots:
+                piece = stuff_piece(piece, state)
+        if self._chunk_left:
+            self._take(piece, seen, dots, is_last=False)
+        else:
+            self._end_chunk(piece, seen, dots)
+        return stop
+
+    def _end_chunk(self, piece: bytes, seen: int, dots: int) -> None:
+        if self._state != CHUNKS_GIVEN:
+            self._mode = LINES
+            return self._reply(self._bad)
+        if self._is_last:
+            if self._scan == WITHIN:
+                piece += b"\r\n"  # DATA, by which it may be sent on, cannot say that the last line has no end
+            elif self._scan == AFTER_CR:
+                seen |= BARE
+            return self._take(piece, seen, dots, is_last=True)
+        self._take(piece, seen, dots, is_last=False)
+        self._mode = LINES
+        self._idle += not self._chunk_size  # a large message has many chunks; an empty one is idleness
+        self._reply(self._bad or replies.OK)
+
+
+_COMMANDS: Final = {
+    b"MAIL": SmtpServer._on_mail,
+    b"RCPT": SmtpServer._on_rcpt,
+    b"DATA": SmtpServer._on_data,
+    b"BDAT": SmtpServer._on_bdat,
+    b"EHLO": SmtpServer._on_helo,
+    b"HELO": SmtpServer._on_helo,
+    b"LHLO": SmtpServer._on_helo,
+    b"RSET": SmtpServer._on_rset,
+    b"NOOP": SmtpServer._on_noop,
+    b"VRFY": SmtpServer._on_vrfy,
+    b"EXPN": SmtpServer._on_expn,
+    b"HELP": SmtpServer._on_help,
+    b"QUIT": SmtpServer._on_quit,
+    b"STAR": SmtpServer._on_starttls,
+    b"AUTH": SmtpServer._on_auth,
+}
+_READERS: Final = {
+    DATA: SmtpServer._read_data,
+    CHUNK: SmtpServer._read_chunk,
+    SKIP_LINE: SmtpServer._skip_line,
+    AUTH_LINE: SmtpServer._read_auth_line,
+    TLS: SmtpServer._read_before_tls,
+    CLOSED: lambda self, data, at: len(data),
+}

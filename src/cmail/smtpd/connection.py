@@ -1,0 +1,394 @@
+"""Connection: feeds octets to protocol.smtp.server and answers its questions; the only loop of the SMTP server."""
+
+import asyncio
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+from cmail.mail import limits
+from cmail.mail.reply import Reply, ReplySyntaxError, parse_reply
+from cmail.protocol.smtp import server_replies as replies
+from cmail.protocol.smtp.commands import Mail, Rcpt
+from cmail.protocol.smtp.server import Hold, Slot, SmtpServer
+from cmail.smtpd.checks import check_mail, check_rcpt, spool_reply
+from cmail.smtpd.context import Client, ListenerFacts
+from cmail.smtpd.facts import Session, Transaction
+from cmail.smtpd.login import Login
+from cmail.smtpd.receive import Arrival, Receiver, new_message
+from cmail.storage.spool import SpoolError
+
+if TYPE_CHECKING:
+    from cmail.smtpd.intake import Intake
+
+
+class Connection(asyncio.Protocol):
+    """One client. What the machine decides is written once a read; what the spool decides, when it decides."""
+
+    def __init__(self, intake: "Intake", facts: ListenerFacts, client: Client, *, is_tls: bool) -> None:
+        self._intake = intake
+        self._context = facts.context
+        self._client = client
+        self._transport: asyncio.Transport | None = None
+        self._is_tls = is_tls
+        self._is_paused = False
+        self._transaction: Transaction | None = None
+        self._receiver: Receiver | None = None
+        self._login: Login | None = None
+        self.session = Session(facts, client)
+        self.machine = SmtpServer(facts.rules, self, facts.greeting, is_tls=is_tls)
+        self.heard = 0  # when, by the intake's clock of whole seconds
+        self.began = 0
+
+    # What the event loop calls.
+
+    def connection_made(self, transport: Any) -> None:
+        """Also after STARTTLS, with another transport."""
+        self._transport = transport
+        if self._is_tls:
+            self.session.tls = _tls_version(transport)
+        self.heard = self.began = self._intake.now
+        if self._intake.open(self):
+            self._flush()
+
+    def data_received(self, data: bytes) -> None:
+        """Octets of the client."""
+        self.heard = self._intake.now
+        try:
+            self.machine.receive(data)
+        except Exception:  # a mistake of ours delays mail, never loses it (rule 15)
+            self._fail("a command")
+        self._flush()
+
+    def eof_received(self) -> bool:
+        """The client has said all; what it is owed is still written."""
+        self.machine.end(b"")
+        self._flush()
+        return self._transport is not None and not self._is_tls and bool(self.machine.waiting_count)
+
+    def pause_writing(self) -> None:
+        """The client does not read our replies: nor do we read its commands."""
+        self.machine.hold(Hold.CLIENT)
+        self._flush()
+
+    def resume_writing(self) -> None:
+        """It reads again."""
+        self._release(Hold.CLIENT)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Over. What the spool was given it keeps, whether or not the client hears of it."""
+        self._transport = None
+        self.machine.end(b"")
+        self.on_reset()
+        if self._login is not None:
+            self._login.cancel()
+        self._intake.close(self)
+
+    # What intake calls.
+
+    def end(self, reply: bytes) -> None:
+        """The session ends with this reply."""
+        self.machine.end(reply)
+        self._flush()
+
+    def abort(self) -> None:
+        """It ends now."""
+        if self._transport is not None:
+            self._transport.abort()
+
+    def expire(self, now: int, idle_s: float) -> None:
+        """Whether it was silent for too long (RFC 5321 §4.5.3.2); called about once a second."""
+        machine = self.machine
+        if machine.waiting_count or self._login is not None:
+            silence_max = limits.CLIENT_DOT_TIMEOUT_S  # it waits for us
+        elif machine.is_over:
+            silence_max = limits.CLIENT_QUIT_TIMEOUT_S
+        else:
+            silence_max = limits.SERVER_DATA_TIMEOUT_S if machine.is_in_content else idle_s
+        if now - self.heard > 2 * silence_max + 60 or (machine.is_over and now - self.heard > silence_max):
+            self.abort()
+        elif now - self.heard > silence_max or now - self.began > limits.SERVER_SESSION_MAX_S:
+            self.end(replies.TIMED_OUT)
+
+    # What the machine asks.
+
+    def on_helo(self, name: str, verb: str) -> bytes:
+        """HELO, EHLO, LHLO."""
+        session = self.session
+        session.helo = name
+        session.is_extended = verb != "HELO"
+        session.forget()
+        facts = session.facts
+        if verb == "HELO":
+            return facts.helo_reply
+        return facts.ehlo_reply(
+            is_tls=self._is_tls, is_loopback=self._client.is_loopback, is_logged_in=bool(session.username)
+        )
+
+    def on_mail(self, mail: Mail) -> bytes:
+        """A transaction begins."""
+        refusal = check_mail(self.session, mail)
+        if refusal:
+            path = mail.reverse_path.text if mail.reverse_path else ""
+            return self._refused("MAIL", refusal, path)
+        self._transaction = Transaction(mail)
+        return replies.SENDER_OK
+
+    def on_rcpt(self, rcpt: Rcpt) -> bytes:
+        """A recipient more."""
+        transaction = self._transaction
+        assert transaction is not None
+        recipient = rcpt.recipient
+        refusal = check_rcpt(self.session, recipient)
+        if refusal:
+            reverse_path = transaction.mail.reverse_path
+            from_ = reverse_path.text if reverse_path else ""
+            return self._refused("RCPT", refusal, from_, recipient.forward_path.text)
+        transaction.recipients.append(recipient)
+        transaction.routes.append(self._context.routing.route(recipient.forward_path))
+        return replies.RECIPIENT_OK
+
+    def on_data(self) -> bytes:
+        """Content may come."""
+        return b""
+
+    def on_piece(self, piece: bytes) -> None:
+        """Some content, and more follows."""
+        receiver = self._receiver
+        if receiver is None:
+            intake = self._intake
+            receiver = Receiver(self._context.spool, intake.budget, intake.executor, self._on_room)
+            self._receiver = receiver
+        receiver.take(piece)
+        if receiver.file is not None and receiver.file.is_full:
+            self.machine.hold(Hold.CONTENT)
+
+    def on_message(self, slot: Slot, piece: bytes, size_bytes: int, seen: int) -> None:
+        """All content is here: make it durable, then say so."""
+        transaction, receiver = self._transaction, self._receiver
+        self._transaction = self._receiver = None
+        assert transaction is not None
+        octets = piece
+        if receiver is not None:
+            receiver.take(piece)
+            if receiver.refusal:
+                return self._refuse_message(slot, receiver, transaction, receiver.refusal)
+            octets = receiver.whole()
+        try:
+            arrival = new_message(self.session, transaction, octets, size_bytes, seen, receiver)
+        except Exception:
+            self._context.maillog.failed("a message could not be taken")
+            return self._refuse_message(slot, receiver, transaction, replies.LOCAL_ERROR)
+        if arrival.refusal:
+            return self._refuse_message(slot, receiver, transaction, arrival.refusal)
+        if receiver is not None and receiver.file is not None:
+            receiver.file.finish(partial(self._written, slot, arrival, receiver))
+        else:
+            self._accept(slot, arrival, receiver)
+
+    def on_drop(self, reply: bytes) -> None:
+        """The content is refused while it comes."""
+        self._abort_content()
+        self._refused("END-OF-MESSAGE", reply, self._sender())
+
+    def on_reset(self) -> None:
+        """The transaction is given up."""
+        self._abort_content()
+        self._transaction = None
+
+    def on_starttls(self) -> None:
+        """Reading stops here, before the 220 is written (rule 7)."""
+        assert self._transport is not None
+        self._transport.pause_reading()
+        self._is_paused = True
+        self._intake.start_tls(self)
+
+    def on_auth(self, mechanism: str, initial: bytes | None) -> None:
+        """A log-in begins."""
+        facts = self.session.facts
+        refusal = b""
+        if facts.context.accounts is None or facts.kind == "lmtp":
+            refusal = replies.NO_AUTH
+        elif self.session.username:
+            refusal = replies.AUTH_ALREADY
+        elif not (self._is_tls or self._client.is_loopback):
+            refusal = replies.AUTH_NEEDS_TLS
+        elif mechanism not in facts.mechanisms(is_private=True):
+            refusal = replies.UNKNOWN_MECHANISM
+        if refusal:
+            self.machine.finish_auth(refusal)
+            return
+        self._login = Login(self, mechanism)
+        self._login.begin(initial)
+
+    def on_auth_response(self, response: bytes | None) -> None:
+        """The client's answer to a challenge."""
+        login = self._login
+        if response is None:
+            self._login = None
+        elif login is not None:
+            login.go_on(response)
+
+    def on_refused(self, line: bytes, reply: bytes) -> None:
+        """The machine refused a command: a line of the log, when it names a stage that counts."""
+        if reply is replies.EARLY_OCTETS or line[:4].upper() in (b"MAIL", b"RCPT"):
+            stage = line[:4].decode("ascii", "replace").upper()
+            self._refused(stage, reply, self._sender() if stage == "RCPT" else None)
+
+    # How.
+
+    def login_done(self, username: str, mechanism: str, reply: bytes) -> None:
+        """The log-in has ended; it is the account's own name, or ""."""
+        self._login = None
+        if username:
+            self.session.username, self.session.mechanism = username, mechanism
+            self.session.forget()
+        self.machine.finish_auth(reply)
+
+    def go_on(self) -> None:
+        """Take the input that was held."""
+        self._release(Hold.HOUSE)
+
+    def begin_tls(self) -> asyncio.Transport | None:
+        """The transport to shake hands over, once the 220 is on its way."""
+        self._flush()
+        return self._transport
+
+    def tls_is_up(self, transport: asyncio.Transport) -> None:
+        """Under TLS now: a new session, but for the connection it is on."""
+        self._transport = transport
+        self._is_tls = True
+        self._is_paused = False
+        facts, client = self.session.facts, self._client
+        self.session = Session(facts, client)
+        self.session.tls = _tls_version(transport)
+        self.heard = self._intake.now
+        self.machine.restart_under_tls()
+        self._flush()
+
+    def _accept(self, slot: Slot, arrival: Arrival, receiver: Receiver | None) -> None:
+        assert arrival.message is not None
+        try:
+            future = self._context.spool.accept(arrival.message)
+        except SpoolError as error:
+            return self._answer(slot, spool_reply(error))
+        future.add_done_callback(partial(self._accepted, slot, arrival, receiver, self.session))
+
+    def _accepted(
+        self,
+        slot: Slot,
+        arrival: Arrival,
+        receiver: Receiver | None,
+        session: Session,
+        future: "asyncio.Future[None]",
+    ) -> None:
+        """The spool has spoken. A client that went away meanwhile changes nothing."""
+        if receiver is not None:
+            receiver.release()
+        message = arrival.message
+        assert message is not None
+        error = future.exception() if not future.cancelled() else SpoolError("the spool is closed")
+        if error is not None:
+            reply = spool_reply(error)
+            self._refused("END-OF-MESSAGE", reply, message.envelope.reverse_path_text)
+        else:
+            reply = b"250 2.0.0 Ok: queued as %b\r\n" % arrival.name
+            self._context.maillog.accepted(
+                message.queue_id,
+                client=session.client.log_text,
+                helo=session.helo,
+                protocol=arrival.protocol,
+                message_id=arrival.message_id,
+                reverse_path=message.envelope.reverse_path_text,
+                size_bytes=message.content.size_bytes,
+                recipients_count=len(message.routes),
+                sasl_method=session.mechanism,
+                sasl_username=session.username,
+                tls=session.tls,
+                service=session.facts.service,
+            )
+        self._answer(slot, reply)
+
+    def _written(self, slot: Slot, arrival: Arrival, receiver: Receiver, error: SpoolError | None) -> None:
+        """Content in a file is complete."""
+        if error is not None:
+            self._context.maillog.warned(str(error))
+            return self._answer(slot, spool_reply(error))
+        self._accept(slot, arrival, receiver)
+
+    def _refuse_message(
+        self, slot: Slot, receiver: Receiver | None, transaction: Transaction, reply: bytes
+    ) -> None:
+        if receiver is not None:
+            receiver.abort()
+        reverse_path = transaction.mail.reverse_path
+        self._refused("END-OF-MESSAGE", reply, reverse_path.text if reverse_path else "")
+        self.machine.answer(slot, reply)
+
+    def _answer(self, slot: Slot, reply: bytes) -> None:
+        self.machine.answer(slot, reply)
+        self.data_received(b"") if self._is_paused else self._flush()
+
+    def _release(self, why: Hold) -> None:
+        self.machine.release(why)
+        self.data_received(b"")
+
+    def _on_room(self) -> None:
+        if self.machine.holding & Hold.CONTENT:
+            self._release(Hold.CONTENT)
+
+    def _abort_content(self) -> None:
+        receiver, self._receiver = self._receiver, None
+        if receiver is not None:
+            receiver.abort()
+
+    def _sender(self) -> str | None:
+        if self._transaction is None:
+            return None
+        reverse_path = self._transaction.mail.reverse_path
+        return reverse_path.text if reverse_path else ""
+
+    def _flush(self) -> None:
+        """Write what there is, and read on or not: the machine says."""
+        transport = self._transport
+        if transport is None:
+            return
+        machine = self.machine
+        out = machine.take_outgoing()
+        if out:
+            transport.write(out)
+        if machine.holding:
+            if machine.is_over:
+                transport.close()
+            elif not self._is_paused:
+                self._is_paused = True
+                transport.pause_reading()
+        elif self._is_paused:
+            self._is_paused = False
+            transport.resume_reading()
+
+    def _refused(self, stage: str, reply: bytes, from_: str | None, to: str | None = None) -> bytes:
+        session = self.session
+        try:
+            parsed = parse_reply([reply.rstrip(b"\r\n")])
+        except ReplySyntaxError:
+            parsed = Reply(550, None, "refused")
+        self._context.maillog.refused(
+            session.facts.service,
+            session.client.log_text,
+            stage=stage,
+            reply=parsed,
+            reverse_path=from_,
+            forward_path=to,
+            protocol=session.trace(False)[1],
+            helo=session.helo,
+        )
+        return reply
+
+    def _fail(self, what: str) -> None:
+        self._context.maillog.failed(f"{self._client.log_text}: {what} could not be answered")
+        self.on_reset()
+        self.machine.end(replies.LOCAL_ERROR.replace(b"451", b"421", 1))
+
+
+def _tls_version(transport: Any) -> str:
+    ssl_object = transport.get_extra_info("ssl_object")
+    return str(ssl_object.version() or "TLS") if ssl_object is not None else "TLS"

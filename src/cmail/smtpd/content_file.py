@@ -1,0 +1,105 @@
+"""ContentFile: large content on its way to a file, written off the loop while it arrives."""
+
+import asyncio
+import errno
+import os
+from collections.abc import Callable
+from concurrent.futures import Executor
+from typing import Final
+
+from cmail.storage.spool import SpoolError, SpoolFullError
+
+WAITING_OCTETS_MAX: Final = 512 * 1024  # handed over and not yet written: the client waits above it
+_FULL: Final = frozenset((errno.ENOSPC, errno.EDQUOT))
+
+
+class ContentFile:
+    """Pieces go to one file in order, one write at a time. It is not synced: Spool.accept() does that.
+
+    When something fails nothing more is written, the file goes away, and finish() says what it was."""
+
+    def __init__(self, path: str, executor: Executor, on_room: Callable[[], None]) -> None:
+        self.path = path
+        self.octets = 0
+        self._executor = executor
+        self._on_room = on_room
+        self._loop = asyncio.get_running_loop()
+        self._fd = -1
+        self._waiting: list[bytes] = []
+        self._waiting_octets = 0
+        self._is_writing = False
+        self._is_aborted = False
+        self._error: SpoolError | None = None
+        self._done: Callable[[SpoolError | None], None] | None = None
+
+    @property
+    def is_full(self) -> bool:
+        """The disk does not keep up."""
+        return self._waiting_octets > WAITING_OCTETS_MAX
+
+    def write(self, piece: bytes) -> None:
+        """Some more."""
+        self.octets += len(piece)
+        if self._error is None and not self._is_aborted:
+            self._waiting.append(piece)
+            self._waiting_octets += len(piece)
+            self._go_on()
+
+    def finish(self, done: Callable[[SpoolError | None], None]) -> None:
+        """That was all: `done` is called in the loop when it is written and closed."""
+        self._done = done
+        self._go_on()
+
+    def abort(self) -> None:
+        """It is not wanted any more."""
+        self._is_aborted = True
+        self._waiting, self._waiting_octets = [], 0
+        self._go_on()
+
+    def _go_on(self) -> None:
+        if self._is_writing:
+            return
+        pieces, self._waiting = self._waiting, []
+        is_last = self._done is not None or self._is_aborted or self._error is not None
+        if pieces or is_last:
+            self._is_writing = True
+            work = self._loop.run_in_executor(self._executor, self._work, pieces, is_last)
+            work.add_done_callback(self._written)
+
+    def _work(self, pieces: list[bytes], is_last: bool) -> None:
+        """In a thread of the pool."""
+        if pieces and self._fd < 0:
+            self._fd = os.open(self.path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+        for piece in pieces:
+            view = memoryview(piece)
+            while view:
+                view = view[os.write(self._fd, view) :]
+        if is_last:
+            self._close()
+
+    def _close(self) -> None:
+        fd, self._fd = self._fd, -1
+        if fd >= 0:
+            os.close(fd)
+            if self._is_aborted or self._error is not None:
+                os.unlink(self.path)
+
+    def _written(self, work: "asyncio.Future[None]") -> None:
+        self._is_writing = False
+        error = work.exception()
+        if isinstance(error, OSError):
+            kind = SpoolFullError if error.errno in _FULL else SpoolError
+            self._error = kind(f"{self.path}: {error.strerror}")
+            self._waiting = []
+        elif error is not None:
+            self._error = SpoolError(repr(error))
+            self._waiting = []
+        self._waiting_octets = sum(map(len, self._waiting))
+        if self._fd >= 0 or self._waiting:
+            if self._waiting or self._done or self._is_aborted or self._error:
+                self._go_on()
+        elif self._done is not None:
+            done, self._done = self._done, None
+            done(self._error)
+        if not self.is_full:
+            self._on_room()

@@ -1,0 +1,194 @@
+"""IntakeContext: all that intake is given by the house; replaced whole when settings or accounts change.
+
+Sessions keep the context that they began with; the next one gets the new."""
+
+import ssl
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
+from typing import Final, Protocol
+
+from cmail.mail.reply import Reply
+from cmail.policy.rewriting import Directory
+from cmail.policy.routing import RoutingTable
+from cmail.protocol.sasl import MECHANISMS, ScramKeys
+from cmail.protocol.smtp.extensions import Kind, ehlo_reply, offers
+from cmail.protocol.smtp.server import Rules
+from cmail.smtpd.settings import IntakeSettings, RelaySettings
+from cmail.storage.spool import Spool
+from cmail.world import Clock, LinkClock
+
+_CLIENTS_MAX: Final = 4096  # remembered; then all are forgotten
+SERVICES: Final[Mapping[Kind, str]] = {
+    "smtp": "smtpd",
+    "submission": "submission/smtpd",
+    "submissions": "submissions/smtpd",
+    "lmtp": "lmtpd",
+}
+
+
+class MailLog(Protocol):
+    """observe/maillog.py, as far as intake speaks to it."""
+
+    def connected(self, service: str, client: str) -> None: ...
+
+    def disconnected(self, service: str, client: str, counts: Mapping[str, int]) -> None: ...
+
+    def accepted(
+        self,
+        queue_id: int,
+        *,
+        client: str,
+        helo: str,
+        protocol: str,
+        message_id: str,
+        reverse_path: str,
+        size_bytes: int,
+        recipients_count: int,
+        sasl_method: str = "",
+        sasl_username: str = "",
+        tls: str = "",
+        service: str = "smtpd",
+    ) -> None: ...
+
+    def refused(
+        self,
+        service: str,
+        client: str,
+        *,
+        stage: str,
+        reply: Reply,
+        reverse_path: str | None = None,
+        forward_path: str | None = None,
+        protocol: str = "",
+        helo: str = "",
+    ) -> None: ...
+
+    def too_many_errors(self, service: str, client: str, *, stage: str) -> None: ...
+
+    def login_failed(
+        self, service: str, client: str, *, mechanism: str, username: str, reason: str = ""
+    ) -> None: ...
+
+    def warned(self, text: str) -> None: ...
+
+    def failed(self, text: str) -> None: ...
+
+
+class Accounts(Protocol):
+    """Who may log in."""
+
+    def scram_keys(self, username: str) -> ScramKeys | None:
+        """For SCRAM; None: not now (too many tries)."""
+        ...
+
+    async def check_password(self, username: str, password: str, client_address: str) -> str | None:
+        """The account's own name when the password is right. Runs in a bounded pool."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Client:
+    """Who is at the other end, as far as its address says."""
+
+    address: str  # as text, an IPv4 address as such; "" for a Unix socket
+    name: str  # from the DNS, "unknown" without one
+    is_loopback: bool
+    may_relay: bool  # in relay.networks
+    log_text: str
+
+
+@dataclass(frozen=True)
+class IntakeContext:
+    """What the sessions of one worker work with."""
+
+    hostname: str
+    domains: tuple[str, ...]
+    routing: RoutingTable
+    directory: Directory
+    spool: Spool
+    clock: Clock
+    link_clock: LinkClock
+    maillog: MailLog
+    settings: IntakeSettings = field(default_factory=IntakeSettings)
+    relay: RelaySettings = field(default_factory=RelaySettings)
+    max_message_size: int = 50 * 2**20
+    refuse_unknown_users: bool = True
+    accounts: Accounts | None = None  # None: no log-in is offered
+    tls_context: ssl.SSLContext | None = None  # None: no TLS is offered
+
+    @cached_property
+    def _networks(self) -> tuple[IPv4Network | IPv6Network, ...]:
+        return tuple(ip_network(network, strict=False) for network in self.relay.networks)
+
+    @cached_property
+    def _clients(self) -> dict[str, Client]:
+        return {}
+
+    @cached_property
+    def _parts(self) -> dict[Kind, "ListenerFacts"]:
+        return {}
+
+    def client(self, address: str) -> Client:
+        """What an address says; remembered."""
+        found = self._clients.get(address)
+        if found is None:
+            if len(self._clients) >= _CLIENTS_MAX:
+                self._clients.clear()
+            found = self._clients[address] = self._look_at(address)
+        return found
+
+    def _look_at(self, address: str) -> Client:
+        if not address:  # a Unix socket: whoever may open it is from here
+            return Client("", "localhost", True, True, "localhost[local]")
+        ip = ip_address(address.partition("%")[0])
+        ip = getattr(ip, "ipv4_mapped", None) or ip
+        may_relay = any(ip.version == network.version and ip in network for network in self._networks)
+        name = "localhost" if ip.is_loopback else "unknown"
+        return Client(str(ip), name, ip.is_loopback, may_relay, f"{name}[{ip}]")
+
+    def facts(self, kind: Kind) -> "ListenerFacts":
+        """What is the same for all sessions of a listener kind."""
+        found = self._parts.get(kind)
+        if found is None:
+            found = self._parts[kind] = ListenerFacts(self, kind)
+        return found
+
+
+class ListenerFacts:
+    """Rules, greeting and EHLO replies of a listener kind, made once."""
+
+    def __init__(self, context: IntakeContext, kind: Kind) -> None:
+        self.context = context
+        self.kind = kind
+        self.service = SERVICES[kind]
+        settings = context.settings
+        self.rules = Rules(
+            kind,
+            context.domains[0] if context.domains else context.hostname,
+            context.max_message_size,
+            settings.recipients,
+            settings.errors,
+            settings.idle_commands,
+        )
+        word = "LMTP" if kind == "lmtp" else "ESMTP"
+        self.greeting = f"220 {context.hostname} {word} CMail\r\n".encode()
+        self.helo_reply = f"250 {context.hostname}\r\n".encode()
+        self._ehlo_replies: dict[tuple[bool, bool, bool], bytes] = {}
+
+    def mechanisms(self, *, is_private: bool) -> tuple[str, ...]:
+        """What AUTH offers: only where nobody can listen, under TLS or on this machine (rule 19)."""
+        is_offered = is_private and self.context.accounts is not None and self.kind != "lmtp"
+        return MECHANISMS if is_offered else ()
+
+    def ehlo_reply(self, *, is_tls: bool, is_loopback: bool, is_logged_in: bool) -> bytes:
+        """The reply to EHLO or LHLO."""
+        key = (is_tls, is_loopback, is_logged_in)
+        found = self._ehlo_replies.get(key)
+        if found is None:
+            is_starttls = self.context.tls_context is not None and not is_tls
+            mechanisms = () if is_logged_in else self.mechanisms(is_private=is_tls or is_loopback)
+            keywords = offers(self.rules.size_max, is_starttls=is_starttls, mechanisms=mechanisms)
+            found = self._ehlo_replies[key] = ehlo_reply(self.context.hostname, keywords)
+        return found

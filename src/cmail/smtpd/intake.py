@@ -1,0 +1,155 @@
+"""Intake: all listeners and sessions of one worker, what they share, and their end."""
+
+import asyncio
+import socket
+import ssl
+from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
+from typing import Final
+
+from cmail.mail import limits
+from cmail.protocol.smtp import server_replies as replies
+from cmail.protocol.smtp.extensions import Kind
+from cmail.smtpd.connection import Connection
+from cmail.smtpd.context import Client, IntakeContext
+from cmail.smtpd.listener import Listener
+from cmail.smtpd.receive import Budget
+
+WRITERS: Final = 4  # threads that write large content
+STOP_S: Final = 10.0  # how long stop() lets sessions end
+TOO_MANY: Final = b"421 4.3.2 Too many sessions: try again later\r\n"
+TOO_MANY_OF_YOU: Final = b"421 4.7.0 Too many sessions from your address\r\n"
+
+
+class Intake:
+    """The SMTP server of one worker. Made and used in its event loop."""
+
+    def __init__(self, context: IntakeContext) -> None:
+        self.context = context
+        self.budget = Budget()
+        self.executor = ThreadPoolExecutor(WRITERS, thread_name_prefix="content")
+        self.now = int(context.clock.monotonic())  # whole seconds: a read of the clock less for each packet
+        self._listeners: list[Listener] = []
+        self._sessions: set[Connection] = set()
+        self._by_address: Counter[str] = Counter()
+        self._handshakes: set[asyncio.Task[None]] = set()
+        self._is_stopping = False
+        self._loop = asyncio.get_running_loop()
+        self._tick = self._loop.call_later(1.0, self._on_tick)
+        self._emptied = asyncio.Event()
+
+    @property
+    def sessions_count(self) -> int:
+        """Sessions that are open now."""
+        return len(self._sessions)
+
+    def add(self, kind: Kind, sock: socket.socket) -> None:
+        """Serve a listening socket, bound already, that other workers may serve too."""
+        listener = Listener(self, kind, sock)
+        self._listeners.append(listener)
+        listener.start()
+
+    def update(self, context: IntakeContext) -> None:
+        """Settings or accounts have changed: for the next sessions. None that is open is touched."""
+        self.context = context
+
+    async def stop(self, timeout_s: float = STOP_S) -> None:
+        """No new session; those that are idle hear 421, the others end what they are at, for a bounded time."""
+        self._is_stopping = True
+        for listener in self._listeners:
+            listener.stop()
+        self._dismiss_idle()
+        if self._sessions:
+            self._emptied.clear()
+            try:
+                await asyncio.wait_for(self._emptied.wait(), timeout_s)
+            except TimeoutError:
+                await self._abort_rest()
+        self._tick.cancel()
+        self.executor.shutdown(wait=False)
+
+    def _dismiss_idle(self) -> None:
+        for connection in list(self._sessions):
+            if connection.machine.is_idle:
+                connection.end(replies.SHUTTING_DOWN)
+
+    async def _abort_rest(self) -> None:
+        for connection in list(self._sessions):
+            connection.end(replies.SHUTTING_DOWN)
+            connection.abort()
+        await asyncio.sleep(0.05)
+
+    # What connections and listeners call.
+
+    def is_open_to(self, client: Client) -> bytes:
+        """b"", or why a new session cannot be."""
+        settings = self.context.settings
+        if self._is_stopping:
+            return replies.SHUTTING_DOWN
+        if len(self._sessions) >= settings.sessions:
+            return TOO_MANY
+        if not client.may_relay and self._by_address[client.address] >= settings.sessions_per_address:
+            return TOO_MANY_OF_YOU
+        return b""
+
+    def open(self, connection: Connection) -> bool:
+        """A session begins; False: it was refused, and is being closed."""
+        client = connection.session.client
+        refusal = self.is_open_to(client)
+        self._sessions.add(connection)
+        self._by_address[client.address] += 1
+        self.context.maillog.connected(connection.session.facts.service, client.log_text)
+        if refusal:
+            connection.machine.take_outgoing()
+            connection.end(refusal)
+        return not refusal
+
+    def close(self, connection: Connection) -> None:
+        """It is over."""
+        if connection not in self._sessions:
+            return
+        self._sessions.discard(connection)
+        session = connection.session
+        address = session.client.address
+        self._by_address[address] -= 1
+        if self._by_address[address] <= 0:
+            del self._by_address[address]
+        self.context.maillog.disconnected(session.facts.service, session.client.log_text, {})
+        if not self._sessions:
+            self._emptied.set()
+
+    def start_tls(self, connection: Connection) -> None:
+        """Shake hands after STARTTLS."""
+        task = self._loop.create_task(self._handshake(connection), name="STARTTLS")
+        self._handshakes.add(task)
+        task.add_done_callback(self._handshakes.discard)
+
+    async def _handshake(self, connection: Connection) -> None:
+        context = connection.session.facts.context.tls_context
+        transport = connection.begin_tls()
+        if transport is None or context is None:
+            return
+        try:
+            secured = await self._loop.start_tls(
+                transport,
+                connection,
+                context,
+                server_side=True,
+                ssl_handshake_timeout=limits.TLS_HANDSHAKE_TIMEOUT_S,
+            )
+        except (OSError, ssl.SSLError, TimeoutError):
+            connection.abort()
+            return
+        if secured is None:
+            connection.abort()
+        else:
+            connection.tls_is_up(secured)
+
+    def _on_tick(self) -> None:
+        self.now = int(self.context.clock.monotonic())
+        idle_s = self.context.settings.command_timeout.total_seconds()
+        for connection in list(self._sessions):
+            connection.expire(self.now, idle_s)
+        if self._is_stopping:
+            self._dismiss_idle()
+        self._tick = self._loop.call_later(1.0, self._on_tick)
