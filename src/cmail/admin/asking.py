@@ -5,12 +5,14 @@ stops (a pager) holds nothing open in a worker."""
 
 import heapq
 import os
+import socket
 from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
 from cmail.admin.rows import Row, sort_key
-from cmail.net.control import Answer, BlockingControlClient, ControlError, NotRunningError
+from cmail.net.control import Answer, BlockingControlClient, ControlError, NotRunningError, socket_path
 
+_NO_RIGHT: Final = "no right to talk to the server: run this as root or as the server's user"
 PAGE: Final = 1000
 CHANGE_S: Final = 120.0  # a change of a million recipients is one commit
 
@@ -22,9 +24,9 @@ class Server:
         self.folder = os.path.join(data_dir, "run")
         self.silent: list[str] = []  # workers that did not answer though the server runs
 
-    def ask(self, name: str, question: str, timeout_s: float = 10.0, **arguments: Any) -> dict[str, Any]:
+    def ask(self, process: str, question: str, **arguments: Any) -> dict[str, Any]:
         """One process, one question, its last word."""
-        return BlockingControlClient(self.folder, name, timeout_s).ask(question, arguments).ok
+        return BlockingControlClient(self.folder, process).ask(question, arguments).ok
 
     def workers(self) -> list[str]:
         """The names of the worker processes that have a socket; NotRunningError when there is none."""
@@ -33,13 +35,28 @@ class Server:
         except FileNotFoundError:
             names = []
         except PermissionError:
-            raise ControlError(
-                "no right to talk to the server: run this as root or as the server's user", 77
-            ) from None
+            raise ControlError(_NO_RIGHT, 77) from None
         found = [n.removesuffix(".sock") for n in names if n.startswith("worker-") and n.endswith(".sock")]
         if not found:
             raise NotRunningError("the server is not running")
         return sorted(found, key=lambda name: (len(name), name))
+
+    def is_running(self) -> bool:
+        """Whether a worker takes questions. ControlError: we have no right to know."""
+        try:
+            return any(self._listens(name) for name in self.workers())
+        except NotRunningError:
+            return False
+
+    def _listens(self, name: str) -> bool:
+        with socket.socket(socket.AF_UNIX) as one, socket_path(self.folder, name) as path:
+            try:
+                one.connect(path)
+            except PermissionError:
+                raise ControlError(_NO_RIGHT, 77) from None
+            except OSError:
+                return False
+            return True
 
     def ask_workers(self, question: str, timeout_s: float = CHANGE_S, **arguments: Any) -> list[Answer]:
         """Every worker that runs; NotRunningError when none does. Who does not is in `silent`."""

@@ -69,6 +69,7 @@ class QueueAnswers:
     link_clock: LinkClock
     needs_link: Callable[[str], bool]  # whether a route's due times are on the link clock
     is_batch: Callable[[], bool] = lambda: False
+    is_logged: bool = True  # a command that works without a server has no log to write to
 
     def functions(self) -> dict[str, AnswerFunction]:
         """Question -> its function, for the control server."""
@@ -139,7 +140,8 @@ class QueueAnswers:
             desk.changed(change, changed)
             recipients += changed.recipients_count
             messages += len(changed.queue_ids)
-            _log(change, changed)
+            if self.is_logged:
+                _log(change, changed)
         return {"recipients": recipients, "messages": messages}
 
     async def flush(self, request: Fields) -> Fields:

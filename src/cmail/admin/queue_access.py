@@ -1,12 +1,12 @@
 """The queue of a data folder as a command sees it: through the running server, or, when it is down,
 the shards themselves."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Protocol
 
 from cmail.admin.asking import CHANGE_S, Server
 from cmail.admin.rows import Row
-from cmail.net.control import BlockingControlClient, ControlError, NotRunningError
+from cmail.net.control import Answer, BlockingControlClient, ControlError, NotRunningError
 
 Fields = dict[str, Any]
 
@@ -34,16 +34,15 @@ class Queue(Protocol):
         ...
 
 
-def open_queue(data_dir: str, hostname: str) -> Queue:
-    """The queue, through the server when it runs."""
-    server = Server(data_dir)
-    try:
-        server.ask_workers("queue.figures", 10.0)
-    except NotRunningError:
-        from cmail.admin.queue_offline import OfflineQueue  # opens databases: only when it must
+def open_queue(data_dir: str, become_owner: Callable[[], None] = lambda: None) -> Queue:
+    """The queue, through the server when it runs. Otherwise the shards are opened, which only their
+    owner may do: what is needed is imported first, because he may not be able to read it."""
+    if Server(data_dir).is_running():
+        return RunningQueue(data_dir)
+    from cmail.admin.queue_offline import OfflineQueue
 
-        return OfflineQueue(data_dir, hostname)
-    return RunningQueue(data_dir)
+    become_owner()
+    return OfflineQueue(data_dir)
 
 
 class RunningQueue:
@@ -85,7 +84,7 @@ class RunningQueue:
         return sum_figures(answer.ok for answer in self._server.ask_workers("queue.figures"))
 
 
-def _sum(answers: Any) -> Fields:
+def _sum(answers: list[Answer]) -> Fields:
     oks = [answer.ok for answer in answers]
     return {name: sum(int(ok.get(name, 0)) for ok in oks) for name in ("recipients", "messages")}
 

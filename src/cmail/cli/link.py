@@ -8,7 +8,7 @@ import click
 from cmail.admin.asking import Server
 from cmail.cli.command import Group, config_option
 from cmail.cli.exits import Exit
-from cmail.cli.place import become_owner, find_place
+from cmail.cli.place import find_place
 
 
 @click.group(cls=Group, no_args_is_help=True)
@@ -66,5 +66,4 @@ def _named(name: str) -> str:
 
 def _ask(question: str, name: str) -> dict[str, Any]:
     place = find_place(config_option())
-    become_owner(place)
     return Server(place.data_dir).ask("link", question, name=name)

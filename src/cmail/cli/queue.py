@@ -2,6 +2,7 @@
 
 import json
 import sys
+import time
 from collections.abc import Callable
 from typing import Any, Final
 
@@ -9,6 +10,7 @@ import click
 
 from cmail.admin.queue_access import Queue, open_queue
 from cmail.admin.rows import json_row
+from cmail.admin.why import explain
 from cmail.cli.command import Group, config_option
 from cmail.cli.exits import Exit, Refusal
 from cmail.cli.listing import print_rows, print_shown
@@ -70,8 +72,7 @@ def _duration_ms(text: str) -> int:
 
 def _open() -> Queue:
     place = find_place(config_option())
-    become_owner(place)
-    return open_queue(place.data_dir, place.hostname)
+    return open_queue(place.data_dir, lambda: become_owner(place))
 
 
 @command.command("list")
@@ -133,10 +134,6 @@ def show(queue_id: str, content: bool, is_json: bool) -> int:
 @click.option("--limit", type=click.IntRange(min=1), default=20, show_default=True)
 def why(limit: int, **filters: Any) -> int:
     """Why it waits, in plain words, and what to do about it."""
-    import time
-
-    from cmail.admin.why import explain
-
     queue = _open()
     what, count = _filter(**filters), 0
     figures = queue.figures()
