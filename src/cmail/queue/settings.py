@@ -9,8 +9,8 @@ from typing import Annotated
 class QueueSettings:
     """[queue] Mail Queue Administration."""
 
-    lifetime: Annotated[timedelta, "Returned when older than this and it had its chances."] = (
-        timedelta(days=5)
+    lifetime: Annotated[timedelta, "Returned when older than this and it had its chances."] = timedelta(
+        days=5
     )
     batch: Annotated[
         bool, "Batch Mail for Delivery: Internet mail waits for the next exchange or a flush."
@@ -22,6 +22,6 @@ class QueueSettings:
         timedelta(minutes=40),
         timedelta(hours=1),
     )
-    delay_notice: Annotated[timedelta, "Tell the sender of a delay, once, after this long."] = (
-        timedelta(hours=4)
+    delay_notice: Annotated[timedelta, "Tell the sender of a delay, once, after this long."] = timedelta(
+        hours=4
     )

@@ -1,0 +1,259 @@
+"""How an attempt ended -> what the spool is told, in one commit with what it owes (reports, aliases)."""
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Final, Protocol, assert_never
+
+from cmail.mail.address import Address
+from cmail.mail.dsn import Action
+from cmail.mail.envelope import Notify
+from cmail.mail.outcome import (
+    Delivered,
+    Expanded,
+    NotNow,
+    Outcome,
+    PermanentFailure,
+    TemporaryFailure,
+)
+from cmail.policy import retry
+from cmail.policy.retry import Age, GiveUp, RetryAfter
+from cmail.policy.routing import LMTP, LOCAL
+from cmail.queue.router import Router
+from cmail.queue.settings import QueueSettings
+from cmail.storage.spool import Deferral, QueuedMessage, QueuedRecipient, RecipientState
+from cmail.storage.spool import Final as Ended
+from cmail.world import Clock, LinkClock
+
+SERVICES: Final = {LOCAL: "local", LMTP: "lmtp"}  # as the log calls them; else smtp
+REASON_MAX: Final = 1000  # of what a peer said, in the spool: a screen full is enough
+Delays = tuple[float, float, float, float]
+
+
+class MailLog(Protocol):
+    """What of observe.maillog is called here; the module is one."""
+
+    def attempted(
+        self,
+        queue_id: int,
+        forward_path: Address | str,
+        *,
+        outcome: Outcome,
+        delay_s: float,
+        delays: Delays = (0, 0, 0, 0),
+        original_to: Address | str = "",
+        service: str = "smtp",
+    ) -> None: ...
+    def expired(self, queue_id: int, reverse_path: str, forward_path: Address | str = "") -> None: ...
+    def removed(self, queue_id: int) -> None: ...
+    def reported(self, queue_id: int, kind: str, report_id: int) -> None: ...
+    def noted(self, text: str) -> None: ...
+    def warned(self, text: str) -> None: ...
+    def failed(self, text: str) -> None: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Tell:
+    """One line of a report: what its sender is to be told of a recipient."""
+
+    action: Action
+    queued: QueuedRecipient
+    outcome: Outcome
+    will_retry_until_ms: int = 0  # wall
+
+
+@dataclass(slots=True)
+class Conclusion:
+    """What an attempt changes for one message."""
+
+    finals: list[Ended] = field(default_factory=list)
+    deferrals: list[Deferral] = field(default_factory=list)
+    added: list[QueuedRecipient] = field(default_factory=list)
+    tells: list[Tell] = field(default_factory=list)
+    untried: list[QueuedRecipient] = field(default_factory=list)  # off line: nothing is counted
+    delivered_count: int = 0
+
+
+@dataclass(slots=True)
+class Attempts:
+    """Turns outcomes into conclusions and log lines. Settings and router may be replaced."""
+
+    settings: QueueSettings
+    router: Router
+    clock: Clock
+    link_clock: LinkClock
+    log: MailLog
+    jitter: Callable[[], float]
+
+    def now_ms(self, route: str) -> int:
+        """Now on the clock of a route."""
+        return self.link_clock.link_ms() if self.router.needs_link(route) else self.clock.wall_ms()
+
+    def age(self, message: QueuedMessage, route: str) -> Age:
+        """How old a message is for a route; never negative, whatever somebody did to the clock."""
+        wall = max(0, self.clock.wall_ms() - message.arrived_wall_ms)
+        if not self.router.needs_link(route):
+            return Age(wall, wall)
+        return Age(wall, max(0, self.link_clock.link_ms() - message.arrived_link_ms))
+
+    def conclude(
+        self,
+        message: QueuedMessage,
+        recipients: Iterable[QueuedRecipient],
+        outcomes: Mapping[int, Outcome],
+        *,
+        setup_s: float = 0.0,
+        sending_s: float = 0.0,
+        host_wait_ms: int = 0,
+    ) -> Conclusion:
+        """What the outcomes of one transaction mean. `host_wait_ms`: the back-off of its next hop,
+        0 when the next hop works (then HOST trouble is this message's own)."""
+        end = Conclusion()
+        for queued in recipients:
+            outcome = outcomes[queued.position]
+            match outcome:
+                case Delivered():
+                    self._delivered(end, queued, outcome)
+                case Expanded():
+                    self._expanded(end, queued, outcome)
+                case PermanentFailure():
+                    self._failed(end, queued, outcome)
+                case TemporaryFailure(kind=NotNow.OFFLINE):
+                    end.untried.append(queued)
+                    continue
+                case TemporaryFailure():
+                    self._deferred(end, message, queued, outcome, host_wait_ms)
+                case _:
+                    assert_never(outcome)
+            self.say(message, queued, outcome, setup_s, sending_s)
+        return end
+
+    def say(
+        self,
+        message: QueuedMessage,
+        queued: QueuedRecipient,
+        outcome: Outcome,
+        setup_s: float,
+        sending_s: float,
+    ) -> None:
+        """The log line of one recipient. delays: before the queue (we count from the dot: 0), in the
+        queue, connecting, sending."""
+        delay_s = max(0.0, (self.clock.wall_ms() - message.arrived_wall_ms) / 1000, sending_s)
+        self.log.attempted(
+            message.queue_id,
+            queued.recipient.forward_path,
+            outcome=outcome,
+            delay_s=delay_s,
+            delays=(0.0, max(0.0, delay_s - setup_s - sending_s), setup_s, sending_s),
+            original_to=queued.recipient.orcpt.partition(";")[2] if queued.alias_depth else "",
+            service=SERVICES.get(queued.route, "smtp"),
+        )
+
+    def _delivered(self, end: Conclusion, queued: QueuedRecipient, outcome: Delivered) -> None:
+        end.delivered_count += 1
+        end.finals.append(Ended(queued.position, RecipientState.DELIVERED))
+        if queued.recipient.notify & Notify.SUCCESS and not outcome.is_dsn_passed_on:
+            action = Action.DELIVERED if outcome.is_local else Action.RELAYED
+            end.tells.append(Tell(action, queued, outcome))
+
+    def _expanded(self, end: Conclusion, queued: QueuedRecipient, outcome: Expanded) -> None:
+        there = {other.recipient.forward_path for other in end.added}
+        added = self.router.stand_ins(queued, outcome)
+        end.added += [new for new in added if new.recipient.forward_path not in there]
+        end.finals.append(Ended(queued.position, RecipientState.DELIVERED))
+        if len(outcome.targets) != 1 and queued.recipient.notify & Notify.SUCCESS:
+            end.tells.append(Tell(Action.EXPANDED, queued, outcome))
+
+    def _failed(self, end: Conclusion, queued: QueuedRecipient, outcome: PermanentFailure) -> None:
+        end.finals.append(Ended(queued.position, RecipientState.FAILED, outcome.reason[:REASON_MAX]))
+        if wants(queued, Notify.FAILURE):
+            end.tells.append(Tell(Action.FAILED, queued, outcome))
+
+    def _deferred(
+        self,
+        end: Conclusion,
+        message: QueuedMessage,
+        queued: QueuedRecipient,
+        outcome: TemporaryFailure,
+        host_wait_ms: int,
+    ) -> None:
+        tried = self.count_attempt(queued)
+        age = self.age(message, queued.route)
+        decision = retry.decide(tried.attempts, age, tried.periods, self.settings, self.jitter())
+        match decision:
+            case GiveUp():
+                self.expire(end, message, tried, outcome)
+            case RetryAfter(wait_ms):
+                is_host = outcome.kind is NotNow.HOST and host_wait_ms > 0
+                due_ms = self.now_ms(queued.route) + (host_wait_ms if is_host else wait_ms)
+                kind = NotNow.HOST if is_host else NotNow.MESSAGE
+                self.put_off(end, message, tried, outcome, due_ms, kind)
+
+    def count_attempt(self, queued: QueuedRecipient) -> QueuedRecipient:
+        """The recipient after one attempt more, in this link-up period."""
+        period = self.link_clock.periods
+        is_new = queued.last_period != period
+        return replace(
+            queued,
+            attempts=queued.attempts + 1,
+            periods=queued.periods + is_new,
+            last_period=period,
+        )
+
+    def expire(
+        self, end: Conclusion, message: QueuedMessage, queued: QueuedRecipient, last: TemporaryFailure
+    ) -> None:
+        """Give a recipient up; its sender reads the last reason."""
+        reason = f"not delivered in time; the last attempt: {last.reason}"[:REASON_MAX]
+        end.finals.append(Ended(queued.position, RecipientState.EXPIRED, reason))
+        if wants(queued, Notify.FAILURE):
+            end.tells.append(Tell(Action.FAILED, queued, last))
+        self.log.expired(message.queue_id, message.envelope.reverse_path_text, queued.recipient.forward_path)
+
+    def put_off(
+        self,
+        end: Conclusion,
+        message: QueuedMessage,
+        queued: QueuedRecipient,
+        last: TemporaryFailure,
+        due_ms: int,
+        kind: NotNow,
+    ) -> None:
+        """Try a recipient again at due_ms; tell its sender of the delay when it is time, once."""
+        is_told = queued.is_delay_told
+        if not is_told and self.is_delay_due(message, queued):
+            is_told = True
+            if wants(queued, Notify.DELAY):
+                end.tells.append(Tell(Action.DELAYED, queued, last, self.lifetime_end_ms(message)))
+        reason = last.reason[:REASON_MAX]
+        end.deferrals.append(
+            Deferral(
+                queued.position,
+                due_ms,
+                queued.attempts,
+                queued.periods,
+                queued.last_period,
+                kind,
+                reason,
+                is_told,
+            )
+        )
+
+    def is_delay_due(self, message: QueuedMessage, queued: QueuedRecipient) -> bool:
+        """Whether its sender ought to know by now that it is late."""
+        age = self.age(message, queued.route)
+        return retry.is_delay_due(queued.attempts, age, queued.periods, self.settings)
+
+    def has_expired(self, message: QueuedMessage, queued: QueuedRecipient) -> bool:
+        """Whether it is to be given up."""
+        age = self.age(message, queued.route)
+        return retry.has_expired(queued.attempts, age, queued.periods, self.settings)
+
+    def lifetime_end_ms(self, message: QueuedMessage) -> int:
+        """Until when it is tried at least, by the wall clock."""
+        return message.arrived_wall_ms + int(self.settings.lifetime.total_seconds() * 1000)
+
+
+def wants(queued: QueuedRecipient, what: Notify) -> bool:
+    """Whether its sender wants to be told of a failure or a delay (RFC 3461 §4.1)."""
+    notify = queued.recipient.notify
+    return notify == Notify.UNSPECIFIED or bool(notify & what)

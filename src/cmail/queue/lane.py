@@ -1,0 +1,94 @@
+"""Lane: the Work of one connection; what it took, settled and put back."""
+
+import asyncio
+from asyncio import Future
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Final
+
+from cmail.delivery.agent import Transaction
+from cmail.mail.envelope import Notify
+from cmail.mail.outcome import Delivered, Outcome
+from cmail.storage.spool import Final as Ended
+from cmail.storage.spool import RecipientState, Settlement
+
+if TYPE_CHECKING:
+    from cmail.queue.route_queue import RouteQueue
+
+_SUCCESS: Final = int(Notify.SUCCESS)
+_DELIVERED: Final = RecipientState.DELIVERED
+_FIRST_DELIVERED: Final = (Ended(0, _DELIVERED),)  # what nearly every settlement says
+
+
+class Lane:
+    """One connection's hold on its route. Whatever it takes is in `taken` until it is settled or put
+    back, so nothing can get lost with a connection. These methods run for each message: plain."""
+
+    __slots__ = (
+        "has_delivered",
+        "is_spent",
+        "opened_at",
+        "route",
+        "settled_count",
+        "setup_s",
+        "taken",
+        "taken_count",
+        "task",
+    )
+
+    def __init__(self, route: "RouteQueue", now: float) -> None:
+        self.route = route
+        self.taken: set[Transaction] = set()
+        self.taken_count = 0
+        self.settled_count = 0
+        self.has_delivered = False
+        self.is_spent = False  # it has had its turn while other routes wait for a connection
+        self.opened_at = now
+        self.setup_s = 0.0
+        self.task: asyncio.Task[None] | None = None
+
+    def take(self) -> Transaction | None:
+        """The next transaction; None when nothing is ready or the route is closed."""
+        transaction = self.route.next_transaction(self)
+        if transaction is not None:
+            self.taken.add(transaction)
+            self.taken_count += 1
+        return transaction
+
+    def settle(self, transaction: Transaction, outcomes: Mapping[int, Outcome]) -> None:
+        """How it ended, for each of its recipients."""
+        self.taken.remove(transaction)
+        self.settled_count += 1
+        route = self.route
+        scheduler = route.scheduler
+        now = scheduler.clock.monotonic()
+        sending_s = now - transaction.started if transaction.started else 0.0
+        setup_s, self.setup_s = self.setup_s, 0.0
+        recipients = transaction.recipients
+        if len(recipients) == 1:
+            queued = recipients[0]
+            outcome = outcomes[queued.position]
+            if type(outcome) is Delivered and not int(queued.recipient.notify) & _SUCCESS:
+                message = transaction.message
+                scheduler.attempts.say(message, queued, outcome, setup_s, sending_s)
+                left = message.recipients_count = message.recipients_count - 1
+                finals = _FIRST_DELIVERED if not queued.position else (Ended(queued.position, _DELIVERED),)
+                scheduler.record(route, transaction, Settlement(message.queue_id, finals, is_whole=not left))
+                if not self.has_delivered or route.owes_wake:
+                    self._proved()
+                return
+        assert outcomes.keys() >= {q.position for q in recipients}, "every recipient ends exactly once"
+        if scheduler.conclude(route, self, transaction, outcomes, setup_s, sending_s):
+            self._proved()
+
+    def _proved(self) -> None:
+        is_first, self.has_delivered = not self.has_delivered, True
+        self.route.works(is_first)
+
+    def put_back(self, transaction: Transaction) -> None:
+        """Nothing of it can have been accepted: another connection gets it, no attempt is counted."""
+        self.taken.remove(transaction)
+        self.route.put_back(transaction)
+
+    def more(self) -> "Future[None]":
+        """Resolves when take() may have something again."""
+        return self.route.wait(self)

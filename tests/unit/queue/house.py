@@ -1,0 +1,183 @@
+"""A scheduler with everything around it that it needs: spool in memory, fake agents, a clock to turn."""
+
+import asyncio
+from collections.abc import Callable, Coroutine
+from dataclasses import dataclass, field
+from datetime import timedelta
+from typing import Any
+
+from cmail.delivery.settings import SmtpSettings
+from cmail.mail.address import parse_address
+from cmail.mail.content import from_plain
+from cmail.mail.envelope import Envelope, Notify, Recipient
+from cmail.mail.outcome import Outcome
+from cmail.mail.queue_id import QueueId
+from cmail.policy.rewriting import Directory
+from cmail.policy.routing import RoutingTable
+from cmail.queue.router import Router
+from cmail.queue.scheduler import Scheduler
+from cmail.queue.settings import QueueSettings
+from cmail.storage.spool import NewMessage
+from tests.support.clock import FakeClock
+from tests.support.fake_agent import FakeAgent
+from tests.support.memory_spool import MemorySpool
+
+LETTER = b"From: <anna@example.org>\nTo: <bob@example.net>\nSubject: hello\n\nHow are you?\n"
+
+
+@dataclass
+class LogBook:
+    """A MailLog that keeps what it is told."""
+
+    attempts: list[tuple[int, str, Outcome]] = field(default_factory=list)
+    gone: list[int] = field(default_factory=list)
+    reports: list[tuple[int, str]] = field(default_factory=list)
+    given_up: list[int] = field(default_factory=list)
+    texts: list[str] = field(default_factory=list)
+    delays: list[tuple[float, tuple[float, float, float, float]]] = field(default_factory=list)
+    original_to: list[str] = field(default_factory=list)
+
+    def attempted(
+        self,
+        queue_id: int,
+        forward_path: object,
+        *,
+        outcome: Outcome,
+        delay_s: float,
+        delays: tuple[float, float, float, float] = (0, 0, 0, 0),
+        original_to: object = "",
+        service: str = "smtp",
+    ) -> None:
+        self.attempts.append((queue_id, str(forward_path), outcome))
+        self.delays.append((delay_s, delays))
+        self.original_to.append(str(original_to))
+
+    def expired(self, queue_id: int, reverse_path: str, forward_path: object = "") -> None:
+        self.given_up.append(queue_id)
+
+    def removed(self, queue_id: int) -> None:
+        self.gone.append(queue_id)
+
+    def reported(self, queue_id: int, kind: str, report_id: int) -> None:
+        self.reports.append((queue_id, kind))
+
+    def noted(self, text: str) -> None:
+        self.texts.append(text)
+
+    def warned(self, text: str) -> None:
+        self.texts.append(text)
+
+    def failed(self, text: str) -> None:
+        import traceback
+
+        self.texts.append(f"{text}\n{traceback.format_exc()}")
+        raise AssertionError(self.texts[-1])
+
+
+class House:
+    """One shard's outgo. Routes: local for example.org, relay for all else (mx when asked)."""
+
+    def __init__(
+        self,
+        *,
+        settings: QueueSettings | None = None,
+        delivery: str = "smarthost",
+        host: str = "smtp.isp.example",
+        aliases: dict[str, tuple[str, ...]] | None = None,
+        connections: int = 4,
+        spool: MemorySpool | None = None,
+        clock: FakeClock | None = None,
+    ) -> None:
+        self.clock = clock or FakeClock()
+        self.spool = spool or MemorySpool(clock=self.clock)
+        self.log = LogBook()
+        self.smtp, self.local = FakeAgent(), FakeAgent()
+        self.settings = settings or QueueSettings()
+        self.table = RoutingTable(
+            "mail.example.org",
+            frozenset({"example.org"}),
+            "maildir",
+            delivery,  # type: ignore[arg-type]
+        )
+        directory = Directory(
+            frozenset({"anna@example.org", "you@example.org"}), aliases or {}, domains=("example.org",)
+        )
+        self.router = Router(self.table, directory, SmtpSettings(host=host))
+        self.scheduler = Scheduler(
+            self.spool,
+            {"local": self.local, "relay": self.smtp, "mx": self.smtp},
+            self.router,
+            self.settings,
+            self.clock,
+            self.clock,
+            lambda route: connections,
+            self.log,
+            hostname="mail.example.org",
+            jitter=lambda: 0.5,
+        )
+
+    def message(
+        self,
+        *to: str,
+        sender: str = "anna@example.org",
+        notify: Notify = Notify.UNSPECIFIED,
+        plain: bytes = LETTER,
+        **envelope: Any,
+    ) -> NewMessage:
+        """A message that wants to be accepted."""
+        recipients = tuple(Recipient(parse_address(a.encode()), notify=notify) for a in to)
+        return NewMessage(
+            self.spool.new_queue_id(),
+            Envelope(parse_address(sender.encode()) if sender else None, recipients, **envelope),
+            from_plain(plain),
+            tuple(self.table.route(r.forward_path) for r in recipients),
+            self.clock.wall_ms(),
+            self.clock.link_ms(),
+        )
+
+    async def send(self, *to: str, **more: Any) -> QueueId:
+        """Accept a message as intake does."""
+        message = self.message(*to, **more)
+        await self.spool.accept(message)
+        return message.queue_id
+
+    async def until(self, condition: Callable[[], object], turns: int = 3000) -> None:
+        """Let the loop turn until something holds."""
+        for turn in range(turns):
+            if condition():
+                return
+            await asyncio.sleep(0 if turn % 4 else 0.0005)
+        raise AssertionError("it never happened")
+
+    async def settle_down(self) -> None:
+        """Let everything happen that happens without time passing."""
+        for turn in range(40):
+            await asyncio.sleep(0 if turn % 4 else 0.0005)
+
+    async def pass_time(self, seconds: float = 0, **units: float) -> None:
+        """Let time pass, and what is due then happen."""
+        self.clock.advance(seconds + timedelta(**units).total_seconds())
+        self.scheduler.look()
+        await self.settle_down()
+
+    def waiting(self) -> list[str]:
+        """Who is in the spool still."""
+        return [
+            row.queued.recipient.forward_path.text
+            for message in self.spool._messages.values()
+            for row in message.waiting
+        ]
+
+
+def run(test: Callable[[House], Coroutine[Any, Any, None]], **more: Any) -> House:
+    """Run a test in a house that is started before it and stopped after it."""
+
+    async def whole() -> House:
+        house = House(**more)
+        house.scheduler.start()
+        await house.settle_down()
+        await test(house)
+        await house.scheduler.stop(0.2)
+        return house
+
+    return asyncio.run(whole())
