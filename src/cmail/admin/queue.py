@@ -5,7 +5,7 @@ of a listing. Bounces are written shard by shard, message by message, each in on
 
 import asyncio
 import base64
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Final, Protocol
 
@@ -26,6 +26,7 @@ from cmail.storage.spool import (
 from cmail.world import Clock, LinkClock
 
 Fields = dict[str, Any]
+QUEUE_IDS_NAMED_MAX: Final = 10_000  # of a change; beyond it take it for everything
 PAGE_MAX: Final = 1000  # rows of one answer; who wants more asks on with `after`
 _PIECE: Final = 128 * 1024  # of content in one line of an answer
 _WAITING: Final = (RecipientState.QUEUED, RecipientState.HELD)
@@ -49,6 +50,10 @@ class Desk(Protocol):
     @property
     def spool(self) -> Spool:
         """The durable queue."""
+        ...
+
+    def change_times(self) -> Mapping[str, int]:
+        """What `now` is on each route's clock; "" for all others."""
         ...
 
     def changed(self, change: Change, changed: Changed) -> None:
@@ -103,8 +108,8 @@ class QueueAnswers:
         now = self.clock.wall_ms()
         if not self.needs_link(route):
             return due_ms or now
-        if self.link_clock.is_down:
-            return 0
+        if self.link_clock.is_down or (self.is_batch() and not due_ms):
+            return 0  # waits for the link, or for a flush
         return due_ms + now - self.link_clock.link_ms() if due_ms else now
 
     async def show(self, request: Fields) -> AsyncIterator[Fields]:
@@ -128,48 +133,35 @@ class QueueAnswers:
             yield {"content": base64.b64encode(piece).decode()}
 
     async def change(self, request: Fields) -> Fields:
-        """{change: flush|hold|release|delete, filter}: how many recipients and messages."""
+        """{change: flush|hold|release|delete, filter}: how many recipients."""
         change = _CHANGES.get(str(request.get("change", "")))
         if change is None:
             raise ControlError(f"no such change: {request.get('change')!r}", 64)
         what = _meant(request, _OF_STATE[change])
-        now_ms = self._now_by_route(await self._routes())
-        recipients = messages = 0
+        recipients = 0
         for desk in self.desks():
-            changed = await desk.spool.change(what, change, now_ms)
+            changed = await desk.spool.change(what, change, desk.change_times())
             desk.changed(change, changed)
             recipients += changed.recipients_count
-            messages += len(changed.queue_ids)
             if self.is_logged:
                 _log(change, changed)
-        return {"recipients": recipients, "messages": messages}
+        return {"recipients": recipients}
 
     async def flush(self, request: Fields) -> Fields:
         """{filter}: change flush, by its own name."""
         return await self.change({**request, "change": "flush"})
 
-    async def _routes(self) -> set[str]:
-        found = await asyncio.gather(*(d.spool.routes() for d in self.desks()))
-        return {summary.route for some in found for summary in some}
-
-    def _now_by_route(self, routes: set[str]) -> dict[str, int]:
-        """What `now` is on each route's clock. Held recipients may be on a route that no queued one
-        is on, so its clock is not known here: 0 is due on every clock."""
-        wall, link = self.clock.wall_ms(), self.link_clock.link_ms()
-        return {"": 0} | {r: link if self.needs_link(r) else wall for r in routes}
-
     async def bounce(self, request: Fields) -> Fields:
         """{filter, reason_given}: back to the sender, with a report."""
         what = _meant(request, _WAITING)
         reason = str(request.get("reason_given", "")) or "returned by the administrator"
-        recipients = messages = 0
+        recipients = 0
         for desk in self.desks():
             async for queue_id, positions in _by_message(desk.spool, what):
                 message = await desk.spool.message(queue_id)
                 if message is not None:
                     recipients += await desk.bounce(message, positions, reason)
-                    messages += 1
-        return {"recipients": recipients, "messages": messages}
+        return {"recipients": recipients}
 
     async def figures(self, request: Fields) -> Fields:
         """{}: counts of all shards together."""

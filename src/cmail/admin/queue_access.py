@@ -26,7 +26,7 @@ class Queue(Protocol):
         ...
 
     def change(self, change: str, what: Mapping[str, Any], **more: str) -> Fields:
-        """Do it to the whole filter: {recipients, messages}."""
+        """Do it to the whole filter: {recipients}."""
         ...
 
     def figures(self) -> Fields:
@@ -86,7 +86,7 @@ class RunningQueue:
 
 def _sum(answers: list[Answer]) -> Fields:
     oks = [answer.ok for answer in answers]
-    return {name: sum(int(ok.get(name, 0)) for ok in oks) for name in ("recipients", "messages")}
+    return {"recipients": sum(int(ok.get("recipients", 0)) for ok in oks)}
 
 
 def sum_figures(answers: Any) -> Fields:

@@ -201,13 +201,9 @@ def _needs_filter(what: dict[str, Any], is_all: bool) -> dict[str, Any]:
 def _change(change: str, what: dict[str, Any], done: str, **more: str) -> int:
     queue = _open()
     changed = queue.change(change, what, **more)
-    recipients, messages = changed["recipients"], changed["messages"]
-    click.echo(f"{_count(recipients, 'recipient')} of {_count(messages, 'message')} {done}")
+    recipients = changed["recipients"]
+    click.echo(f"{recipients} recipient{'' if recipients == 1 else 's'} {done}")
     code = _say_silent(queue)
     if not recipients and what.get("ids"):
         raise Refusal("none of these is in the queue in that state", Exit.NO_USER)
     return code
-
-
-def _count(number: int, name: str) -> str:
-    return f"{number} {name}{'' if number == 1 else 's'}"
