@@ -41,9 +41,9 @@ class Sink:
         self._is_scheduled = False
         self._lock = threading.Lock()
 
-    def put(self, lines: str) -> None:
-        """Append text: whole lines, \\n behind each, no other \\n but those that part lines."""
-        self._lines.append(lines)
+    def put(self, line: str) -> None:
+        """Append a line, given without its end."""
+        self._lines.append(line if "\n" not in line else line.replace("\n", "?"))
         if self._is_scheduled:
             if len(self._lines) >= LINES_AT_ONCE:
                 self.flush()

@@ -17,7 +17,7 @@ from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, PlainTextResponse, Response
 from starlette.routing import Route
-from starlette.types import ASGIApp, Receive, Scope, Send
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from cmail.observe import maillog
 from cmail.observe.metrics import Snapshot
@@ -118,9 +118,9 @@ class _Gate:
         if scope["type"] != "http":
             return
 
-        async def send_with_headers(message: dict[str, object]) -> None:
+        async def send_with_headers(message: Message) -> None:
             if message["type"] == "http.response.start":
-                message = {**message, "headers": [*message.get("headers", []), *_HEADERS]}  # type: ignore[misc]
+                message["headers"] = [*message.get("headers", []), *_HEADERS]
             await send(message)
 
         given = [value for name, value in scope["headers"] if name == b"host"]
