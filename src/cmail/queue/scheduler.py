@@ -32,7 +32,9 @@ from cmail.queue.route_queue import (
 )
 from cmail.queue.router import Router
 from cmail.queue.settings import QueueSettings
+from cmail.queue.sweep import EVERY_S, Sweep
 from cmail.queue.wakeups import Wakeups
+from cmail.queue.why import why
 from cmail.storage.spool import (
     Change,
     NewMessage,
@@ -109,6 +111,8 @@ class Scheduler:
         self._unproved: set[str] = set()  # routes with what a process before us may have deferred
         self._drift_ms = 0
         self._was_down = False
+        self._sweep = Sweep(self)
+        self._swept_at = 0.0
 
     # Life.
 
@@ -433,6 +437,15 @@ class Scheduler:
             return max(1000, int(self._rest_s(route) * 1000))
         return retry.wait_ms(route.failures + 1, self.settings.retry, self._jitter())
 
+    def adopt(self, route: RouteQueue, transaction: Transaction, end: Conclusion) -> None:
+        """Record a conclusion about recipients that no connection had: active until it is recorded."""
+        base = transaction.message.queue_id << KEY_BITS
+        self.active.update([base | queued.position for queued in transaction.recipients])
+        size = len(transaction.message.content.octets)
+        route.octets += size
+        self.octets += size
+        self.finish(route, transaction, end)
+
     def finish(self, route: RouteQueue, transaction: Transaction, end: Conclusion) -> None:
         """Have a conclusion recorded with all that it owes."""
         message = transaction.message
@@ -600,6 +613,13 @@ class Scheduler:
     def _look_slowly(self) -> None:
         self._look_timer = self.loop.call_later(LOOK_EVERY_S, self._look_slowly)
         self._spawn(self.look_at_all(), "slow look")
+        if self.clock.monotonic() >= self._swept_at + EVERY_S:
+            self._swept_at = self.clock.monotonic()
+            self._spawn(self._sweep.run(), "sweep")
+
+    async def sweep(self) -> None:
+        """Expire and tell what rests on the disk. Done by itself every quarter of an hour."""
+        await self._sweep.run()
 
     async def look_at_all(self) -> None:
         """See whether a route was missed, and whether somebody has set the clock back."""
@@ -738,10 +758,9 @@ class Scheduler:
             for route in self.routes.values()
         ]
 
-    @property
-    def is_internet_held(self) -> bool:
-        """Whether mail for the Internet waits for a flush."""
-        return self.settings.batch
+    async def why(self, queue_id: QueueId, position: int) -> str | None:
+        """What a recipient waits for, in words; None when it is not in the queue."""
+        return await why(self, queue_id, position)
 
     def is_batch_held(self, name: str, due_ms: int) -> bool:
         """Whether a recipient on a route with this due time waits for a flush."""

@@ -1,0 +1,122 @@
+"""Sweep: expiry and delay notices for messages that rest on the disk, which no attempt comes across."""
+
+from dataclasses import replace
+from typing import TYPE_CHECKING, Final
+
+from cmail.delivery.agent import Transaction
+from cmail.mail.outcome import NotNow, TemporaryFailure
+from cmail.mail.queue_id import QueueId
+from cmail.queue.attempt import Conclusion
+from cmail.queue.route_queue import KEY_BITS, RouteQueue
+from cmail.storage.spool import QueuedMessage, QueuedRecipient, QueueEntry, QueueFilter
+
+if TYPE_CHECKING:
+    from cmail.queue.scheduler import Scheduler
+
+EVERY_S: Final = 900.0  # nobody minds a notice a quarter of an hour later
+PAGE: Final = 100  # messages read at once
+
+
+class Sweep:
+    """Walks over all that is old enough to be told of or given up."""
+
+    def __init__(self, scheduler: "Scheduler") -> None:
+        self._scheduler = scheduler
+        self._is_running = False
+
+    async def run(self) -> None:
+        """One walk; another one that is still under way does it as well."""
+        if self._is_running:
+            return
+        self._is_running = True
+        try:
+            await self._walk()
+        finally:
+            self._is_running = False
+
+    async def _walk(self) -> None:
+        scheduler = self._scheduler
+        settings = scheduler.settings
+        least_s = min(
+            t.total_seconds() for t in (settings.delay_notice or settings.lifetime, settings.lifetime)
+        )
+        before_ms = scheduler.clock.wall_ms() - int(least_s * 1000) + 1
+        after = QueueId(0)
+        while not scheduler.is_stopping and not scheduler.spool.is_blocked:
+            messages = await scheduler.spool.old(before_ms, PAGE, after)
+            if not messages:
+                return
+            for message in messages:
+                await self._see_to(message)
+            after = messages[-1].queue_id
+
+    async def _see_to(self, message: QueuedMessage) -> None:
+        """Expire or tell: one commit a message and route."""
+        base = message.queue_id << KEY_BITS
+        meant = [
+            queued
+            for queued in message.recipients
+            if (base | queued.position) not in self._scheduler.active and self._is_due(message, queued)
+        ]
+        if not meant:
+            return
+        found = await self._scheduler.spool.select(QueueFilter(ids=(message.queue_id,)), 10_000)
+        entries = {entry.position: entry for entry in found}
+        for name in {queued.route for queued in meant}:
+            some = [
+                q
+                for q in meant
+                if q.route == name
+                and q.position in entries
+                and entries[q.position].due_ms == q.due_ms
+                and (base | q.position) not in self._scheduler.active
+            ]
+            if some:
+                self._end(message, some, entries)
+
+    def _is_due(self, message: QueuedMessage, queued: QueuedRecipient) -> bool:
+        if self._is_offline(queued):
+            return False
+        attempts, tried = self._scheduler.attempts, self._as_tried(message, queued)
+        return attempts.has_expired(message, tried) or (
+            not queued.is_delay_told and attempts.is_delay_due(message, tried)
+        )
+
+    def _as_tried(self, message: QueuedMessage, queued: QueuedRecipient) -> QueuedRecipient:
+        """That its next hop has failed since it came counts as one try of its own: it was not its
+        turn among many, and might never be."""
+        route = self._scheduler.routes.get(queued.route)
+        if queued.attempts or route is None or not route.failures:
+            return queued
+        is_later = route.trouble_wall_ms > message.arrived_wall_ms
+        return replace(queued, attempts=1) if is_later else queued
+
+    def _is_offline(self, queued: QueuedRecipient) -> bool:
+        """While we are off line nobody is given up or told."""
+        scheduler = self._scheduler
+        route = scheduler.routes.get(queued.route)
+        has_seen = route is not None and route.trouble is not None and route.trouble.kind is NotNow.OFFLINE
+        return has_seen or (scheduler.router.needs_link(queued.route) and scheduler.link_clock.is_down)
+
+    def _end(
+        self, message: QueuedMessage, recipients: list[QueuedRecipient], entries: dict[int, QueueEntry]
+    ) -> None:
+        scheduler = self._scheduler
+        route = scheduler.route(recipients[0].route)
+        attempts, end = scheduler.attempts, Conclusion()
+        for queued in recipients:
+            last = self._last(route, entries[queued.position])
+            tried = self._as_tried(message, queued)
+            if attempts.has_expired(message, tried):
+                attempts.expire(end, message, tried, last)
+            else:
+                attempts.put_off(end, message, tried, last, queued.due_ms, last.kind)
+        scheduler.adopt(route, Transaction(message, recipients), end)
+
+    def _last(self, route: RouteQueue, entry: QueueEntry) -> TemporaryFailure:
+        """What went wrong last, as far as it was recorded."""
+        if entry.reason:
+            return TemporaryFailure(entry.reason, NotNow(entry.kind or NotNow.MESSAGE))
+        if route.trouble is not None:
+            return route.trouble
+        return TemporaryFailure("it was not its turn")

@@ -1,0 +1,93 @@
+"""Why a recipient waits, in words: what an operator asks first."""
+
+from typing import TYPE_CHECKING, Final
+
+from cmail.mail.outcome import NotNow
+from cmail.mail.queue_id import QueueId
+from cmail.policy.routing import LMTP, LOCAL, MX_PREFIX, RELAY
+from cmail.queue.route_queue import KEY_BITS, RouteQueue
+from cmail.storage.spool import QueueEntry, QueueFilter, RecipientState
+
+if TYPE_CHECKING:
+    from cmail.queue.scheduler import Scheduler
+
+_NAMES: Final = {
+    LOCAL: "the mailboxes here",
+    LMTP: "the LMTP server",
+    RELAY: "the upstream server",
+}
+_UNITS: Final = ((86400, "day"), (3600, "hour"), (60, "minute"), (1, "second"))
+
+
+async def why(scheduler: "Scheduler", queue_id: QueueId, position: int) -> str | None:
+    """What a recipient waits for, and what happened last; None when it is not in the queue."""
+    found = await scheduler.spool.select(QueueFilter(ids=(queue_id,)), 1, (queue_id, position - 1))
+    if not found or found[0].position != position:
+        return None
+    entry = found[0]
+    return f"{_waits_for(scheduler, entry)}{_last(entry)}"
+
+
+def _waits_for(scheduler: "Scheduler", entry: QueueEntry) -> str:
+    """The first thing that stands in its way."""
+    hop = next_hop_words(entry.route)
+    route = scheduler.routes.get(entry.route)
+    if entry.state is RecipientState.HELD:
+        return "An operator holds it; `cmail queue release` lets it go."
+    if scheduler.spool.is_blocked:
+        return "The disk is full: how an attempt ended could not be recorded, so none is begun."
+    if route is not None and _is_taken(route, entry):
+        return f"It is being sent to {hop} now."
+    if scheduler.is_batch_held(entry.route, entry.due_ms):
+        return "Mail for the Internet is batched (queue.batch); `cmail queue flush` sends it."
+    if scheduler.router.needs_link(entry.route) and scheduler.link_clock.is_down:
+        return "We are off line; it goes when the link is up. No attempt is counted until then."
+    if route is not None and route.rest_until:
+        return _rests(scheduler, route, hop)
+    wait_ms = entry.due_ms - scheduler.attempts.now_ms(entry.route)
+    if wait_ms > 0:
+        return f"It is tried again in {duration(wait_ms / 1000)}."
+    if (entry.queue_id << KEY_BITS | entry.position) in scheduler.active:
+        return f"It is next for {hop}, as soon as a connection is free."
+    return f"It waits for its turn at {hop}."
+
+
+def _is_taken(route: RouteQueue, entry: QueueEntry) -> bool:
+    return any(
+        transaction.message.queue_id == entry.queue_id
+        and any(queued.position == entry.position for queued in transaction.recipients)
+        for lane in route.lanes
+        for transaction in lane.taken
+    )
+
+
+def _rests(scheduler: "Scheduler", route: RouteQueue, hop: str) -> str:
+    wait = duration(max(1.0, route.rest_until - scheduler.clock.monotonic()))
+    reason = f": {route.trouble.reason}" if route.trouble is not None else ""
+    if route.trouble is not None and route.trouble.kind is NotNow.OFFLINE:
+        return f"We seem to be off line{reason}. We look again in {wait}; no attempt is counted."
+    return f"Nothing is sent to {hop} for another {wait}{reason}."
+
+
+def _last(entry: QueueEntry) -> str:
+    if not entry.attempts and not entry.reason:
+        return ""
+    tries = f"{entry.attempts} attempt{'s' * (entry.attempts != 1)}"
+    return f" So far: {tries}; the last: {entry.reason}" if entry.reason else f" So far: {tries}."
+
+
+def next_hop_words(route: str) -> str:
+    """A route in words."""
+    if route.startswith(MX_PREFIX):
+        return f"the mail servers of {route[len(MX_PREFIX) :]}"
+    return _NAMES.get(route, route)
+
+
+def duration(seconds: float) -> str:
+    """'4 minutes': the largest unit of which it is at least two, or one exactly."""
+    whole = max(1, round(seconds))
+    for size, name in _UNITS:
+        if whole >= 2 * size or whole == size:
+            count = round(whole / size)
+            return f"{count} {name}{'s' * (count != 1)}"
+    return "a moment"
