@@ -32,10 +32,12 @@ def find_config(explicit: str | None = None, environ: Mapping[str, str] = os.env
     raise SettingError((SettingProblem("settings file", reason),))
 
 
-def read(path: str) -> str:
-    """The text of a settings file; SettingError when it cannot be read."""
+def read(path: str, folder: int | None = None) -> str:
+    """The text of a settings file; SettingError when it cannot be read. `folder` is a descriptor of
+    the folder that it stands in, for who cannot go there by its path."""
     try:
-        with open(path, "rb") as file:
+        fd = os.open(os.path.basename(path) if folder else path, os.O_RDONLY | os.O_CLOEXEC, dir_fd=folder)
+        with open(fd, "rb") as file:
             octets = file.read(FILE_OCTETS_MAX + 1)
     except FileNotFoundError:
         raise _file_error(
@@ -62,9 +64,12 @@ def load(path: str) -> Settings:
     return load_text(read(path), path)
 
 
-def load_text(text: str, path: str = "", *, is_machine_checked: bool = True) -> Settings:
+def load_text(
+    text: str, path: str = "", *, is_machine_checked: bool = True, files_held: tuple[str, ...] = ()
+) -> Settings:
     """The settings of a text; relative places in it count from the folder of `path`. Workers, which
-    have fewer rights and a text that was checked, leave out whether files and users are there."""
+    have fewer rights and a text that was checked, leave out whether files and users are there; a
+    server that has dropped its rights leaves out the files that it read before (`files_held`)."""
     raw = _parse(text, path)
     shape = Shape()
     settings = shape.settings(raw)
@@ -72,7 +77,7 @@ def load_text(text: str, path: str = "", *, is_machine_checked: bool = True) -> 
     settings = _place(settings, os.path.dirname(os.path.abspath(path)) if path else os.getcwd())
     check_meaning(settings, shape.say)
     if is_machine_checked:
-        check_machine(settings, shape.say)
+        check_machine(settings, shape.say, files_held)
     if shape.problems:
         raise SettingError(_with_lines(shape.problems, text), path)
     return settings

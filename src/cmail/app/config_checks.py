@@ -41,20 +41,22 @@ def check_meaning(settings: Settings, say: Say) -> None:
     _check_places(settings, say)
 
 
-def check_machine(settings: Settings, say: Say) -> None:
-    """Files and users that the settings name. Run with the rights that the server starts with."""
-    host, smtp, tls = settings.host, settings.smtp, settings.tls
+def check_machine(settings: Settings, say: Say, files_held: tuple[str, ...] = ()) -> None:
+    """Files and users that the settings name. Run with the rights that the server starts with; files
+    that it holds already it need not be able to read again."""
+    smtp, tls = settings.smtp, settings.tls
     if os.geteuid() == 0:
-        _check_user(host.user, say)
-    if smtp.password_file and (mode := _readable("smtp.password_file", smtp.password_file, say)) is not None:
-        if mode & 0o007:
-            reason = f"{smtp.password_file} can be read by everybody: chmod 600 it"
-            say("smtp.password_file", reason)
-    for key, path in (("certificate_file", tls.certificate_file), ("ca_file", tls.ca_file)):
-        if path:
-            _readable(f"tls.{key}", path, say)
-    if tls.key_file and (mode := _readable("tls.key_file", tls.key_file, say)) is not None and mode & 0o007:
-        say("tls.key_file", f"{tls.key_file} can be read by everybody: chmod 600 it")
+        _check_user(settings.host.user, say)
+    for key, path, is_secret in (
+        ("smtp.password_file", smtp.password_file, True),
+        ("tls.certificate_file", tls.certificate_file, False),
+        ("tls.key_file", tls.key_file, True),
+        ("tls.ca_file", tls.ca_file, False),
+    ):
+        if path and path not in files_held:
+            mode = _readable(key, path, say)
+            if is_secret and mode is not None and mode & 0o007:
+                say(key, f"{path} can be read by everybody: chmod 600 it")
 
 
 def notes(settings: Settings) -> list[str]:

@@ -125,14 +125,19 @@ class ControlServer:
         for writer in list(self._connections):
             writer.close()
 
-    async def converse(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    async def converse(
+        self,
+        reader: asyncio.StreamReader,
+        writer: asyncio.StreamWriter,
+        idle_s: float | None = IDLE_S,
+    ) -> None:
         """Answer one connection until it ends or idles."""
         if len(self._connections) >= CONNECTIONS_MAX:
             writer.close()
             return
         self._connections.add(writer)
         try:
-            while line := await asyncio.wait_for(_read_line(reader), IDLE_S):
+            while line := await asyncio.wait_for(_read_line(reader), idle_s):
                 await self._answer(line, writer)
         except (TimeoutError, OSError, ControlError):
             pass  # the client is gone, idles, or speaks something else

@@ -29,6 +29,10 @@ class Listener:
         self._is_nodelay = sock.family != socket.AF_UNIX
         sock.setblocking(False)
 
+    def is_of(self, sock: socket.socket) -> bool:
+        """Whether this is the socket that it serves."""
+        return self._socket is sock
+
     def start(self) -> None:
         """From now on."""
         self._rest = None

@@ -1,0 +1,120 @@
+"""The ground that the house stands on: the data folder with its rights, and the lock that makes it ours."""
+
+import errno
+import fcntl
+import os
+import stat
+import time
+from pathlib import Path
+from typing import Final
+
+from cmail.app.rights import Owner
+from cmail.app.starter import blocked_at
+
+# Local `sendmail` reaches DATA/drop through DATA, and nothing else in it.
+DATA_MODE: Final = 0o711
+DROP_MODE: Final = 0o1733
+FOLDERS: Final = ("spool", "mail", "run", "secrets", "tls")  # 0700
+LOCK: Final = "lock"
+ORPHANS_S: Final = 15.0  # the children of a server that was killed need a moment to end
+_STEP_S: Final = 0.05
+
+
+class GroundError(Exception):
+    """The data folder cannot be used; words for a person, and the exit code."""
+
+    def __init__(self, words: str, code: int) -> None:
+        super().__init__(words)
+        self.code = code
+
+
+def lay(data_dir: str, owner: Owner) -> None:
+    """Make the data folder and what stands in it, with the rights that the design gives them."""
+    try:
+        os.makedirs(os.path.dirname(data_dir) or "/", exist_ok=True)
+        _make(data_dir, DATA_MODE, owner)
+        if not owner.is_us and (blocked := blocked_at(data_dir, owner.uid, set(owner.gids))):
+            raise GroundError(
+                f"the user {owner.name} cannot go through {blocked} to {data_dir}: choose a data_dir that"
+                " it can reach, such as /var/lib/cmail",
+                78,
+            )
+        for name in FOLDERS:
+            _make(os.path.join(data_dir, name), 0o700, owner)
+        _make(os.path.join(data_dir, "drop"), DROP_MODE, owner)
+    except OSError as error:
+        raise GroundError(
+            f"the data folder {data_dir} cannot be made: {error.filename}: {error.strerror}", 73
+        ) from None
+
+
+def _make(path: str, mode: int, owner: Owner) -> None:
+    """A folder with this mode and owner; never through a link that somebody put there."""
+    try:
+        os.mkdir(path, mode)
+    except FileExistsError:
+        pass
+    fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
+    try:
+        status = os.fstat(fd)
+        if not owner.is_us and status.st_uid != owner.uid:
+            if status.st_uid != 0:
+                raise GroundError(
+                    f"{path} belongs to user {status.st_uid}, not to {owner.name}: `chown -R {owner.name}:`"
+                    " it, or name its owner in host.user",
+                    77,
+                )
+            os.fchown(fd, owner.uid, owner.gid)
+        elif status.st_uid != owner.uid:
+            raise GroundError(f"{path} belongs to another user ({status.st_uid}): start as that one", 77)
+        if stat.S_IMODE(status.st_mode) != mode:
+            os.fchmod(fd, mode)
+    finally:
+        os.close(fd)
+
+
+def lock(data_dir: str, owner: Owner) -> int:
+    """Take the data folder for this server; the fd holds it, in our children too. Another server:
+    GroundError names it. The children of one that was killed get a moment to end."""
+    path = os.path.join(data_dir, LOCK)
+    fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+    if not owner.is_us:
+        os.fchown(fd, owner.uid, owner.gid)
+    until = time.monotonic() + ORPHANS_S
+    while not _try(fd):
+        pid = _written_pid(fd)
+        if _is_running(pid) or time.monotonic() > until:
+            os.close(fd)
+            raise GroundError(
+                f"another server works on {data_dir} already (process {pid}): end that one first"
+                f" (kill {pid}), or give this one a data_dir of its own",
+                75,
+            )
+        time.sleep(_STEP_S)
+    os.ftruncate(fd, 0)
+    os.pwrite(fd, f"{os.getpid()}\n".encode(), 0)
+    return fd
+
+
+def _try(fd: int) -> bool:
+    try:
+        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        if error.errno not in (errno.EAGAIN, errno.EACCES):
+            raise
+        return False
+    return True
+
+
+def _written_pid(fd: int) -> int:
+    text = os.pread(fd, 20, 0).strip()
+    return int(text) if text.isdigit() else 0
+
+
+def _is_running(pid: int) -> bool:
+    """Whether a process is there and not a zombie (whose parent has not asked for it yet)."""
+    try:
+        state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+    except (OSError, IndexError):
+        return False
+    return state not in "ZX"

@@ -1,0 +1,70 @@
+"""Rights: root is dropped here, before the first byte is read from the network (rule 20).
+
+Also what a process asks of the kernel for its life: to end with its parent, to carry a name."""
+
+import ctypes
+import os
+import pwd
+import signal
+from dataclasses import dataclass
+from typing import Final
+
+_PR_SET_PDEATHSIG: Final = 1
+_PR_SET_DUMPABLE: Final = 4
+_PR_SET_NAME: Final = 15
+_PR_SET_NO_NEW_PRIVS: Final = 38
+
+
+@dataclass(frozen=True, slots=True)
+class Owner:
+    """Who owns the data folder and runs the server."""
+
+    name: str
+    uid: int
+    gid: int
+    gids: tuple[int, ...]
+
+    @property
+    def is_us(self) -> bool:
+        """Nothing is to be dropped: we are it already."""
+        return self.uid == os.geteuid()
+
+
+def owner_of(user: str) -> Owner:
+    """The user that the settings name when root starts the server; otherwise whoever starts it."""
+    if os.geteuid() != 0:
+        return Owner(str(os.geteuid()), os.geteuid(), os.getegid(), tuple(os.getgroups()))
+    entry = pwd.getpwnam(user)
+    return Owner(user, entry.pw_uid, entry.pw_gid, tuple(os.getgrouplist(user, entry.pw_gid)))
+
+
+def drop(owner: Owner) -> None:
+    """Become the owner for good: groups first, then group, then user; no program that we start can
+    win rights back. Whatever of it fails raises: we never go on with more than we said."""
+    if not owner.is_us:
+        os.setgroups(owner.gids)
+        os.setresgid(owner.gid, owner.gid, owner.gid)
+        os.setresuid(owner.uid, owner.uid, owner.uid)
+        _prctl(_PR_SET_DUMPABLE, 1)  # the kernel took /proc/self from us with the change of user
+    _prctl(_PR_SET_NO_NEW_PRIVS, 1)
+    if os.getresuid() != (owner.uid,) * 3 or (owner.uid != 0 and 0 in os.getgroups()):
+        raise PermissionError(f"the rights of root could not be dropped for {owner.name}")
+
+
+def end_with_parent(parent: int) -> None:
+    """When the parent is gone the kernel sends us SIGTERM, and we end in order."""
+    _prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
+    if os.getppid() != parent:
+        os.kill(os.getpid(), signal.SIGTERM)  # it went before we asked
+
+
+def name_process(name: str) -> None:
+    """What `ps` and `top` show (15 octets)."""
+    buffer = ctypes.create_string_buffer(name.encode()[:15])
+    ctypes.CDLL(None).prctl(_PR_SET_NAME, buffer, 0, 0, 0)
+
+
+def _prctl(option: int, value: int) -> None:
+    libc = ctypes.CDLL(None, use_errno=True)
+    if libc.prctl(option, ctypes.c_ulong(value), 0, 0, 0) != 0:
+        raise OSError(ctypes.get_errno(), f"prctl({option})")

@@ -1,0 +1,73 @@
+"""The start screen: a few friendly lines that say what listens where and what to do next."""
+
+import os
+from collections.abc import Iterable
+from typing import Final
+
+from cmail import __version__
+from cmail.app import config
+from cmail.app.ports import Port
+from cmail.app.settings import Settings
+
+_SPOKEN: Final = {
+    "smtp": "mail from other servers (SMTP)",
+    "submission": "mail from mail programs (submission)",
+    "submissions": "mail from mail programs (submission, TLS from the start)",
+    "lmtp": "mail from other servers (LMTP)",
+    "admin": "figures for Prometheus: /metrics",
+}
+
+
+def start_screen(
+    settings: Settings, path: str, ports: Iterable[Port], first_user: tuple[str, str] | None
+) -> str:
+    """What `cmail serve` prints when it is ready."""
+    lines = ["", f"CMail {__version__} is ready. Settings: {_short(path)}", ""]
+    for port in ports:
+        lines.append(f"  {port.endpoint!s:<22} {_SPOKEN.get(port.kind, port.kind)}")
+    lines += ["", *_where(settings)]
+    if first_user is not None:
+        name, password_file = first_user
+        lines.append(f"  log in as              {name}, password in {_short(password_file)}")
+    lines += ["", *(f"  Note: {note}" for note in config.notes(settings))]
+    if settings.host.domains:
+        command = "" if path in _FOUND else f" --config {_short(path)}"
+        lines += [
+            "",
+            "To send a test message, in another terminal:",
+            "",
+            f"  {_program()} send-test{command} you@{settings.host.domains[0]}",
+        ]
+    lines += ["", "Ctrl-C ends the server." if os.isatty(0) else "", ""]
+    return "\n".join(lines)
+
+
+_FOUND: Final = (os.path.abspath(config.LOCAL_CONFIG), config.SYSTEM_CONFIG)
+
+
+def _where(settings: Settings) -> list[str]:
+    host, smtp = settings.host, settings.smtp
+    through = f"{smtp.host}, port {smtp.port}" if smtp.host else "nobody yet (smtp.host is empty)"
+    if smtp.delivery == "mx":
+        through = "the servers of each domain (MX)"
+    here = ", ".join(host.domains) or host.hostname
+    if settings.local.delivery == "lmtp":
+        local = f"LMTP, {settings.local.lmtp}"
+    else:
+        local = _short(os.path.join(host.data_dir, "mail")) + "/DOMAIN/USER"
+    return [
+        f"  mail for {here:<13} goes into {local}",
+        f"  mail for elsewhere     goes through {through}",
+        f"  the log                goes to {_short(settings.log.file) or 'this terminal'}",
+    ]
+
+
+def _short(path: str) -> str:
+    """A path below where one stands is shown from there."""
+    here = os.getcwd().rstrip("/") + "/"
+    return path.removeprefix(here)
+
+
+def _program() -> str:
+    """`cmail` as one has to type it here."""
+    return ".venv/bin/cmail" if os.path.exists(".venv/bin/cmail") else "cmail"
