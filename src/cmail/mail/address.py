@@ -8,10 +8,14 @@ from typing import Final
 
 from cmail.mail.limits import DOMAIN_OCTETS_MAX, PATH_OCTETS_MAX
 
-_ATEXT: Final = r"[A-Za-z0-9!#$%&'*+/=?^_`{|}~\u0080-\U0010ffff-]"  # RFC 5321 §4.1.2, RFC 6531 §3.3
+# Classes by what is not in them: the same characters, and compiled in a tenth of the time, which every
+# start of `sendmail` waits for.
+_ATEXT: Final = r'[^\x00-\x20"(),.:;<>@\[\\\]\x7f]'  # RFC 5321 §4.1.2, RFC 6531 §3.3: and all above ASCII
 _DOT_STRING: Final = re.compile(rf"{_ATEXT}+(?:\.{_ATEXT}+)*\Z")
-_QUOTED: Final = re.compile(r'"(?:[ !#-\[\]-~\u0080-\U0010ffff]|\\[ -~])*"\Z')
-_LABEL: Final = r"[A-Za-z0-9_\u0080-\U0010ffff](?:[A-Za-z0-9_\u0080-\U0010ffff-]*[A-Za-z0-9_\u0080-\U0010ffff])?"
+_QUOTED: Final = re.compile(r'"(?:[^\x00-\x1f"\\\x7f]|\\[ -~])*"\Z')
+_LET_DIG: Final = r"[^\x00-/:-@\[-^`{-\x7f]"  # letters, digits, _, and all above ASCII
+_LDH: Final = r"[^\x00-,./:-@\[-^`{-\x7f]"  # and -
+_LABEL: Final = rf"{_LET_DIG}(?:{_LDH}*{_LET_DIG})?"
 _DOMAIN: Final = re.compile(rf"{_LABEL}(?:\.{_LABEL})*\Z")
 _CONTROL: Final = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")
 
