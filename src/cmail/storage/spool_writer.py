@@ -202,7 +202,7 @@ class SpoolWriter:
 
     def _insert(self, rows: list[Row]) -> None:
         if rows:
-            self._connection.execute(insert_work(len(rows)), list(chain.from_iterable(rows)), can_cache=True)
+            self._connection.execute(insert_work(len(rows)), list(chain.from_iterable(rows)))
 
     def _failed(self, jobs: list[Job], error: Exception) -> None:
         if _is_full(error, self._connection):
