@@ -14,11 +14,10 @@ def header_of(content: bytes) -> bytes:
 
 
 def find_field(header: bytes, name: bytes) -> bytes | None:
-    """The value of the first field of that name (lower case), unfolded and stripped; None when it is not there."""
+    """The value of the first field of that name (lower case), unfolded, blanks made one; None without one."""
     for start in _starts(header, name):
-        value = start + len(name) + 1
-        end = _end_of_field(header, value)
-        return b" ".join(header[value:end].split())
+        field = header[start : _end_of_field(header, start)]
+        return b" ".join(field.partition(b":")[2].split())
     return None
 
 
@@ -33,7 +32,7 @@ def count_fields(header: bytes, name: bytes) -> int:
 
 
 def remove_fields(header: bytes, name: bytes) -> bytes:
-    """The header without the fields of that name (lower case), folded lines included; the rest octet for octet."""
+    """The header without the fields of that name (lower case), folded lines too; the rest octet for octet."""
     kept, done = [], 0
     for start in _starts(header, name):
         kept.append(header[done:start])
@@ -42,18 +41,15 @@ def remove_fields(header: bytes, name: bytes) -> bytes:
 
 
 def _starts(header: bytes, name: bytes) -> list[int]:
+    """Where the fields of that name begin. Blanks before the colon are obsolete, and read (RFC 5322 §4.5)."""
     lower = b"\r\n" + header.lower()
     wanted = b"\r\n" + name
     found, at = [], lower.find(wanted)
     while at >= 0:
-        behind = (
-            lower[at + len(wanted) :].lstrip(b" \t")[:1]
-            if lower[at + len(wanted) : at + len(wanted) + 1] in b" \t"
-            else lower[at + len(wanted) : at + len(wanted) + 1]
-        )
-        if behind == b":":
-            found.append(at)  # the CRLF in front of lower makes up for the one in wanted
-        at = lower.find(wanted, at + 2)
+        behind = at + len(wanted)
+        if lower[behind : behind + 80].lstrip(b" \t").startswith(b":"):
+            found.append(at)  # the CRLF put in front of lower makes up for the one in wanted
+        at = lower.find(wanted, behind)
     return found
 
 

@@ -12,15 +12,16 @@ _LOW_BITS: Final = SHARD_BITS + SEQUENCE_BITS
 _DIGITS: Final = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"  # no I, L, O, U: read over the telephone
 _VALUES: Final = {c: v for v, c in enumerate(_DIGITS)}
 _LENGTH: Final = 13  # 63 bits, 5 a digit
+_PAIRS: Final = [a + b for a in _DIGITS for b in _DIGITS]  # two digits at once: a third of the time
 
 
 def print_queue_id(queue_id: int) -> str:
     """13 base32 digits; sorts as the numbers do."""
-    digits = []
-    for _ in range(_LENGTH):
-        digits.append(_DIGITS[queue_id & 31])
-        queue_id >>= 5
-    return "".join(reversed(digits))
+    q, pairs = queue_id, _PAIRS
+    return (
+        f"{_DIGITS[q >> 60]}{pairs[q >> 50 & 1023]}{pairs[q >> 40 & 1023]}{pairs[q >> 30 & 1023]}"
+        f"{pairs[q >> 20 & 1023]}{pairs[q >> 10 & 1023]}{pairs[q & 1023]}"
+    )
 
 
 def parse_queue_id(text: str) -> QueueId:

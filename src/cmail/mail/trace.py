@@ -25,6 +25,7 @@ def date_text(seconds: int) -> str:
     return f"{_DAYS[t.weekday()]}, {t.day} {_MONTHS[t.month - 1]} {t.year} {t:%H:%M:%S} +0000"
 
 
+@lru_cache(maxsize=1024)
 def received_head(helo: str, name: str, address: str, by: str, protocol: str) -> str:
     """What is the same in every Received field of a session: From-domain, By-domain, With (RFC 5321 §4.4)."""
     source = f"[IPv6:{address}]" if ":" in address else f"[{address}]"

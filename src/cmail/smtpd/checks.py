@@ -4,9 +4,9 @@ Who may send what, in one place:
 - submission and submissions take nothing before a log-in, whatever relay.networks says;
 - a recipient that is not ours is taken from relay.networks and from who has logged in, from nobody else;
 - an unknown user of ours is refused at RCPT (rule 13); an alias to outside is ours;
-- who has logged in may give as reverse-path any address here that leads to the own mailbox (the address itself, an
-  alias, a plus address, a catch-all), the null one, and any address of a domain that is not ours (people have
-  other addresses, and their upstream server judges those); not somebody else's address here.
+- who has logged in may give as reverse-path any address here that leads to the own mailbox (the address
+  itself, an alias, a plus address, a catch-all), the null one, and any address of a domain that is not ours
+  (people have other addresses, and their upstream server judges those); not somebody else's address here.
 """
 
 from typing import Final

@@ -1,4 +1,4 @@
-"""Connection: feeds octets to protocol.smtp.server and answers its questions; the only loop of the SMTP server."""
+"""Connection: feeds octets to protocol.smtp.server and answers its questions."""
 
 import asyncio
 from functools import partial
@@ -8,7 +8,8 @@ from cmail.mail import limits
 from cmail.mail.reply import Reply, ReplySyntaxError, parse_reply
 from cmail.protocol.smtp import server_replies as replies
 from cmail.protocol.smtp.commands import Mail, Rcpt
-from cmail.protocol.smtp.server import Hold, Slot, SmtpServer
+from cmail.protocol.smtp.server import SmtpServer
+from cmail.protocol.smtp.server_states import Hold, Slot
 from cmail.smtpd.checks import check_mail, check_rcpt, spool_reply
 from cmail.smtpd.context import Client, ListenerFacts
 from cmail.smtpd.facts import Session, Transaction
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
 
 
 class Connection(asyncio.Protocol):
-    """One client. What the machine decides is written once a read; what the spool decides, when it decides."""
+    """One client. What the machine says is written once a read; what the spool says, when it says it."""
 
     def __init__(self, intake: "Intake", facts: ListenerFacts, client: Client, *, is_tls: bool) -> None:
         self._intake = intake
@@ -327,7 +328,7 @@ class Connection(asyncio.Protocol):
         self.machine.answer(slot, reply)
         self.data_received(b"") if self._is_paused else self._flush()
 
-    def _release(self, why: Hold) -> None:
+    def _release(self, why: int) -> None:
         self.machine.release(why)
         self.data_received(b"")
 

@@ -14,7 +14,7 @@ from cmail.policy.rewriting import Directory
 from cmail.policy.routing import RoutingTable
 from cmail.protocol.sasl import MECHANISMS, ScramKeys
 from cmail.protocol.smtp.extensions import Kind, ehlo_reply, offers
-from cmail.protocol.smtp.server import Rules
+from cmail.protocol.smtp.server_states import Rules
 from cmail.smtpd.settings import IntakeSettings, RelaySettings
 from cmail.storage.spool import Spool
 from cmail.world import Clock, LinkClock
@@ -171,6 +171,7 @@ class ListenerFacts:
             settings.recipients,
             settings.errors,
             settings.idle_commands,
+            context.tls_context is not None,
         )
         word = "LMTP" if kind == "lmtp" else "ESMTP"
         self.greeting = f"220 {context.hostname} {word} CMail\r\n".encode()

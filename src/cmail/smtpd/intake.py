@@ -49,12 +49,18 @@ class Intake:
         self._listeners.append(listener)
         listener.start()
 
+    def remove(self, sock: socket.socket) -> None:
+        """Serve a listening socket no more; the sessions that came by it go on."""
+        for listener in [each for each in self._listeners if each.is_of(sock)]:
+            self._listeners.remove(listener)
+            listener.stop()
+
     def update(self, context: IntakeContext) -> None:
         """Settings or accounts have changed: for the next sessions. None that is open is touched."""
         self.context = context
 
     async def stop(self, timeout_s: float = STOP_S) -> None:
-        """No new session; those that are idle hear 421, the others end what they are at, for a bounded time."""
+        """No new session; idle ones hear 421, the others end what they are at, for a bounded time."""
         self._is_stopping = True
         for listener in self._listeners:
             listener.stop()

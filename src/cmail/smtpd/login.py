@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Final, assert_never
 
 from cmail.protocol import sasl
 from cmail.protocol.smtp import server_replies as replies
-from cmail.protocol.smtp.server import Hold
+from cmail.protocol.smtp.server_states import Hold
 
 if TYPE_CHECKING:
     from cmail.smtpd.connection import Connection

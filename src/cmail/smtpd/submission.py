@@ -1,4 +1,4 @@
-"""What only submission does to a message (RFC 6409 §8): a missing Date or Message-ID is added, Bcc taken out."""
+"""What only submission does to a message (RFC 6409 §8): adds Date and Message-ID, takes Bcc out."""
 
 from cmail.mail.headers import has_field, remove_fields
 from cmail.mail.trace import date_text

@@ -1,4 +1,4 @@
-"""Commands with arguments, parsed: Mail, Rcpt, Bdat, Auth. What is wrong with one is a CommandError with its reply.
+"""Commands with arguments, parsed: Mail, Rcpt, Bdat, Auth. What is wrong with one is a CommandError.
 
 MAIL and RCPT lines are remembered as they stand: a client that says the same again costs a look-up."""
 

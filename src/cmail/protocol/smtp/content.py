@@ -1,8 +1,8 @@
-"""How content is framed: DATA up to its final dot, BDAT by its length; what is wrong in it is seen in one pass.
+"""How content is framed: DATA up to its final dot, BDAT by its length; what is wrong in it is seen at once.
 
-Content is kept in the form it is sent in: CRLF lines, a leading dot doubled (RFC 5321 §4.5.2). scan() reads DATA
-and scan_plain() a BDAT chunk; both come from the compiled helper where it was built, else from the twin here.
-A state says where in a line the octets so far have ended, so that any split into packets gives the same answer.
+Content is kept in the form it is sent in: CRLF lines, a leading dot doubled (RFC 5321 §4.5.2). scan() reads
+DATA and scan_plain() a BDAT chunk; both come from the compiled helper where it was built, else from the twin
+here. A state says where in a line the octets so far have ended, so any split into packets ends the same.
 """
 
 from collections.abc import Callable
@@ -28,7 +28,7 @@ Scanned = tuple[int, int, int, int]
 def scan_in_python(data: bytes, start: int, state: int) -> Scanned:
     """Read DATA content from data[start:]: (end, state, seen, dots).
 
-    `end` is where the octets behind the final dot begin, -1 when it has not come; `dots` counts doubled dots."""
+    `end`: where the octets behind the final dot begin, -1 when it has not come; `dots`: doubled ones."""
     lead = _LEADS[state]
     text = lead + data[start:]
     if len(text) == len(lead):
@@ -67,13 +67,13 @@ def _seen(text: bytes, after: int) -> int:
     return BARE if is_bare else 0
 
 
-def double_dots(piece: bytes, state: int) -> bytes:
-    """Wire octets in which each dot that begins a line is one of two, from a piece of DATA with LONE_DOT seen.
+def double_dots(piece: bytes, state: int) -> tuple[bytes, int]:
+    """Wire octets in which each dot that begins a line is one of two, from DATA with LONE_DOT seen; how many.
 
     `state` is where the piece begins; the octets held back before it stand in it."""
     lead = _LEADS[min(state, LINE_START)]
     plain = (lead + piece).replace(b"\r\n.", b"\r\n")
-    return plain.replace(b"\r\n.", b"\r\n..")[len(lead) :]
+    return plain.replace(b"\r\n.", b"\r\n..")[len(lead) :], plain.count(b"\r\n.")
 
 
 def stuff_piece(piece: bytes, state: int) -> bytes:
@@ -85,8 +85,9 @@ def stuff_piece(piece: bytes, state: int) -> bytes:
 scan: Callable[[bytes, int, int], Scanned]
 scan_plain: Callable[[bytes, int], tuple[int, int, int]]
 try:
-    from cmail.protocol.smtp._scan import scan, scan_plain  # type: ignore[import-not-found, unused-ignore]
+    from cmail.protocol.smtp import _scan  # type: ignore[attr-defined, unused-ignore]
 
+    scan, scan_plain = _scan.scan, _scan.scan_plain
     IS_COMPILED = True
 except ImportError:  # no compiler when it was installed
     scan, scan_plain = scan_in_python, scan_plain_in_python

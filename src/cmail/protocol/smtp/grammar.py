@@ -52,7 +52,7 @@ def parse_path(inner: bytes, default_domain: str) -> Address:
 
 
 def parse_parameters(rest: bytes) -> Mapping[str, bytes]:
-    """ESMTP parameters (RFC 5321 §4.1.2) by their keyword in upper case; a keyword alone has the value b""."""
+    """ESMTP parameters (RFC 5321 §4.1.2) by keyword in upper case; one without a value has b""."""
     found: dict[str, bytes] = {}
     words = rest.split()
     if rest and not rest.startswith(b" "):
@@ -84,6 +84,7 @@ def decode_xtext(octets: bytes) -> str:
     return text
 
 
+@lru_cache(maxsize=1024)
 def parse_helo_name(octets: bytes) -> str:
     """The argument of HELO, EHLO or LHLO: printable ASCII, so that it can stand in any line of ours."""
     if not _HELO_NAME.match(octets):

@@ -9,10 +9,7 @@ look-up that can be avoided, parsed MAIL and RCPT lines remembered (measured: be
 """
 
 from collections import deque
-from collections.abc import Mapping
-from dataclasses import dataclass
-from enum import IntFlag
-from typing import Final, Protocol
+from typing import Final
 
 from cmail.mail import limits
 from cmail.protocol.lines import BARE_LF, NEED_MORE, TOO_LONG, find_line_end, skip_line
@@ -20,8 +17,6 @@ from cmail.protocol.smtp import server_replies as replies
 from cmail.protocol.smtp.commands import (
     NON_ASCII,
     CommandError,
-    Mail,
-    Rcpt,
     check_octets,
     decode_base64,
     parse_auth,
@@ -29,153 +24,37 @@ from cmail.protocol.smtp.commands import (
     parse_mail,
     parse_rcpt,
 )
-from cmail.protocol.smtp.content import (
-    AFTER_CR,
-    BARE,
-    HELD,
-    LINE_START,
-    LONE_DOT,
-    WITHIN,
-    double_dots,
-    scan,
-    scan_plain,
-    stuff_piece,
-)
-from cmail.protocol.smtp.extensions import Kind
+from cmail.protocol.smtp.content import BARE
 from cmail.protocol.smtp.grammar import GrammarError, parse_helo_name
-
-# How the next octets are read.
-LINES: Final = 0
-DATA: Final = 1
-CHUNK: Final = 2
-SKIP_LINE: Final = 3
-AUTH_LINE: Final = 4
-TLS: Final = 5  # STARTTLS was read: nothing more may come before the handshake
-CLOSED: Final = 6
-
-# How far the session is.
-GREETED: Final = 0  # no EHLO yet
-READY: Final = 1
-MAIL_GIVEN: Final = 2
-RCPT_GIVEN: Final = 3
-CHUNKS_GIVEN: Final = 4
-
-# Which commands are obeyed in which state; elsewhere they are answered with what stands in REFUSALS. Commands
-# that are not here (EHLO, RSET, NOOP, QUIT ...) are obeyed everywhere.
-TRANSITIONS: Final[Mapping[str, Mapping[int, int]]] = {
-    "MAIL": {READY: MAIL_GIVEN},
-    "RCPT": {MAIL_GIVEN: RCPT_GIVEN, RCPT_GIVEN: RCPT_GIVEN},
-    "DATA": {RCPT_GIVEN: READY},
-    "BDAT": {RCPT_GIVEN: CHUNKS_GIVEN, CHUNKS_GIVEN: CHUNKS_GIVEN},
-    "AUTH": {READY: READY},
-}
-REFUSALS: Final[Mapping[str, tuple[bytes, bytes, bytes, bytes, bytes]]] = {
-    "MAIL": (replies.HELO_FIRST, b"", replies.NESTED_MAIL, replies.NESTED_MAIL, replies.IN_CHUNKS),
-    "RCPT": (replies.HELO_FIRST, replies.MAIL_FIRST, b"", b"", replies.IN_CHUNKS),
-    "DATA": (replies.HELO_FIRST, replies.MAIL_FIRST, replies.NO_RECIPIENTS, b"", replies.IN_CHUNKS),
-    "BDAT": (replies.HELO_FIRST, replies.MAIL_FIRST, replies.NO_RECIPIENTS, b"", b""),
-    "AUTH": (replies.HELO_FIRST, b"", replies.NESTED_MAIL, replies.NESTED_MAIL, replies.IN_CHUNKS),
-}
-
-
-class Hold(IntFlag):
-    """Why input is not read on just now."""
-
-    HOUSE = 1  # a question is being answered (a log-in)
-    REPLIES = 2  # too much waits for the disk
-    CLIENT = 4  # it does not read our replies
-    CONTENT = 8  # content comes faster than the disk takes it
-
-
-class Slot:
-    """The place of a reply that comes later; what was answered behind it waits in `after`."""
-
-    __slots__ = ("after", "count", "octets", "reply")
-
-    def __init__(self, count: int, octets: int) -> None:
-        self.reply = b""
-        self.count = count  # LMTP: how often it is said, once a recipient
-        self.octets = octets  # of content that waits
-        self.after: list[bytes] = []
-
-
-@dataclass(frozen=True, slots=True)
-class Rules:
-    """What the machine must know of listener and settings. Never changes; shared by all sessions of a kind."""
-
-    kind: Kind = "smtp"
-    default_domain: str = "localhost"  # what a bare name gets
-    size_max: int = 50 * 2**20
-    recipients_max: int = limits.RECIPIENTS_MAX
-    errors_max: int = limits.ERRORS_MAX
-    idle_commands_max: int = limits.IDLE_COMMANDS_MAX
-
-    @property
-    def is_lmtp(self) -> bool:
-        """LHLO, and a reply for each recipient after content (RFC 2033)."""
-        return self.kind == "lmtp"
-
-
-class Answers(Protocol):
-    """What the machine asks of the house. What returns octets returns a whole reply."""
-
-    def on_helo(self, name: str, verb: str) -> bytes:
-        """EHLO, HELO or LHLO; anything but 2yz refuses it."""
-        ...
-
-    def on_mail(self, mail: Mail) -> bytes:
-        """A transaction begins with 2yz."""
-        ...
-
-    def on_rcpt(self, rcpt: Rcpt) -> bytes:
-        """A recipient more with 2yz."""
-        ...
-
-    def on_data(self) -> bytes:
-        """May content come? b"": yes."""
-        ...
-
-    def on_piece(self, piece: bytes) -> None:
-        """Some content in wire form, more follows; not from a message that on_drop() was told of."""
-        ...
-
-    def on_message(self, slot: Slot, piece: bytes, size_bytes: int, seen: int) -> None:
-        """The last piece; unstuffed size of all, what was seen in it (content.EIGHT_BIT). answer(slot) must
-        follow, now or later, whatever happens. The transaction is over for the machine."""
-        ...
-
-    def on_drop(self, reply: bytes) -> None:
-        """What has come of the content is not wanted; the rest is thrown away and `reply` said then."""
-        ...
-
-    def on_reset(self) -> None:
-        """The transaction is given up (RSET, EHLO, a failed message)."""
-        ...
-
-    def on_starttls(self) -> None:
-        """220 is in the outgoing octets: hold all input now, write, then shake hands."""
-        ...
-
-    def on_auth(self, mechanism: str, initial: bytes | None) -> None:
-        """challenge() or finish_auth() must follow; with hold() before, also later."""
-        ...
-
-    def on_auth_response(self, response: bytes | None) -> None:
-        """The client's answer to a challenge; None: it gave up, and that was answered."""
-        ...
-
-    def on_refused(self, line: bytes, reply: bytes) -> None:
-        """The machine itself refused a command: for the log."""
-        ...
+from cmail.protocol.smtp.server_content import Frame
+from cmail.protocol.smtp.server_states import (
+    AUTH_LINE,
+    CHUNK,
+    CHUNKS_GIVEN,
+    CLOSED,
+    DATA,
+    GREETED,
+    LINES,
+    MAIL_GIVEN,
+    RCPT_GIVEN,
+    READY,
+    REFUSALS,
+    SKIP_LINE,
+    TLS,
+    Answers,
+    Hold,
+    Rules,
+    Slot,
+)
 
 
 class SmtpServer:
-    """One session. Its input state is `_mode`, its protocol state `_state`; RSET and EHLO go through _reset()."""
+    """One session. `_mode`: how input is read; `_state`: how far it is. The one reset is _give_up()."""
 
     __slots__ = (
-        "_answers", "_bad", "_buffer", "_chunk_left", "_chunk_size", "_count", "_dots", "_errors", "_helo", "_hold", "_idle",
-        "_is_last", "_is_utf8", "_mode", "_octets", "_out", "_rules", "_scan", "_seen", "_size", "_slots",
-        "_state", "is_tls",
+        "_answers", "_bad", "_buffer", "_chunk_left", "_chunk_size", "_count", "_errors", "_frame", "_idle",
+        "_is_last", "_is_utf8", "_mode", "_octets", "_out", "_rules", "_slots",
+        "_state", "holding", "is_tls",
     )  # fmt: skip
 
     def __init__(
@@ -188,23 +67,19 @@ class SmtpServer:
         self._buffer = b""
         self._mode = LINES
         self._state = GREETED
-        self._hold = 0
+        self.holding = 0  # why input is not taken now (Hold); 0: go on reading
         self._errors = 0
         self._idle = 0
         self._octets = 0  # of content that waits for the disk
         self._count = 0  # recipients taken
         self._is_utf8 = False
-        self._begin_content()
+        self._frame = Frame()
+        self._bad = b""
         self._chunk_left = self._chunk_size = 0
         self._is_last = False
         self.is_tls = is_tls
 
     # What the owner of the connection calls.
-
-    @property
-    def holding(self) -> int:
-        """Why input is not taken now (Hold); 0: go on reading. Nothing is read on while it is set."""
-        return self._hold or (self._mode >= TLS and Hold.HOUSE)
 
     @property
     def is_over(self) -> bool:
@@ -240,7 +115,7 @@ class SmtpServer:
             data = self._buffer + data
             self._buffer = b""
         at, size = 0, len(data)
-        while at < size and not self._hold:
+        while at < size and not self.holding:
             if self._mode == LINES:
                 # find_line_end() is not called for the most: one whole command of a bounded length.
                 lf = data.find(b"\n", at)
@@ -270,23 +145,24 @@ class SmtpServer:
             self._out.append(done.reply)
             if done.after:
                 self._out += done.after
-        if self._hold & Hold.REPLIES and not self._is_full():
-            self._hold &= ~Hold.REPLIES
+        if self.holding & Hold.REPLIES and not self._is_full():
+            self.holding &= ~Hold.REPLIES
         if self._mode == TLS:
             self._begin_tls()
 
-    def hold(self, why: Hold) -> None:
+    def hold(self, why: int) -> None:
         """Take no input until release(): it waits in order."""
-        self._hold |= why
+        self.holding |= why
 
-    def release(self, why: Hold) -> None:
+    def release(self, why: int) -> None:
         """Input may go on: receive(b"") takes what waits."""
-        self._hold &= ~why
+        self.holding &= ~why
 
     def end(self, reply: bytes) -> None:
         """The session ends with this reply (421)."""
         if self._mode != CLOSED:
             self._mode = CLOSED
+            self.holding |= Hold.OVER
             self._buffer = b""
             self._give_up()
             (self._slots[-1].after if self._slots else self._out).append(reply)
@@ -295,7 +171,7 @@ class SmtpServer:
         """The handshake is done: nothing said before counts (RFC 3207 §4.2)."""
         assert not self._slots
         self._out = []
-        self._hold = 0
+        self.holding = 0
         if self._buffer:  # came in spite of the hold: not from this side of the handshake
             return self.end(replies.EARLY_OCTETS)
         self._mode = LINES
@@ -358,7 +234,7 @@ class SmtpServer:
             after = self._slots[-1].after
             after.append(reply)
             if len(after) >= limits.OUTSTANDING_REPLIES_MAX:
-                self._hold |= Hold.REPLIES
+                self.holding |= Hold.REPLIES
         else:
             self._out.append(reply)
         if reply[0] > 0x33:
@@ -500,6 +376,8 @@ class SmtpServer:
             return
         if self.is_tls:
             return self._refuse(line, replies.TLS_ALREADY)
+        if not self._rules.has_tls:
+            return self._refuse(line, replies.NO_TLS)
         self._idle += 1
         self._give_up()
         self._mode = TLS
@@ -511,8 +389,8 @@ class SmtpServer:
         return len(data)
 
     def _begin_tls(self) -> None:
-        if not self._slots and not self._hold & Hold.HOUSE:
-            self._hold |= Hold.HOUSE
+        if not self._slots and not self.holding & Hold.HOUSE:
+            self.holding |= Hold.HOUSE
             self._out.append(replies.READY_FOR_TLS)
             self._answers.on_starttls()
 
@@ -554,51 +432,27 @@ class SmtpServer:
     # Content.
 
     def _begin_content(self) -> None:
-        self._scan = LINE_START
-        self._seen = 0
-        self._dots = 0  # doubled ones
-        self._size = 0  # in wire form, so far
+        self._frame.begin()
         self._bad = b""  # the reply once content is refused; the rest is thrown away
 
     def _read_data(self, data: bytes, at: int) -> int:
-        state = self._scan
-        end, after, seen, dots = scan(data, at, state)
-        if end >= 0:
-            stop = end - 3
-            piece = data[at:stop] if stop > at else b""
-            if state > LINE_START and stop >= at:
-                piece = HELD[state] + piece
-            elif state > LINE_START:
-                piece = b""
-        else:
-            piece = HELD[state] + data[at:]
-            if after > LINE_START:
-                piece = piece[: -len(HELD[after])]
-        if seen & LONE_DOT and not seen & BARE:
-            piece = double_dots(piece, state)
-            dots = self._count_dots(piece, state)
-        self._scan = after
-        self._take(piece, seen, dots, is_last=end >= 0)
+        end, piece = self._frame.read_data(data, at)
+        self._take(piece, is_last=end >= 0)
         return end if end >= 0 else len(data)
 
-    def _count_dots(self, piece: bytes, state: int) -> int:
-        lead = (b"", b"\r", b"\r\n", b"\r\n", b"\r\n")[state]
-        return (lead + piece).count(b"\r\n..")
-
-    def _take(self, piece: bytes, seen: int, dots: int, *, is_last: bool) -> None:
-        self._seen |= seen
-        self._dots += dots
-        self._size += len(piece)
-        if self._bad:
-            pass
-        elif seen & BARE:
-            self._drop(replies.BAD_OCTETS)
-        elif self._size - self._dots > self._rules.size_max:
-            self._drop(replies.TOO_LARGE)
+    def _take(self, piece: bytes, *, is_last: bool) -> None:
+        if not self._bad:
+            self._check_content()
         if is_last:
             self._finish(piece)
         elif piece and not self._bad:
             self._answers.on_piece(piece)
+
+    def _check_content(self) -> None:
+        if self._frame.seen & BARE:
+            self._drop(replies.BAD_OCTETS)
+        elif self._frame.wire_bytes - self._frame.dots > self._rules.size_max:
+            self._drop(replies.TOO_LARGE)
 
     def _drop(self, reply: bytes) -> None:
         self._bad = reply
@@ -616,13 +470,14 @@ class SmtpServer:
                 self._reply(self._bad)
             return
         self._idle = 0
-        size = self._size
+        frame = self._frame
+        size = frame.wire_bytes
         slot = Slot(count, size)
         self._slots.append(slot)
         self._octets += size
-        self._answers.on_message(slot, piece, size - self._dots, self._seen)
+        self._answers.on_message(slot, piece, size - frame.dots, frame.seen)
         if self._slots and self._is_full():
-            self._hold |= Hold.REPLIES
+            self.holding |= Hold.REPLIES
 
     def _is_full(self) -> bool:
         """So much waits for the disk that the client must wait too."""
@@ -643,13 +498,13 @@ class SmtpServer:
             return self.end(replies.BYE)
         if self._state != CHUNKS_GIVEN:
             self._begin_chunks(line)
-        if self._size + bdat.size_bytes > self._rules.size_max and not self._bad:
+        if self._frame.size_bytes + bdat.size_bytes > self._rules.size_max and not self._bad:
             self._drop(replies.TOO_LARGE)
         self._chunk_left = self._chunk_size = bdat.size_bytes
         self._is_last = bdat.is_last
         self._mode = CHUNK
         if not bdat.size_bytes:
-            self._end_chunk(b"", 0, 0)
+            self._end_chunk(b"")
 
     def _begin_chunks(self, line: bytes) -> None:
         """The first chunk; in a wrong state it is read and thrown away all the same (RFC 3030 §2)."""
@@ -666,31 +521,22 @@ class SmtpServer:
     def _read_chunk(self, data: bytes, at: int) -> int:
         stop = min(at + self._chunk_left, len(data))
         self._chunk_left -= stop - at
-        state = self._scan
-        if self._bad:
-            piece, seen, dots = b"", 0, 0
-        else:
-            piece = data[at:stop]
-            self._scan, seen, dots = scan_plain(piece, state)
-            if dots:
-                piece = stuff_piece(piece, state)
+        piece = b"" if self._bad else self._frame.read_chunk(data[at:stop])
         if self._chunk_left:
-            self._take(piece, seen, dots, is_last=False)
+            self._take(piece, is_last=False)
         else:
-            self._end_chunk(piece, seen, dots)
+            self._end_chunk(piece)
         return stop
 
-    def _end_chunk(self, piece: bytes, seen: int, dots: int) -> None:
+    def _end_chunk(self, piece: bytes) -> None:
         if self._state != CHUNKS_GIVEN:
             self._mode = LINES
             return self._reply(self._bad)
         if self._is_last:
-            if self._scan == WITHIN:
-                piece += b"\r\n"  # DATA, by which it may be sent on, cannot say that the last line has no end
-            elif self._scan == AFTER_CR:
-                seen |= BARE
-            return self._take(piece, seen, dots, is_last=True)
-        self._take(piece, seen, dots, is_last=False)
+            if not self._bad:
+                piece += self._frame.end_chunks()
+            return self._take(piece, is_last=True)
+        self._take(piece, is_last=False)
         self._mode = LINES
         self._idle += not self._chunk_size  # a large message has many chunks; an empty one is idleness
         self._reply(self._bad or replies.OK)
@@ -719,5 +565,4 @@ _READERS: Final = {
     SKIP_LINE: SmtpServer._skip_line,
     AUTH_LINE: SmtpServer._read_auth_line,
     TLS: SmtpServer._read_before_tls,
-    CLOSED: lambda self, data, at: len(data),
 }
