@@ -1,4 +1,4 @@
-"""What a worker answers about its part of the queue: built from its schedulers, given to its control server."""
+"""What a worker answers about its part of the queue, built from its schedulers for its control server."""
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
@@ -32,7 +32,7 @@ from cmail.storage.spool import (
 from cmail.world import Clock, LinkClock
 
 Fields = dict[str, Any]
-_RETURNED: Final = NOT_AUTHORIZED  # 5.7.0 family: somebody decided so, nothing was wrong with the mailbox
+_RETURNED: Final = NOT_AUTHORIZED  # 5.7.1: somebody decided so
 
 
 def queue_answers(
@@ -51,7 +51,7 @@ def queue_answers(
         clock,
         link_clock,
         needs_link,
-        is_batch=lambda: any(s.is_internet_held for s in schedulers()[:1]),
+        is_batch=lambda: any(s.settings.batch for s in schedulers()[:1]),
     )
     return {**answers.functions(), "queue.recent": recent}
 

@@ -67,7 +67,37 @@ def run(arguments: list[str], mode: str = "") -> int:
         case "i":
             print("Nothing to do: aliases take effect at once (cmail alias add, list, delete).")
             return Exit.OK
+        case "s":
+            return _converse(options)
+        case "p":
+            return _list(options)
+        case "q":
+            return _flush(options)
+        case "d" | "D":
+            raise Refusal("this sendmail is no server; start it: cmail serve", Exit.USAGE)
     raise Refusal(f"-b{options.mode} is not done by this sendmail", Exit.USAGE)
+
+
+def _converse(options: Options) -> int:
+    """-bs."""
+    from cmail.cli.sendmail_smtp import converse  # the machine: only who needs it waits for it
+
+    place = find_place(options.config)
+    return converse(place, lambda message, sender: _missing_fields(options, message, sender, place))
+
+
+def _list(options: Options) -> int:
+    """-bp and mailq."""
+    from cmail.cli.sendmail_queue import print_queue
+
+    return print_queue(find_place(options.config))
+
+
+def _flush(options: Options) -> int:
+    """-q, and -qR, -qS, -qI with a part of recipient, sender or id."""
+    from cmail.cli.sendmail_queue import flush_queue
+
+    return flush_queue(find_place(options.config), options.flush)
 
 
 def _send(options: Options) -> int:

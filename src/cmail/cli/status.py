@@ -1,0 +1,106 @@
+"""`cmail status`: what runs, what listens, what waits, how mail leaves."""
+
+import json
+import time
+from typing import Any, Final
+
+import click
+
+from cmail.admin.asking import Server
+from cmail.admin.queue_access import sum_figures
+from cmail.admin.why import duration
+from cmail.cli.command import Command, config_option
+from cmail.cli.exits import Exit
+from cmail.cli.link import describe
+from cmail.cli.place import Place, find_place
+from cmail.net.control import ControlError, NotRunningError
+
+Told = dict[str, Any]
+_COLUMN: Final = 11
+
+
+@click.command(cls=Command)
+@click.option("--json", "is_json", is_flag=True, help="As one object.")
+def command(is_json: bool) -> int:
+    """What runs, what listens, what waits. Ends with 69 when the server is not running."""
+    place = find_place(config_option())
+    told = _ask(place)
+    if is_json:
+        click.echo(json.dumps(told))
+    else:
+        for line in _lines(told):
+            click.echo(line)
+    return Exit.OK if told["running"] else Exit.UNAVAILABLE
+
+
+def _ask(place: Place) -> Told:
+    """Everything that the processes say; who does not answer is named."""
+    server = Server(place.data_dir)
+    delivery = _delivery(place)
+    try:
+        told = server.ask("supervisor", "status")
+    except NotRunningError:
+        return {"running": False, "config": place.config, "data_dir": place.data_dir, "delivery": delivery}
+    silent: list[str] = []
+    told |= {"running": True, "delivery": delivery}
+    try:
+        told["link"] = server.ask("link", "link.status")
+    except ControlError:
+        silent.append("link")
+    try:
+        told["queue"] = sum_figures(answer.ok for answer in server.ask_workers("queue.figures", 10.0))
+        told["sessions"] = sum(a.ok.get("sessions", 0) for a in server.ask_workers("status", 10.0))
+    except ControlError as error:
+        silent.append(f"workers ({error.words})")
+    told["silent"] = [*silent, *dict.fromkeys(server.silent)]
+    return told
+
+
+def _delivery(place: Place) -> Told:
+    """The way out, as the file says it."""
+    smtp = place.tables.get("smtp", {})
+    return {
+        "delivery": smtp.get("delivery", "smarthost"),
+        "host": smtp.get("host", ""),
+        "port": smtp.get("port", 25),
+    }
+
+
+def _lines(told: Told) -> list[str]:
+    if not told["running"]:
+        return [_line("server", f"not running (settings {told['config']}, data {told['data_dir']})")]
+    age = duration(time.time_ns() // 1_000_000 - told.get("started_ms", 0))
+    lines = [_line("server", f"running for {age}, process {told['pid']}, version {told['version']}")]
+    lines.append(_line("settings", f"{told['config']} (data {told['data_dir']})"))
+    lines += [_line("listens", f"{port['kind']} on {port['address']}") for port in told["listeners"]]
+    for child in told.get("children", ()):
+        if child["state"] != "running" or child["restarts"]:
+            text = f"{child['name']} is {child['state']}, started again {child['restarts']} times"
+            lines.append(_line("process", text))
+    lines += [_line("link", text.removeprefix("link: ")) for text in describe(told.get("link", {}))[:1]]
+    lines += [_line("queue", text) for text in _queue(told.get("queue", {}))]
+    lines.append(_line("delivery", _way(told["delivery"])))
+    lines += [_line("silent", f"{name} did not answer") for name in told["silent"]]
+    return lines
+
+
+def _queue(figures: Told) -> list[str]:
+    if not figures:
+        return []
+    counts = ", ".join(f"{count} {state}" for state, count in sorted(figures["recipients"].items()) if count)
+    if not counts:
+        return ["empty"]
+    oldest = duration(time.time_ns() // 1_000_000 - figures["oldest_ms"])
+    return [f"{counts} (recipients), {figures['messages']} messages, the oldest {oldest} old"]
+
+
+def _way(delivery: Told) -> str:
+    if delivery["delivery"] == "mx":
+        return "straight to the mail server of each recipient's domain (mx)"
+    if not delivery["host"]:
+        return "mail for the Internet waits: no upstream server is named (smtp.host)"
+    return f"through {delivery['host']}:{delivery['port']}"
+
+
+def _line(name: str, text: str) -> str:
+    return f"{name:<{_COLUMN}}{text}"
