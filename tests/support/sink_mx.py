@@ -200,7 +200,10 @@ class _Conversation:
 
         mechanism = ScramMechanism("SCRAM-SHA-256")
 
+        users: list[str] = []
+
         def keys(user: str) -> tuple[bytes, bytes, bytes, int]:
+            users.append(user)
             salt, stored, server, count = mechanism.make_auth_info(self.sink.users.get(user, "?"))
             return salt, stored, server, count
 
@@ -212,7 +215,7 @@ class _Conversation:
         except ScramException:
             return ""
         await self.ask(server.get_server_final().encode())
-        return str(server.user)
+        return users[-1]
 
     async def on_mail(self, text: str) -> None:
         if self.has_mail:
@@ -243,7 +246,7 @@ class _Conversation:
         await self.finish(plain.replace(b"\r\n..", b"\r\n."), by_bdat=False)
 
     async def read_content(self) -> bytes:
-        pieces = []
+        pieces: list[bytes] = []
         while (line := await self.reader.readuntil(b"\r\n")) != b".\r\n":
             if self.sink.script.get("in content") == CLOSE and len(pieces) > 10:
                 raise _Closed

@@ -497,8 +497,8 @@ class SmtpClient:
                 self._fail_open(d, self._doubtful(doubt or "the connection ended"))
                 self._ended.append(d)
             else:
-                d.is_blamed = is_first
                 self._put_back(d, doubt or "the connection ended")
+                d.is_blamed = is_first and d.is_put_back
             is_first = False
         self._drop_again()
 

@@ -1,0 +1,185 @@
+"""DnsClient against a DNS server on loopback: answers, none, troubles, and what is kept of them."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+
+import pytest
+
+from cmail.net.dns_client import DnsClient, parse_server
+from cmail.net.hosts_file import parse_hosts
+from cmail.net.settings import DnsSettings
+from cmail.world import DnsError, MxRecord, NoSuchDomainError
+from tests.support.clock import FakeClock
+from tests.support.fake_dns import HANG, NXDOMAIN, SERVFAIL, FakeDnsServer
+
+RECORDS: dict[tuple[str, str], list[str] | str] = {
+    ("example.org", "MX"): ["10 MX1.example.org.", "20 mx2.example.org."],
+    ("mx1.example.org", "A"): ["192.0.2.1"],
+    ("mx1.example.org", "AAAA"): ["2001:db8::1"],
+    ("null.example", "MX"): ["0 ."],
+    ("half.example", "A"): ["192.0.2.2"],
+    ("half.example", "AAAA"): SERVFAIL,
+    ("broken.example", "A"): SERVFAIL,
+    ("broken.example", "AAAA"): SERVFAIL,
+    ("broken.example", "MX"): SERVFAIL,
+    ("gone.example", "MX"): NXDOMAIN,
+    ("silent.example", "MX"): HANG,
+    ("xn--mnchen-3ya.example", "MX"): ["5 mx1.example.org."],
+    ("1.2.0.192.in-addr.arpa", "PTR"): ["MX1.example.org."],
+}
+
+
+def ask(
+    question: "Callable[[DnsClient, FakeDnsServer, FakeClock], Awaitable[object]]", is_truncated: bool = False
+) -> object:
+    async def main() -> object:
+        clock = FakeClock()
+        async with FakeDnsServer(dict(RECORDS), is_truncated=is_truncated) as server:
+            settings = DnsSettings(servers=(server.address,))
+            client = DnsClient(settings, clock.monotonic, lifetime_s=0.3, try_s=0.2, hosts_path="/dev/null")
+            return await question(client, server, clock)
+
+    return asyncio.run(main())
+
+
+@pytest.mark.parametrize("is_truncated", [False, True], ids=["UDP", "TCP after truncation"])
+def test_answers_are_read(is_truncated: bool) -> None:
+    """MX in lower case without the final dot, IPv4 before IPv6, a null MX as an empty exchange."""
+
+    async def question(client: DnsClient, server: FakeDnsServer, clock: FakeClock) -> None:
+        assert sorted(await client.mx("example.org"), key=str) == [
+            MxRecord(10, "mx1.example.org"),
+            MxRecord(20, "mx2.example.org"),
+        ]
+        assert [str(a) for a in await client.addresses("mx1.example.org")] == ["192.0.2.1", "2001:db8::1"]
+        assert list(await client.mx("null.example")) == [MxRecord(0, "")]
+        assert list(await client.mx("mx1.example.org")) == []
+        assert list(await client.mx("münchen.example")) == [MxRecord(5, "mx1.example.org")]
+        [address] = await client.addresses("half.example")
+        assert str(address) == "192.0.2.2", "half an answer is enough"
+        assert await client.ptr((await client.addresses("192.0.2.1"))[0]) == "mx1.example.org"
+        assert await client.ptr(address) == ""
+
+    ask(question, is_truncated=is_truncated)
+
+
+@pytest.mark.parametrize(
+    ("name", "error", "is_unreachable"),
+    [
+        ("gone.example", NoSuchDomainError, None),
+        ("unknown.example", NoSuchDomainError, None),
+        ("broken.example", DnsError, False),
+        ("silent.example", DnsError, True),
+        ("a..b", DnsError, False),
+        ("x" * 64 + ".example", DnsError, False),
+    ],
+)
+def test_troubles_have_their_kind(name: str, error: type[Exception], is_unreachable: bool | None) -> None:
+    """SERVFAIL and silence are temporary and end in time; a name that does not exist is another thing."""
+
+    async def question(client: DnsClient, server: FakeDnsServer, clock: FakeClock) -> None:
+        with pytest.raises(error) as caught:
+            await client.mx(name)
+        if is_unreachable is not None and name in ("broken.example", "silent.example"):
+            assert isinstance(caught.value, DnsError)
+            assert caught.value.is_unreachable is is_unreachable
+
+    ask(question)
+
+
+def test_one_silent_name_is_not_an_outage() -> None:
+    """When the server has just answered another question, the silence is that domain's own."""
+
+    async def question(client: DnsClient, server: FakeDnsServer, clock: FakeClock) -> None:
+        await client.mx("example.org")
+        with pytest.raises(DnsError) as caught:
+            await client.mx("silent.example")
+        assert not caught.value.is_unreachable
+
+    ask(question)
+
+
+def test_nobody_at_the_server_s_port_is_unreachable() -> None:
+    """A refused port means that no resolver can be asked at all."""
+
+    async def main() -> None:
+        client = DnsClient(DnsSettings(servers=("127.0.0.1:1",)), lifetime_s=0.3, try_s=0.2)
+        with pytest.raises(DnsError) as caught:
+            await client.mx("example.org")
+        assert caught.value.is_unreachable
+
+    asyncio.run(main())
+
+
+def test_answers_are_kept_as_long_as_their_ttl() -> None:
+    """One question for many connections; NXDOMAIN is kept a minute, SERVFAIL not at all."""
+
+    async def question(client: DnsClient, server: FakeDnsServer, clock: FakeClock) -> None:
+        for _ in range(3):
+            await client.mx("example.org")
+            with pytest.raises(NoSuchDomainError):
+                await client.mx("gone.example")
+        assert sorted(server.asked) == ["MX example.org", "MX gone.example"]
+        clock.advance(61)
+        with pytest.raises(NoSuchDomainError):
+            await client.mx("gone.example")
+        await client.mx("example.org")
+        assert server.asked.count("MX gone.example") == 2 and server.asked.count("MX example.org") == 1
+        clock.advance(301)
+        await client.mx("example.org")
+        assert server.asked.count("MX example.org") == 2
+        client.forget()
+        await client.mx("example.org")
+        assert server.asked.count("MX example.org") == 3
+        count = len(server.asked)
+        for _ in range(2):
+            with pytest.raises(DnsError):
+                await client.mx("broken.example")
+        assert len(server.asked) >= count + 2
+
+    ask(question)
+
+
+def test_names_and_numbers_that_need_no_server(tmp_path: Path) -> None:
+    """Numeric hosts, localhost and /etc/hosts are answered with no server in reach."""
+    hosts = tmp_path / "hosts"
+    hosts.write_text("192.0.2.7 Printer.lan printer # ours\nnonsense here\n2001:db8::7 printer\n")
+
+    async def main() -> None:
+        client = DnsClient(DnsSettings(servers=("127.0.0.1:1",)), hosts_path=str(hosts))
+        for name, expected in (
+            ("192.0.2.9", ["192.0.2.9"]),
+            ("2001:db8::9", ["2001:db8::9"]),
+            ("localhost", ["127.0.0.1", "::1"]),
+            ("printer.LAN.", ["192.0.2.7"]),
+            ("printer", ["192.0.2.7", "2001:db8::7"]),
+        ):
+            assert [str(address) for address in await client.addresses(name)] == expected, name
+
+    asyncio.run(main())
+    assert parse_hosts(b"\xff\xfe\n1.2.3 x\n") == {}
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("192.0.2.1", ("192.0.2.1", 53)),
+        ("127.0.0.1:5353", ("127.0.0.1", 5353)),
+        ("::1", ("::1", 53)),
+        ("[::1]:5353", ("::1", 5353)),
+        ("[::1]", ("::1", 53)),
+    ],
+)
+def test_servers_are_written_as_people_do(text: str, expected: tuple[str, int]) -> None:
+    """Address, or address and port, of both families."""
+    assert parse_server(text) == expected
+
+
+@pytest.mark.parametrize(
+    "text", ["", "dns.example.org", "127.0.0.1:0", "127.0.0.1:x", "[::1]:99999", "1.2.3.4:"]
+)
+def test_what_is_no_server_is_refused(text: str) -> None:
+    """ValueError, so that settings can say it at once."""
+    with pytest.raises(ValueError):
+        parse_server(text)
