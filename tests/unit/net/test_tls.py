@@ -73,6 +73,7 @@ def test_a_client_that_verifies_gets_in(tmp_path: Path) -> None:
 def test_old_tls_is_refused(tmp_path: Path) -> None:
     """Rule 20: TLS 1.1 finds nobody."""
     context = server_context(issue(tmp_path), str(tmp_path))
+    assert context.minimum_version == ssl.TLSVersion.TLSv1_2  # also where OpenSSL would allow older ones
     ancient = trusting()
     ancient.set_ciphers("DEFAULT:@SECLEVEL=0")
     ancient.minimum_version = ssl.TLSVersion.TLSv1

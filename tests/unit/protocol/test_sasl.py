@@ -1,6 +1,8 @@
 """SASL as a server: PLAIN, LOGIN, SCRAM-SHA-256; also against a SCRAM client that we did not write."""
 
 import base64
+import hashlib
+import hmac
 
 import pytest
 from hypothesis import given
@@ -178,6 +180,29 @@ def test_scram_refuses_a_bad_end(message: bytes) -> None:
     assert isinstance(machine.next(b"n,,n=anna,r=x"), Challenge)
     assert isinstance(machine.next(message), Failure)
     assert isinstance(machine.next(message), Failure)
+
+
+PROVEN: list[tuple[str, bytes, bool]] = [
+    ("as it should be", b"c=biws,r=xserver", True),
+    ("with an extension", b"c=biws,r=xserver,z=1", True),
+    ("another nonce", b"c=biws,r=xother", False),
+    ("another header: somebody has taken channel binding out", b"c=eSws,r=xserver", False),
+]
+
+
+@pytest.mark.parametrize(("said", "is_good"), [row[1:] for row in PROVEN], ids=[r[0] for r in PROVEN])
+def test_a_right_proof_does_not_excuse_the_rest(said: bytes, is_good: bool) -> None:
+    """Who knows the password and still sends another nonce or header than before is not let in."""
+    machine = server("SCRAM-SHA-256")
+    first = machine.next(b"n,,n=anna,r=x")
+    assert isinstance(first, Challenge)
+    salted = hashlib.pbkdf2_hmac("sha256", b"pencil", KEYS.salt, KEYS.iterations)
+    client_key = hmac.digest(salted, b"Client Key", "sha256")
+    message = b"n=anna,r=x," + first.octets + b"," + said
+    signature = hmac.digest(hashlib.sha256(client_key).digest(), message, "sha256")
+    proof = bytes(a ^ b for a, b in zip(client_key, signature, strict=True))
+    step = machine.next(said + b",p=" + base64.b64encode(proof))
+    assert isinstance(step, Challenge if is_good else Failure)
 
 
 def test_scram_may_name_the_same_twice() -> None:
