@@ -33,7 +33,7 @@ _CLUES: Final = (
         ' server; with tls = "required" it must be valid for its name.',
     ),
     (
-        ("no host", "host is not set", "no upstream"),
+        ("no smtp host", "smtp.host", "no host named"),
         'No upstream server is named. Set host in [smtp], or delivery = "mx", and then: cmail queue flush',
     ),
     (
@@ -51,6 +51,7 @@ _CLUES: Final = (
         " again by itself.",
     ),
 )
+_OURS: Final = ("no smtp host", "smtp.host", "535", "530 ", "538")  # our own trouble, not the peer's
 _AGAIN: Final = "It is tried again by itself; to try now: cmail queue flush {id}"
 
 
@@ -86,10 +87,16 @@ def explain(
 def _tried(row: dict[str, Any], now_ms: int) -> str:
     times = "once" if row["attempts"] == 1 else f"{row['attempts']} times"
     said = row["reason"] or "nothing was said"
-    who = "The next server is in trouble" if row["kind"] == NotNow.HOST else "This message was put off"
+    who = _whose_trouble(row)
     waits = row["next_ms"] - now_ms
     when = f" The next attempt is in {duration(waits)}." if waits > 0 else " It is its turn now."
     return f"{who}. Tried {times} {_way(row['route'])}; the last answer was: {said}.{when}"
+
+
+def _whose_trouble(row: dict[str, Any]) -> str:
+    if any(clue in str(row["reason"]).lower() for clue in _OURS):
+        return "The way out of here is not set up, or does not let us in"
+    return "The next server is in trouble" if row["kind"] == NotNow.HOST else "This message was put off"
 
 
 def _advice(row: dict[str, Any]) -> str:

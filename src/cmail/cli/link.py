@@ -6,6 +6,8 @@ from typing import Any
 import click
 
 from cmail.admin.asking import Server
+from cmail.admin.rows import rfc3339
+from cmail.admin.why import duration
 from cmail.cli.command import Group, config_option
 from cmail.cli.exits import Exit
 from cmail.cli.place import find_place
@@ -51,12 +53,16 @@ def status(name: str, is_json: bool) -> int:
 
 
 def describe(told: dict[str, Any]) -> list[str]:
-    """The link's answer as lines: its state first, then whatever else it says of itself."""
-    state = told.get("state") or ("down" if told.get("is_down") else "up")
-    lines = [f"link: {state}"]
-    for key, value in told.items():
-        if key not in ("state", "is_down") and value not in ("", None, [], {}):
-            lines.append(f"  {key.replace('_', ' ')}: {value}")
+    """The link's answer as lines: its state first, then what is known of it."""
+    lines = [f"link: {'down' if told.get('is_down') else 'up'}"]
+    if told.get("changed_wall_ms"):
+        lines.append(f"  since: {rfc3339(told['changed_wall_ms'])}")
+    if told.get("periods"):
+        lines.append(f"  link-up periods so far: {told['periods']}")
+    if told.get("down_ms"):
+        lines.append(f"  down altogether: {duration(told['down_ms'])}")
+    if told.get("last_kick"):
+        lines.append(f"  last kick: {told['last_kick']}")
     return lines
 
 

@@ -115,7 +115,7 @@ def _follow(test: Test, wait_s: float) -> int:
             return Exit.OK
         if ended is not None and not waiting:
             return ended
-        if waiting and (any(row["reason"] for row in waiting) or time.monotonic() > until):
+        if waiting and (any(map(_is_put_off, waiting)) or time.monotonic() > until):
             return _waits(server, waiting[0])
         if not waiting:
             gone_at = gone_at or time.monotonic()
@@ -123,6 +123,11 @@ def _follow(test: Test, wait_s: float) -> int:
                 click.echo("It has left the queue; the log says where to.")
                 return Exit.OK
         time.sleep(_LOOK_S)
+
+
+def _is_put_off(row: Row) -> bool:
+    """Whether it will not go on at once: it was tried, or nobody knows when it is its turn (no link)."""
+    return bool(row["reason"] or not row["next_ms"])
 
 
 def _ended(server: Server, test: Test) -> int | None:
@@ -149,7 +154,18 @@ def _words(row: Told, test: Test) -> str:
 
 
 def _mailbox(place: Place, text: str) -> str:
-    return mailbox_path(os.path.join(place.data_dir, "mail"), parse_address(text.encode()))
+    """The folder; anna+lists is anna's, so the first that is there."""
+    root, address = os.path.join(place.data_dir, "mail"), parse_address(text.encode())
+    separator = place.tables.get("local", {}).get("separator", "+")
+    local_parts = [address.local_part]
+    if separator and separator in address.local_part:
+        local_parts.append(address.local_part.partition(separator)[0])
+    paths = [
+        mailbox_path(root, Address(local_part, domain))
+        for local_part in local_parts
+        for domain in dict.fromkeys((address.domain, place.bare_name_domain))
+    ]
+    return next((path for path in paths if os.path.isdir(path)), root)
 
 
 def _waits(server: Server, row: Row) -> int:

@@ -17,7 +17,8 @@ from cmail.mail.limits import RECEIVED_FIELDS_MAX
 from cmail.protocol.smtp import server_replies as replies
 from cmail.protocol.smtp.commands import Mail, Rcpt
 from cmail.protocol.smtp.extensions import ehlo_reply, offers
-from cmail.protocol.smtp.server import Rules, Slot, SmtpServer
+from cmail.protocol.smtp.server import SmtpServer
+from cmail.protocol.smtp.server_states import Rules, Slot
 
 AddMissing = Callable[[Submission, Address | None], bytes]
 _PIECE: Final = 64 * 1024
