@@ -19,8 +19,8 @@ if TYPE_CHECKING:
 READY_MAX: Final = 1000  # transactions of one route in memory; the rest stays on the disk
 REFILL_BELOW: Final = 300  # then the next are read while these are being sent
 REFILL_MESSAGES: Final = 500
-OCTETS_MAX: Final = 8 * 2**20  # of content of one route in memory, so that none fills the budget alone
-OCTETS_LEAST: Final = 256 * 1024  # may always be read when nothing is ready, whatever others hold
+OCTETS_MAX: Final = 4 * 2**20  # of content of one route in memory, so that none fills the budget alone
+OCTETS_LEAST: Final = 64 * 1024  # too little room to read for, unless the route has nothing at all
 PROBE_MESSAGES: Final = 20  # in memory while nobody knows whether the next hop is back
 AT_ONCE: Final = 5  # what a connection is thought to carry at once, when further ones are opened
 TURN_TRANSACTIONS: Final = 100  # of one connection, when other routes wait for one
@@ -48,6 +48,7 @@ class RouteQueue:
         "has_more",
         "has_new",
         "horizon_ms",
+        "is_hungry",
         "is_internet",
         "is_judging",
         "is_moved",
@@ -65,6 +66,7 @@ class RouteQueue:
         "ready_max",
         "refill_below",
         "refusal",
+        "reserved",
         "rest_until",
         "scheduler",
         "trouble",
@@ -91,6 +93,7 @@ class RouteQueue:
         self.cursor: Cursor = START
         self.is_moved = False  # somebody else set the cursor while a read was under way
         self.limit = 0  # messages, of the last read
+        self.reserved = 0  # octets, for the read that is under way
         self.horizon_ms = 0  # not 0: this pass looks for due times that a wrong clock wrote
         self.read: Future[list[QueuedMessage]] | None = None
         self.ghosts: set[int] = set()  # recorded while a read was under way, which may still show them
@@ -100,6 +103,7 @@ class RouteQueue:
         self.opening_count = 0
         self.window = Window()
         self.is_judging = False
+        self.is_hungry = False  # waits for a connection: the worker has as many as it may
         self.fruitless_count = 0
         # Trouble.
         self.failures = 0  # of the next hop, in a row
@@ -217,7 +221,7 @@ class RouteQueue:
     def next_transaction(self, lane: Lane) -> Transaction | None:
         """What a connection takes next."""
         ready = self.ready
-        while ready and self.is_open:
+        while ready and self.is_open and not lane.is_spent:
             scheduler = self.scheduler
             if scheduler.spool.is_blocked:
                 scheduler.await_unblocking()
@@ -242,9 +246,9 @@ class RouteQueue:
         """Expand what is an alias; False when no mailbox is left in the transaction."""
         router = self.scheduler.router
         outcomes: dict[int, Outcome] = {}
-        there = [q.recipient.forward_path for q in transaction.recipients]
+        others = transaction.message.envelope.recipients
         for queued in transaction.recipients:
-            outcome = router.expand(queued, there)
+            outcome = router.expand(queued, others)
             if outcome is not None:
                 outcomes[queued.position] = outcome
         if not outcomes:
@@ -330,6 +334,7 @@ class RouteQueue:
         """A connection has delivered: for the first time, or the first after trouble."""
         scheduler = self.scheduler
         self.fruitless_count = 0
+        self.trouble = None
         if self.owes_wake:
             self.trusted()
             self.owes_wake = False
@@ -376,11 +381,17 @@ class RouteQueue:
         if self.read is not None or not self.is_open:
             return
         scheduler = self.scheduler
+        has_something = bool(self.ready) or any(lane.taken for lane in self.lanes)
         room = min(OCTETS_MAX - self.octets, scheduler.octets_left())
         if room < OCTETS_LEAST:
-            if self.ready or any(lane.taken for lane in self.lanes):
-                return  # what is settled makes room; the next take() comes here again
+            if has_something:
+                return  # what is settled makes room; then somebody comes here again
+            if not scheduler.has_reserve():
+                scheduler.wait_for_room(self)
+                return
             room = OCTETS_LEAST
+        self.reserved = room
+        scheduler.octets += room
         self.limit = min(REFILL_MESSAGES, self.ready_max)
         self.is_moved = False
         now_ms = FAR_MS if self.horizon_ms else scheduler.attempts.now_ms(self.name)
@@ -389,6 +400,7 @@ class RouteQueue:
 
     def _filled(self, read: "Future[list[QueuedMessage]]") -> None:
         self.read = None
+        self.scheduler.octets -= self.reserved
         ghosts, self.ghosts = self.ghosts, set()
         if read.cancelled() or self.scheduler.is_stopping:
             return

@@ -6,7 +6,7 @@ from ipaddress import ip_address
 
 from cmail.delivery.settings import SmtpSettings
 from cmail.mail.address import Address, parse_address
-from cmail.mail.envelope import Notify
+from cmail.mail.envelope import Notify, Recipient
 from cmail.mail.limits import ALIAS_DEPTH_MAX
 from cmail.mail.outcome import Expanded, PermanentFailure
 from cmail.mail.status import BAD_MAILBOX, ROUTING_LOOP
@@ -41,7 +41,7 @@ class Router:
         return False
 
     def expand(
-        self, queued: QueuedRecipient, others: Iterable[Address]
+        self, queued: QueuedRecipient, others: Iterable[Recipient]
     ) -> Expanded | PermanentFailure | None:
         """What an alias leads to; None for a mailbox. `others` get the message anyway."""
         address = queued.recipient.forward_path
@@ -54,7 +54,7 @@ class Router:
             case ToAddresses(addresses):
                 if queued.alias_depth >= ALIAS_DEPTH_MAX:
                     return LOOPS
-                there = {other for other in others if other != address}
+                there = {r.forward_path for r in others if r.forward_path != address}
                 return Expanded(tuple(a.text for a in addresses if a not in there))
 
     def stand_ins(self, queued: QueuedRecipient, outcome: Expanded) -> tuple[QueuedRecipient, ...]:

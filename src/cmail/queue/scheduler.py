@@ -4,7 +4,7 @@ import asyncio
 import random
 from asyncio import Future
 from collections import deque
-from collections.abc import Callable, Coroutine, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
 from typing import Any, Final
 
 from cmail.delivery.agent import (
@@ -45,15 +45,18 @@ from cmail.storage.spool import (
     Settlement,
     Spool,
     SpoolError,
+    first_due_ms,
 )
 from cmail.world import Clock, LinkClock
 
 CONTENT_OCTETS_MAX: Final = 32 * 2**20  # of content in memory, all routes of a worker together
+RESERVE_OCTETS: Final = 16 * 2**20  # more, for routes with nothing in memory: slow ones can't starve them
 LANES_MAX: Final = 400  # connections of a worker, all routes together: a process has 1024 files
 ROUTES_LOOKED_AT_MAX: Final = 10_000  # at once, of those that wait; the others come up later
 LOOK_EVERY_S: Final = 60.0  # the slow look at all routes, should a timer have been missed
 OFFLINE_WAIT_S: Final = 60.0  # when a delivery has found us off line and no link-up is seen
 RETRY_RECORD_S: Final = 1.0  # when an outcome could not be recorded, or the disk not be read
+FRUITLESS_S: Final = 1.0  # a connection that ends sooner without having taken what is ready: in vain
 MARGIN_MS: Final = 300_000  # a due time so far beyond the longest wait was written by a wrong clock
 CLOCK_STEP_MS: Final = 30_000  # the wall clock was set back, when it falls behind by more than this
 INTERNAL: Final = TemporaryFailure("an error of ours, see the log", detail=LOCAL_TROUBLE)
@@ -98,6 +101,7 @@ class Scheduler:
         self.active: set[int] = set()
         self.octets = 0
         self.hungry: deque[RouteQueue] = deque()  # routes that wait for a connection, in turn
+        self._thirsty: deque[RouteQueue] = deque()  # routes that wait for room to read
         self.is_stopping = False
         self.loop: asyncio.AbstractEventLoop
         self._lanes_count = 0
@@ -138,18 +142,12 @@ class Scheduler:
             if not lane.taken and lane.task is not None:
                 lane.task.cancel()
         tasks = [lane.task for lane in lanes if lane.task is not None]
-        if tasks:
-            _, late = await asyncio.wait(tasks, timeout=timeout)
-            for task in late:
-                task.cancel()
-            if late:
-                await asyncio.wait(late)
+        await _end(tasks, timeout)
         await asyncio.sleep(0)  # what ended is told in callbacks
-        while self._tasks:
-            await asyncio.wait(set(self._tasks))
+        await _end(self._tasks, timeout)
         pending = [entry[0] for entry in self._recording if not entry[0].done()]
-        if pending and not self.spool.is_blocked:
-            await asyncio.wait(pending)
+        if pending:
+            await asyncio.wait(pending, timeout=timeout)
 
     async def _begin(self) -> None:
         summaries = await self._summaries()
@@ -210,8 +208,7 @@ class Scheduler:
     def _wake_for(self, new: NewMessage) -> None:
         """It is not due yet: its sender said when (RFC 4865), or we did."""
         for name in set(new.routes):
-            due_ms = max(new.due_ms, new.envelope.hold_until_ms)
-            self.wake_at(self.route(name), due_ms)
+            self.wake_at(self.route(name), first_due_ms(new, name))
 
     def route(self, name: str) -> RouteQueue:
         """The queue of a next hop."""
@@ -230,6 +227,15 @@ class Scheduler:
         """How much content may come to memory."""
         return CONTENT_OCTETS_MAX - self.octets
 
+    def has_reserve(self) -> bool:
+        """Whether a route that has nothing in memory may have its first messages all the same."""
+        return self.octets < CONTENT_OCTETS_MAX + RESERVE_OCTETS
+
+    def wait_for_room(self, route: RouteQueue) -> None:
+        """Read for it when there is room again; it is marked by being in the line."""
+        if route not in self._thirsty:
+            self._thirsty.append(route)
+
     def connections_max(self, name: str) -> int:
         """How many connections to a route this worker may have now."""
         return max(1, self._limits(name))
@@ -240,8 +246,12 @@ class Scheduler:
         """Start a connection; False when there are too many, then the route is served in its turn."""
         if self.is_stopping:
             return False
+        if self.spool.is_blocked:
+            self.await_unblocking()
+            return False
         if self._lanes_count >= LANES_MAX:
-            if route not in self.hungry:
+            if not route.is_hungry:
+                route.is_hungry = True
                 self.hungry.append(route)
             return False
         agent = self._agents[route.name.partition(":")[0]]
@@ -272,13 +282,19 @@ class Scheduler:
             self.log.warned(f"delivery to {route.name}: {task.exception()!r}")
         for transaction in list(lane.taken):  # a mistake of the agent's: it must not cost a message
             lane.settle(transaction, dict.fromkeys([q.position for q in transaction.recipients], INTERNAL))
+        self._serve_hungry()
         route.pump()
         if route.has_more and not route.ready:
             route.refill()
-        if self.hungry and not self.is_stopping:
-            self.hungry.popleft().pump()
         if route.is_idle:
             self.routes.pop(route.name, None)
+
+    def _serve_hungry(self) -> None:
+        """Who waited longest for a connection gets the one that is free now."""
+        while self.hungry and self._lanes_count < LANES_MAX and not self.is_stopping:
+            route = self.hungry.popleft()
+            route.is_hungry = False
+            route.pump()
 
     def _ended(self, lane: Lane, ending: Ending) -> None:
         """What the end of a connection says about its next hop."""
@@ -286,16 +302,23 @@ class Scheduler:
         route.lanes.discard(lane)
         match ending:
             case Finished():
-                if lane.taken_count and not lane.settled_count:
-                    route.fruitless_count += 1
-                    if route.fruitless_count >= FRUITLESS_MAX:
-                        self._rest(route, FRUITLESS)
-                elif lane.settled_count:
-                    route.fruitless_count = 0
+                self._finished(lane)
             case HostTrouble(failure=failure):
                 self._trouble(lane, failure)
             case RouteRefusal(failure=refusal):
                 self._refuse(route, refusal)
+
+    def _finished(self, lane: Lane) -> None:
+        """It ended in order. When that happens again and again with nothing done, something is wrong."""
+        route = lane.route
+        is_short = self.clock.monotonic() - lane.opened_at < FRUITLESS_S
+        if lane.settled_count:
+            route.fruitless_count = 0
+        elif lane.taken_count or (route.ready and is_short and route.is_open and not lane.is_spent):
+            route.fruitless_count += 1
+            if route.fruitless_count >= FRUITLESS_MAX:
+                route.fruitless_count = 0
+                self._rest(route, FRUITLESS)
 
     def first_success(self, route: RouteQueue) -> None:
         """The first connection to it since we started has delivered."""
@@ -423,6 +446,10 @@ class Scheduler:
             host_wait_ms=host_wait_ms,
         )
         self.finish(route, transaction, end)
+        if end.untried:
+            offline = outcomes[end.untried[0].position]
+            assert isinstance(offline, TemporaryFailure)
+            self._rest_offline(route, offline)
         return end.delivered_count > 0
 
     def _is_proved(self, route: RouteQueue, lane: Lane | None) -> bool:
@@ -451,7 +478,6 @@ class Scheduler:
         message = transaction.message
         if end.untried and not (end.finals or end.deferrals):
             route.forget(transaction)
-            route.look_anew()
             return
         if end.tells and needs_head(message) and message.envelope.reverse_path is not None:
             self._spawn(self._finish_later(route, transaction, end), "report")
@@ -513,6 +539,8 @@ class Scheduler:
                 self._adopt(settlement.added)
             if route.has_more and not route.ready and route.read is None:
                 route.refill()
+        while self._thirsty and self.octets_left() >= OCTETS_LEAST:
+            self._thirsty.popleft().refill()
         self._is_watched = bool(recording)
         if recording:
             recording[-1][0].add_done_callback(self._recorded)
@@ -626,7 +654,14 @@ class Scheduler:
         drift_ms = self._drift()
         is_back = drift_ms < self._drift_ms - CLOCK_STEP_MS
         self._drift_ms = drift_ms
-        self._look_at(await self._summaries(), is_clock_doubted=is_back)
+        summaries = await self._summaries()
+        self._look_at(summaries, is_clock_doubted=is_back)
+        waiting = {summary.route for summary in summaries}
+        for route in list(self.routes.values()):
+            if route.failures and not route.rest_until and route.name not in waiting:
+                route.trusted()  # nothing waits for it any more: its troubles are forgotten
+                if route.is_idle:
+                    self.routes.pop(route.name, None)
 
     async def _summaries(self) -> list[RouteSummary]:
         found = list(await self.spool.routes())
@@ -636,8 +671,8 @@ class Scheduler:
     def _look_at(self, summaries: Sequence[RouteSummary], is_clock_doubted: bool) -> None:
         for summary in summaries[:ROUTES_LOOKED_AT_MAX]:
             route = self.route(summary.route)
-            if route.rest_until or (route.lanes and route.has_more):
-                continue
+            if route.rest_until or route.ready or route.read is not None:
+                continue  # it is at it, or will be
             if is_clock_doubted:
                 route.look_beyond(self._horizon_ms(route))
                 route.refill()
@@ -678,6 +713,10 @@ class Scheduler:
             route.judge_gate()
             if is_down:
                 self._cut(route)
+            else:
+                route.trusted()
+                route.look_anew()
+                route.refill()
         if not is_down:
             self._spawn(self._link_is_up(), "link-up")
 
@@ -699,11 +738,21 @@ class Scheduler:
         for summary in summaries[:ROUTES_LOOKED_AT_MAX]:
             await self._wake(summary.route, (NotNow.HOST, NotNow.MESSAGE))
 
-    def apply(self, settings: QueueSettings, router: Router) -> None:
-        """New settings, or accounts: what is in memory for a route that is held now goes to the disk."""
-        self.settings = self.attempts.settings = settings
+    def use_router(self, router: Router) -> None:
+        """Accounts have changed."""
         self.router = self.attempts.router = router
+
+    def apply(
+        self, settings: QueueSettings, router: Router, agents: Mapping[str, DeliveryAgent] | None = None
+    ) -> None:
+        """New settings: what is in memory is left to the disk and looked at anew, next hops may be
+        others, and connections end with what they have in hand."""
+        self.settings = self.attempts.settings = settings
+        self.use_router(router)
+        self._agents = agents or self._agents
         for route in list(self.routes.values()):
+            for lane in route.lanes:
+                lane.is_spent = True
             route.needs_link = router.needs_link(route.name)
             route.rest_until = 0.0
             route.trusted()
@@ -728,6 +777,8 @@ class Scheduler:
                 route.drop_ready()
             else:
                 route.drop(ids)
+            if route.has_more:
+                route.refill()
         if change in (Change.FLUSH, Change.RELEASE):
             self._spawn(self._flushed(None if queue_ids is None else tuple(ids)), "flush")
 
@@ -765,3 +816,15 @@ class Scheduler:
     def is_batch_held(self, name: str, due_ms: int) -> bool:
         """Whether a recipient on a route with this due time waits for a flush."""
         return self.settings.batch and is_internet(name) and due_ms == 0
+
+
+async def _end(tasks: Iterable["asyncio.Task[None]"], timeout: float) -> None:
+    """Let tasks come to their end, then cut them off."""
+    waiting = set(tasks)
+    if not waiting:
+        return
+    _, late = await asyncio.wait(waiting, timeout=timeout)
+    for task in late:
+        task.cancel()
+    if late:
+        await asyncio.wait(late)
