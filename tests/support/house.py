@@ -21,7 +21,6 @@ from cmail.net.control import BlockingControlClient, ControlError
 
 START_S: Final = 30.0
 STOP_S: Final = 40.0
-_SERVE: Final = "import sys; from cmail.app.serve import serve; sys.exit(serve(sys.argv[1]))"
 
 SETTINGS: Final = """\
 [host]
@@ -100,7 +99,7 @@ class RunningCmail:
         """Start it and do not wait."""
         with open(self.log_file, "ab") as log, open(self.screen_file, "wb") as screen:
             self.process = subprocess.Popen(
-                [sys.executable, "-c", _SERVE, str(self.config)],
+                [sys.executable, "-m", "cmail", "serve", "--config", str(self.config)],
                 stdin=subprocess.DEVNULL,
                 stdout=screen,
                 stderr=log,
