@@ -29,7 +29,6 @@ from cmail.net.dns_client import DnsClient
 from cmail.observe import maillog, metrics
 from cmail.policy.rewriting import ToMailbox
 from cmail.policy.routing import LOCAL, RoutingTable
-from cmail.protocol.sasl import ScramKeys
 from cmail.queue.router import Router
 from cmail.queue.scheduler import Scheduler
 from cmail.smtpd.context import IntakeContext
@@ -54,18 +53,6 @@ class Chance:
     def jitter(self) -> float:
         """A number from 0.0 up to, not including, 1.0."""
         return random.random()
-
-
-class LogIns:
-    """The accounts as intake asks for them."""
-
-    def __init__(self, accounts: Accounts) -> None:
-        self._accounts = accounts
-        self.check_password = accounts.check_password
-
-    def scram_keys(self, username: str) -> ScramKeys | None:
-        """For SCRAM; braked by account."""
-        return self._accounts.scram_keys(username, "")
 
 
 class Worker:
@@ -211,7 +198,7 @@ class Worker:
             settings.relay,
             settings.smtp.advanced.max_message_size,
             settings.smtp.advanced.refuse_unknown_users,
-            LogIns(self._accounts),
+            self._accounts,
             self._tls.context,
         )
 

@@ -244,6 +244,25 @@ def login_failed(
     )
 
 
+def login_put_off(service: str, client: str, *, mechanism: str, username: str, reason: str) -> None:
+    """A log-in was not looked at: too many failed, or too many wait. Not a line that locks anybody out."""
+    metrics.LOGINS_PUT_OFF.of(service).value += 1
+    if _lines.is_json:
+        _sink.put(
+            _lines.event(
+                "login_put_off",
+                service=service,
+                client=client,
+                mechanism=mechanism,
+                username=username,
+                reason=reason,
+            )
+        )
+        return
+    whose = f", sasl_username={username}" if username else ""
+    _sink.put(f"{_lines.prefix(service)}warning: {client}: SASL {mechanism} log-in put off: {reason}{whose}")
+
+
 # Attempts
 
 

@@ -70,6 +70,9 @@ RECIPIENTS_ACCEPTED: Final = _counter("cmail_recipients_accepted_total", "Recipi
 OCTETS_ACCEPTED: Final = _counter("cmail_octets_accepted_total", "Octets of accepted messages.")
 REFUSALS: Final = _counters("cmail_refusals_total", "stage", "Connections, commands and messages refused.")
 LOGINS_FAILED: Final = _counters("cmail_logins_failed_total", "service", "Log-ins that failed.")
+LOGINS_PUT_OFF: Final = _counters(
+    "cmail_logins_put_off_total", "service", "Log-ins not looked at: too many failed or waited."
+)
 
 # Outgo
 RECIPIENTS_DELIVERED: Final = _counters(

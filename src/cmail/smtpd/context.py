@@ -12,7 +12,7 @@ from typing import Final, Protocol
 from cmail.mail.reply import Reply
 from cmail.policy.rewriting import Directory
 from cmail.policy.routing import RoutingTable
-from cmail.protocol.sasl import MECHANISMS, ScramKeys
+from cmail.protocol.sasl import MECHANISMS, KeyStore
 from cmail.protocol.smtp.extensions import Kind, ehlo_reply, offers
 from cmail.protocol.smtp.server_states import Rules
 from cmail.smtpd.settings import IntakeSettings, RelaySettings
@@ -71,6 +71,10 @@ class MailLog(Protocol):
         self, service: str, client: str, *, mechanism: str, username: str, reason: str = ""
     ) -> None: ...
 
+    def login_put_off(
+        self, service: str, client: str, *, mechanism: str, username: str, reason: str
+    ) -> None: ...
+
     def warned(self, text: str) -> None: ...
 
     def failed(self, text: str) -> None: ...
@@ -79,12 +83,17 @@ class MailLog(Protocol):
 class Accounts(Protocol):
     """Who may log in."""
 
-    def scram_keys(self, username: str) -> ScramKeys | None:
-        """For SCRAM; None: not now (too many tries)."""
+    def at(self, client_address: str) -> KeyStore:
+        """The keys of SCRAM, for a client there: its log-ins are braked by where it comes from."""
+        ...
+
+    def scram_ended(self, username: str, client_address: str, *, is_success: bool) -> None:
+        """To be told how a SCRAM log-in ended, so that it counts."""
         ...
 
     async def check_password(self, username: str, password: str, client_address: str) -> str | None:
-        """The account's own name when the password is right. Runs in a bounded pool."""
+        """The account's own name when the password is right. Runs in a bounded pool. Raises
+        storage.accounts.TooBusyError: not now."""
         ...
 
 

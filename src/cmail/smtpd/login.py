@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Final, assert_never
 from cmail.protocol import sasl
 from cmail.protocol.smtp import server_replies as replies
 from cmail.protocol.smtp.server_states import Hold
+from cmail.storage.accounts import TooBusyError
 
 if TYPE_CHECKING:
     from cmail.smtpd.connection import Connection
@@ -24,7 +25,8 @@ class Login:
         self._mechanism = mechanism
         self._context = connection.session.facts.context
         assert self._context.accounts is not None
-        server = sasl.start(mechanism, self._context.accounts)
+        self._accounts = self._context.accounts
+        server = sasl.start(mechanism, self._accounts.at(connection.session.client.address))
         assert server is not None, "only mechanisms that were offered come here"
         self._server = server
         self._task: asyncio.Task[None] | None = None
@@ -49,6 +51,7 @@ class Login:
             case sasl.CheckPassword(username, password):
                 self._wait(self._check(username, password), "check password")
             case sasl.Success(username):
+                self._count(username, is_success=True)
                 self._connection.login_done(username, self._mechanism, replies.AUTH_DONE)
             case sasl.Failure(reason, username, is_malformed, is_temporary):
                 self._fail(username, reason, is_malformed=is_malformed, is_temporary=is_temporary)
@@ -56,28 +59,34 @@ class Login:
                 assert_never(step)
 
     def _fail(self, username: str, reason: str, *, is_malformed: bool, is_temporary: bool) -> None:
-        session = self._connection.session
-        self._context.maillog.login_failed(
-            session.facts.service,
-            session.client.log_text,
-            mechanism=self._mechanism,
-            username=username,
-            reason=reason,
-        )
-        if is_malformed or is_temporary:
-            self._connection.login_done("", "", MALFORMED if is_malformed else BUSY)
+        if is_temporary:
+            self._log_put_off(username, reason)
+            self._connection.login_done("", "", BUSY)
+            return
+        self._log_failure(username, reason)
+        if is_malformed:
+            self._connection.login_done("", "", MALFORMED)
         else:
+            self._count(username, is_success=False)
             self._wait(self._refuse(), "refuse log-in")
+
+    def _count(self, username: str, *, is_success: bool) -> None:
+        """SCRAM ends in the machine; a password that was checked has been counted there."""
+        address = self._connection.session.client.address
+        self._accounts.scram_ended(username, address, is_success=is_success)
 
     def _wait(self, work: "asyncio._CoroutineLike[None]", name: str) -> None:
         self._connection.machine.hold(Hold.HOUSE)
         self._task = asyncio.get_running_loop().create_task(work, name=name)
 
     async def _check(self, username: str, password: str) -> None:
-        accounts, client = self._context.accounts, self._connection.session.client
-        assert accounts is not None
+        address = self._connection.session.client.address
         try:
-            account = await accounts.check_password(username, password, client.address)
+            account = await self._accounts.check_password(username, password, address)
+        except TooBusyError as error:
+            self._log_put_off(username, str(error))
+            self._end("", BUSY)
+            return
         except Exception:  # ours: the client tries again later
             self._context.maillog.failed("a password could not be checked")
             self._end("", BUSY)
@@ -85,18 +94,22 @@ class Login:
         if account is not None:
             self._end(account, replies.AUTH_DONE)
             return
-        self._log_failure(username)
+        self._log_failure(username, "authentication failure")
         await self._refuse()
 
     async def _refuse(self) -> None:
         await asyncio.sleep(FAILURE_DELAY_S)
         self._end("", replies.AUTH_FAILED)
 
-    def _log_failure(self, username: str) -> None:
-        session = self._connection.session
-        self._context.maillog.login_failed(
-            session.facts.service, session.client.log_text, mechanism=self._mechanism, username=username
-        )
+    def _log_failure(self, username: str, reason: str) -> None:
+        session, log = self._connection.session, self._context.maillog
+        service, client = session.facts.service, session.client.log_text
+        log.login_failed(service, client, mechanism=self._mechanism, username=username, reason=reason)
+
+    def _log_put_off(self, username: str, reason: str) -> None:
+        session, log = self._connection.session, self._context.maillog
+        service, client = session.facts.service, session.client.log_text
+        log.login_put_off(service, client, mechanism=self._mechanism, username=username, reason=reason)
 
     def _end(self, account: str, reply: bytes) -> None:
         self._connection.login_done(account, self._mechanism if account else "", reply)

@@ -123,6 +123,11 @@ LINES: list[tuple[str, Callable[[], None], list[tuple[str, str]]]] = [
         ],
     ),
     (
+        "a log-in that has to wait",
+        lambda: maillog.login_put_off("smtpd", CLIENT, mechanism="PLAIN", username="anna", reason="too many"),
+        [("smtpd", f"warning: {CLIENT}: SASL PLAIN log-in put off: too many, sasl_username=anna")],
+    ),
+    (
         "sent",
         lambda: maillog.attempted(ID, ANNA, outcome=SENT, delay_s=1.234, delays=(0.5, 0, 0.02, 0.714)),
         [
