@@ -716,6 +716,29 @@ def test_refused_connection_goes_on_to_the_next_address() -> None:
     run(main)
 
 
+def test_host_that_did_not_answer_is_tried_last_for_a_while(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A dead first MX costs one time-out, not one a connection."""
+
+    async def main() -> None:
+        async with SinkMx() as sink:
+            resolver = mx_resolver(**{"mx1.example.net": ["127.0.0.2"], "mx2.example.net": ["127.0.0.1"]})
+            smtp = agent(settings(sink.port), resolver)
+            loop = asyncio.get_running_loop()
+            tried: list[str] = []
+            connect = loop.create_connection
+
+            async def noting(factory: Any, host: str, *rest: Any, **options: Any) -> Any:
+                tried.append(host)
+                return await connect(factory, host, *rest, **options)
+
+            monkeypatch.setattr(loop, "create_connection", noting)
+            for number in range(3):
+                await smtp.run("mx:example.net", MemoryWork([transaction(number)]))
+            assert tried == ["127.0.0.2", "127.0.0.1", "127.0.0.1", "127.0.0.1"]
+
+    run(main)
+
+
 @pytest.mark.parametrize(
     ("mx", "hosts", "ending", "kind_or_status"),
     [

@@ -36,7 +36,8 @@ class Work(Protocol):
         ...
 
     def more(self) -> Awaitable[None]:
-        """Resolves when take() may have something again (a connection that idles waits on it)."""
+        """Resolves when take() may have something again (a connection that idles waits on it). Each
+        call has a future of its own; who does not wait any more cancels it."""
         ...
 
 

@@ -73,7 +73,7 @@ async def open_session(peer: Peer) -> tuple[Session, Offers]:
 
 
 async def _open(peer: Peer) -> tuple[Session, Offers]:
-    context = None if peer.tls == "none" else _context(peer)
+    context = None if peer.tls == "none" else await _context(peer)
     session = await _connect(peer, context if peer.tls == "implicit" else None)
     manners = Manners(
         hostname=peer.hostname,
@@ -129,9 +129,11 @@ async def _connect(peer: Peer, context: ssl.SSLContext | None) -> Session:
     return session
 
 
-def _context(peer: Peer) -> ssl.SSLContext:
-    try:
-        return client_context(peer.ca_file, is_verified=peer.tls in ("required", "implicit"))
+async def _context(peer: Peer) -> ssl.SSLContext:
+    if peer.tls == "opportunistic":
+        return client_context("", is_verified=False)
+    try:  # the authorities are read from the disk: in a thread
+        return await asyncio.to_thread(client_context, peer.ca_file, is_verified=True)
     except OSError as error:
         reason = f"tls.ca_file {peer.ca_file} cannot be used: {error.strerror or error}"
         raise _failed(peer, reason, detail=LOCAL_TROUBLE) from None

@@ -3,7 +3,7 @@
 import asyncio
 import errno
 import traceback
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Final
@@ -160,15 +160,13 @@ class LocalAgent:
 
 
 async def _has_more(work: Work) -> bool:
-    """Wait a little for more; a future of the Work is left alone, a coroutine is ended."""
-    awaitable: Awaitable[None] = work.more()
-    more = asyncio.ensure_future(awaitable)
+    """Wait a little for more."""
+    more = asyncio.ensure_future(work.more())
     try:
         done, _ = await asyncio.wait({more}, timeout=_IDLE_S)
         return bool(done)
     finally:
-        if more is not awaitable:
-            more.cancel()
+        more.cancel()
 
 
 def _file_host(hostname: str) -> str:

@@ -3,7 +3,7 @@
 import asyncio
 import ssl
 from collections import deque
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from contextlib import aclosing
 from dataclasses import dataclass
 from typing import Final, cast
@@ -76,7 +76,6 @@ class Session(asyncio.Protocol):
         self._writable: asyncio.Future[None] | None = None
         self._streaming: asyncio.Task[None] | None = None
         self._more: asyncio.Future[None] | None = None
-        self._owns_more = False
         self._is_stopping = False
         self._is_quitting = False
         self._timer: asyncio.TimerHandle | None = None
@@ -249,10 +248,7 @@ class Session(asyncio.Protocol):
         elif self._taken >= self._limits.transactions_max:
             self._quit()
         elif self._more is None and not self._is_quitting:
-            awaitable: Awaitable[None] = work.more()
-            more = asyncio.ensure_future(awaitable)
-            self._owns_more = more is not awaitable
-            self._more = more
+            more = self._more = asyncio.ensure_future(work.more())
             more.add_done_callback(self._on_more)
             self._waits_for = "idle"
             self._set_deadline(self._limits.idle_s / self._limits.patience)
@@ -272,8 +268,7 @@ class Session(asyncio.Protocol):
         more, self._more = self._more, None
         if more is not None:
             more.remove_done_callback(self._on_more)
-            if self._owns_more:  # a future of the Work may have others who wait for it
-                more.cancel()
+            more.cancel()
 
     # Content from files.
 

@@ -2,9 +2,11 @@
 
 from dataclasses import dataclass, field
 from datetime import timedelta
-from typing import Annotated, Literal
+from typing import Annotated, Final, Literal
 
 from cmail.settings import ByteSize
+
+_MESSAGE_SIZE: Final = ByteSize(50 * 2**20)
 
 
 @dataclass(frozen=True, slots=True)
@@ -14,7 +16,7 @@ class AdvancedSettings:
     timeout: Annotated[timedelta, "Socket Timeout: to open a connection; 45-60s on slow links."] = timedelta(
         seconds=30
     )
-    max_message_size: Annotated[ByteSize, "Max incoming size."] = ByteSize(50 * 2**20)
+    max_message_size: Annotated[ByteSize, "Max incoming size."] = _MESSAGE_SIZE
     fallback_to_host: Annotated[bool, "Fallback to SMTP host if MX fails."] = True
     outbound_port: Annotated[int, "Outbound SMTP Port (MX delivery)."] = 25
     refuse_unknown_users: Annotated[bool, "Refuse message if user unknown."] = True

@@ -1,9 +1,11 @@
 """SmtpAgent: to the upstream server ("relay") or to the hosts of a domain ("mx:example.org")."""
 
+import asyncio
 import traceback
 from collections.abc import AsyncGenerator, Callable
 from contextlib import aclosing
 from datetime import timedelta
+from typing import Final
 
 from cmail.delivery.agent import Ending, Finished, HostTrouble, RouteRefusal, Work
 from cmail.delivery.blame import Blame
@@ -17,6 +19,9 @@ from cmail.mail.status import LOCAL_TROUBLE, UNABLE_TO_ROUTE
 from cmail.policy.routing import MX_PREFIX, RELAY
 from cmail.protocol.sasl_client import Credentials
 from cmail.world import Clock, Entropy, IPAddress, Resolver
+
+_SILENT_S: Final = 60.0
+_SILENT_MAX: Final = 1000
 
 
 class SmtpAgent:
@@ -42,6 +47,7 @@ class SmtpAgent:
         self._is_offline = is_offline
         self._patience = patience
         self._blame = Blame()
+        self._silent: dict[Host, float] = {}  # nobody answered there: tried last until then
         self.update(settings, hostname, password, ca_file)
 
     def update(
@@ -109,13 +115,14 @@ class SmtpAgent:
         """The first host that works; else what to say of all, and whether none was even reached."""
         failures: list[TemporaryFailure] = []
         is_unreached = True
-        async with aclosing(hosts):
-            async for host in hosts:
+        async with aclosing(self._silent_last(hosts)) as ordered:
+            async for host in ordered:
                 try:
                     ending = await self._session(host, work, is_upstream)
                 except OpenError as error:
                     failures.append(error.failure)
                     is_unreached = is_unreached and error.is_connection
+                    self._note_silent(host, error)
                     continue
                 if not isinstance(ending, HostTrouble) or ending.transactions_count:
                     return ending, False
@@ -125,11 +132,32 @@ class SmtpAgent:
             return Finished(0), False
         return HostTrouble(_worst(failures)), is_unreached
 
+    async def _silent_last(self, hosts: AsyncGenerator[Host, None]) -> AsyncGenerator[Host, None]:
+        """A host that did not answer lately waits until the others were tried: with a dead first MX
+        each connection would cost a time-out."""
+        silent: list[Host] = []
+        now = self._clock.monotonic()
+        async with aclosing(hosts):
+            async for host in hosts:
+                if self._silent and self._silent.get(host, 0.0) > now:
+                    silent.append(host)
+                else:
+                    yield host
+        for host in silent:
+            yield host
+
+    def _note_silent(self, host: Host, error: OpenError) -> None:
+        if not error.is_connection or error.failure.kind is NotNow.OFFLINE:
+            return
+        if len(self._silent) >= _SILENT_MAX:
+            self._silent.clear()
+        self._silent[host] = self._clock.monotonic() + _SILENT_S
+
     async def _session(self, host: Host, work: Work, is_upstream: bool) -> Ending:
-        peer = self._peer(host, is_upstream)
+        peer = await self._peer(host, is_upstream)
         return await run_session(peer, work, self._clock.monotonic, self._blame, is_upstream=is_upstream)
 
-    def _peer(self, host: Host, is_upstream: bool) -> Peer:
+    async def _peer(self, host: Host, is_upstream: bool) -> Peer:
         settings = self._settings
         advanced = settings.advanced
         credentials = None
@@ -137,7 +165,7 @@ class SmtpAgent:
         if not is_upstream:  # what is set for the upstream server is not for strangers
             tls = "none" if tls == "none" else "opportunistic"
         elif settings.username:
-            credentials = Credentials(settings.username, self._read_password())
+            credentials = Credentials(settings.username, await self._read_password())
         return Peer(
             host,
             self._hostname,
@@ -148,9 +176,9 @@ class SmtpAgent:
             limits=session_limits(advanced.idle, advanced.messages_per_connection, self._patience),
         )
 
-    def _read_password(self) -> str:
+    async def _read_password(self) -> str:
         try:
-            return self._password()
+            return await asyncio.to_thread(self._password)  # it may be in a file
         except (OSError, ValueError) as error:
             words = error.strerror if isinstance(error, OSError) else type(error).__name__
             reason = f"the password for {self._settings.host} cannot be read: {words}"

@@ -45,7 +45,7 @@ class DnsClient:
     def update(self, settings: DnsSettings) -> None:
         """New servers, from the next question on."""
         self._servers = settings.servers
-        self._resolver: dns.asyncresolver.Resolver | None = None
+        self._resolver: dns.asyncresolver.Resolver | Exception | None = None
         self._cache.clear()
 
     def forget(self) -> None:
@@ -105,13 +105,20 @@ class DnsClient:
         self, kind: str, name: str, read: "Callable[[Any], Any]"
     ) -> tuple[tuple[Any, ...] | NoSuchDomainError, float]:
         """What to keep and for how long; DnsError is not kept."""
-        import dns.exception  # 6 MiB and 50 ms: only who asks pays
-        import dns.name
+        if self._resolver is None:  # imports take 50 ms and 6 MiB, and files are read: in a thread
+            self._resolver = await asyncio.to_thread(_make_resolver, self._servers, self._try_s)
+        import dns.exception
         import dns.resolver
 
+        resolver = self._resolver
         try:
+            if isinstance(resolver, Exception):
+                self._resolver = None
+                raise resolver
             question = _absolute(name)
-            answer = await self._made_resolver().resolve(
+            if question is None:
+                return NoSuchDomainError(f"{name} is no domain name"), _NEGATIVE_TTL_S
+            answer = await resolver.resolve(
                 question, kind, lifetime=self._lifetime_s, search=False, raise_on_no_answer=False
             )
         except dns.resolver.NXDOMAIN:
@@ -126,9 +133,9 @@ class DnsClient:
                 self._heard_at = self._monotonic()
             reason = f"no answer within {self._lifetime_s:g} s"
             raise DnsError(reason, is_unreachable=self._is_silent()) from None
-        except (dns.resolver.NoResolverConfiguration, OSError) as error:
+        except (dns.resolver.NoResolverConfiguration, OSError, ValueError) as error:
             raise DnsError(f"no DNS server can be asked: {error}", is_unreachable=True) from None
-        except (dns.exception.DNSException, UnicodeError) as error:
+        except dns.exception.DNSException as error:
             raise DnsError(f"{type(error).__name__}: {error}".splitlines()[0]) from None
         self._heard_at = self._monotonic()
         if answer.rrset is None:
@@ -139,17 +146,21 @@ class DnsClient:
         """Whether no server has said anything of late: not their domain, our line is the trouble."""
         return self._monotonic() - self._heard_at > _SILENCE_S
 
-    def _made_resolver(self) -> "dns.asyncresolver.Resolver":
-        if self._resolver is None:
-            import dns.asyncresolver
 
-            resolver = dns.asyncresolver.Resolver(configure=not self._servers)
-            if self._servers:
-                resolver.nameservers = [_server(text) for text in self._servers]
-            resolver.timeout = self._try_s
-            resolver.cache = None
-            self._resolver = resolver
-        return self._resolver
+def _make_resolver(servers: Sequence[str], try_s: float) -> "dns.asyncresolver.Resolver | Exception":
+    """A resolver for these servers, none: the system's; or why there is none."""
+    import dns.asyncresolver
+    import dns.exception
+
+    try:
+        resolver = dns.asyncresolver.Resolver(configure=not servers)
+        if servers:
+            resolver.nameservers = [_server(text) for text in servers]
+    except (dns.exception.DNSException, OSError, ValueError) as error:
+        return error
+    resolver.timeout = try_s
+    resolver.cache = None
+    return resolver
 
 
 def parse_server(text: str) -> tuple[str, int]:
@@ -171,7 +182,9 @@ def _server(text: str) -> Any:
     return dns.nameserver.Do53Nameserver(*parse_server(text))
 
 
-def _absolute(name: str) -> "dns.name.Name":
+def _absolute(name: str) -> "dns.name.Name | None":
+    """The name as a question; None when no domain can have it (an empty or too long label)."""
+    import dns.exception
     import dns.name
 
     if not name.isascii():
@@ -179,9 +192,12 @@ def _absolute(name: str) -> "dns.name.Name":
 
         try:
             name = idna.encode(name, uts46=True).decode()
-        except idna.IDNAError as error:
-            raise UnicodeError(f"{name} is no domain name: {error}") from None
-    return dns.name.from_text(name, dns.name.root)
+        except idna.IDNAError:
+            return None
+    try:
+        return dns.name.from_text(name, dns.name.root)
+    except dns.exception.DNSException:
+        return None
 
 
 def _is_answered(error: Any) -> bool:
