@@ -10,7 +10,9 @@ from asyncio import Future
 from collections.abc import Callable
 from typing import Any
 
-from cmail.delivery.agent import Ending, Finished, Work
+import uvloop
+
+from cmail.delivery.agent import Ending, Finished, Transaction, Work
 from cmail.delivery.settings import SmtpSettings
 from cmail.mail.address import parse_address
 from cmail.mail.content import from_plain
@@ -100,7 +102,7 @@ class QuickAgent:
         """One connection."""
         count = 0
         while True:
-            taken = []
+            taken: list[Transaction] = []
             while len(taken) < 10 and (transaction := work.take()) is not None:
                 taken.append(transaction)
             if not taken:
@@ -117,18 +119,18 @@ class QuickAgent:
 
 async def bench(count: int, batch: int) -> None:
     """Send `count` messages in batches, and print what each cost."""
-    spool, clock, link = QuickSpool(), RealClock(), Link()
+    spool: Any = QuickSpool()
+    log: Any = QuietLog()
+    clock, link = RealClock(), Link()
     table = RoutingTable("mail.example.org", frozenset({"example.org"}), "maildir", "smarthost")
     directory = Directory(frozenset(), {}, domains=("example.org",))
     router = Router(table, directory, SmtpSettings(host="127.0.0.1"))
     scheduler = Scheduler(
-        spool, {"relay": QuickAgent()}, router, QueueSettings(), clock, link, lambda r: 10, QuietLog()
-    )  # type: ignore[arg-type]
+        spool, {"relay": QuickAgent()}, router, QueueSettings(), clock, link, lambda route: 10, log
+    )
     scheduler.start()
     await asyncio.sleep(0.01)
-    envelope = Envelope(
-        parse_address(b"anna@example.org"), (Recipient(parse_address(b"bob@example.net")),)
-    )
+    envelope = Envelope(parse_address(b"anna@example.org"), (Recipient(parse_address(b"bob@example.net")),))
     content = from_plain(b"Subject: bench\r\n\r\n" + b"x" * 70 + b"\r\n")
     messages = [
         NewMessage(spool.new_queue_id(), envelope, content, ("relay",), clock.wall_ms(), link.link_ms())
@@ -151,14 +153,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--count", type=int, default=50_000)
     given = parser.parse_args()
-    try:
-        import uvloop
-
-        runner = uvloop.run
-    except ImportError:
-        runner = asyncio.run
     for batch in (1, 10, 50):
-        runner(bench(given.count, batch))
+        uvloop.run(bench(given.count, batch))
 
 
 if __name__ == "__main__":

@@ -101,6 +101,7 @@ class Scheduler:
         self.active: set[int] = set()
         self.octets = 0
         self.hungry: deque[RouteQueue] = deque()  # routes that wait for a connection, in turn
+        self._gone: deque[int] = deque(maxlen=100)  # messages that _see_whether_removed has told of
         self._thirsty: deque[RouteQueue] = deque()  # routes that wait for room to read
         self.is_stopping = False
         self.loop: asyncio.AbstractEventLoop
@@ -493,7 +494,6 @@ class Scheduler:
     ) -> None:
         message = transaction.message
         owed = self.reports.owed(message, end.tells, self.router, head) if end.tells else ()
-        was_partial = len(message.recipients) < message.recipients_count
         message.recipients_count += len(end.added) - len(end.finals)
         settlement = Settlement(
             message.queue_id,
@@ -507,12 +507,17 @@ class Scheduler:
         if end.deferrals:
             self.wake_at(route, min(deferral.due_ms for deferral in end.deferrals))
             route.owes_wake |= any(deferral.kind is NotNow.HOST for deferral in end.deferrals)
-        if end.finals and was_partial and message.recipients_count:
-            self._spawn(self._see_whether_removed(message.queue_id), "removed?")
+
+    def _may_be_gone(self, message: QueuedMessage) -> bool:
+        """Nobody of this copy is in memory any more, and the others may have ended on other routes."""
+        base = message.queue_id << KEY_BITS
+        return not any(base | queued.position in self.active for queued in message.recipients)
 
     async def _see_whether_removed(self, queue_id: QueueId) -> None:
-        """Another route may have had the rest of the message: only the spool knows whether it is gone."""
-        if not await self.spool.select(QueueFilter(ids=(queue_id,)), 1):
+        """Only the spool knows whether another route has ended the rest of the message."""
+        found = await self.spool.select(QueueFilter(ids=(queue_id,)), 1)
+        if not found and queue_id not in self._gone:
+            self._gone.append(queue_id)  # two routes that end together ask both
             self.log.removed(queue_id)
 
     def record(self, route: RouteQueue, transaction: Transaction, settlement: Settlement) -> None:
@@ -535,6 +540,8 @@ class Scheduler:
             self.deactivate(route, transaction)
             if settlement.is_whole:
                 self.log.removed(settlement.queue_id)
+            elif settlement.finals and self._may_be_gone(transaction.message):
+                self._spawn(self._see_whether_removed(settlement.queue_id), "removed?")
             if settlement.added:
                 self._adopt(settlement.added)
             if route.has_more and not route.ready and route.read is None:

@@ -160,6 +160,10 @@ class House:
         self.scheduler.look()
         await self.settle_down()
 
+    async def why(self, queue_id: QueueId, position: int) -> str:
+        """What the scheduler says of one that waits."""
+        return await self.scheduler.why(queue_id, position) or "it is not there"
+
     def waiting(self) -> list[str]:
         """Who is in the spool still."""
         return [
