@@ -33,6 +33,16 @@ def test_mail_arrives(tmp_path: Path) -> None:
     assert cmail.process is not None and cmail.process.returncode == 0
 
 
+def test_plain_loop_serves_as_well(tmp_path: Path) -> None:
+    """Without uvloop (here: CMAIL_LOOP=asyncio) mail arrives all the same, also after STARTTLS."""
+    with RunningCmail(tmp_path, environ={"CMAIL_LOOP": "asyncio"}) as cmail:
+        with smtplib.SMTP("127.0.0.1", cmail.port("smtp"), timeout=10) as client:
+            client.starttls()
+            client.sendmail("a@example.net", ["anna@example.org"], MESSAGE)
+        cmail.wait_for_mail("anna@example.org")
+    assert cmail.process is not None and cmail.process.returncode == 0
+
+
 def test_start_screen(tmp_path: Path) -> None:
     """What listens where, where mail goes, and a line that sends a test."""
     with RunningCmail(tmp_path) as cmail:

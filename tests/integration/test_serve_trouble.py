@@ -10,6 +10,7 @@ import pytest
 from cmail.net.control import ControlError
 from tests.support.house import SETTINGS, RunningCmail, free_port, wait_for
 
+TWO = ("example.org", "example.net")
 BAD = '[relayy]\nnetworks = []\n[smtp]\nport = "x"\n'
 
 
@@ -176,6 +177,68 @@ def test_listener_that_cannot_be_opened_changes_nothing(tmp_path: Path) -> None:
         with pytest.raises(ControlError, match="another program has that port"):
             cmail.ask("supervisor", "reload")
         assert [each["kind"] for each in cmail.status()["listeners"]] == ["smtp", "submission"]
+
+
+def test_queued_mail_follows_the_settings(tmp_path: Path) -> None:
+    """A domain that becomes ours: what waits for it in the queue is delivered here, after a reload as
+    after a restart."""
+    message = b"Subject: x\r\n\r\nHello\r\n"
+    with RunningCmail(tmp_path, aliases=[("anna@example.net", ["anna@example.org"])], domains=TWO) as cmail:
+        _submit(cmail, "anna@example.net", message)
+        wait_for(cmail.queue, "the message in the queue")
+        _own(cmail, "example.net")
+        cmail.ask("supervisor", "reload")
+        cmail.wait_for_mail("anna@example.org")
+        _disown(cmail, "example.net")
+        cmail.ask("supervisor", "reload")
+        _submit(cmail, "anna@example.net", message)
+        wait_for(cmail.queue, "the second message in the queue")
+        cmail.stop()
+        _own(cmail, "example.net")
+        cmail.start()
+        cmail.wait_for_mail("anna@example.org", 2)
+
+
+def _submit(cmail: RunningCmail, to: str, message: bytes) -> None:
+    with smtplib.SMTP("127.0.0.1", cmail.port("smtp"), timeout=10) as client:
+        client.sendmail("a@example.net", [to], message)
+
+
+def _own(cmail: RunningCmail, domain: str) -> None:
+    text = cmail.config.read_text()
+    cmail.config.write_text(text.replace('["example.org"]', f'["example.org", "{domain}"]'))
+
+
+def _disown(cmail: RunningCmail, domain: str) -> None:
+    cmail.config.write_text(cmail.config.read_text().replace(f', "{domain}"]', "]"))
+
+
+def test_log_that_was_rotated(tmp_path: Path) -> None:
+    """SIGHUP: every process goes on in the file that has the name of the log now."""
+    with RunningCmail(tmp_path, more='[log]\nfile = "data/mail.log"\n') as cmail:
+        log = cmail.data / "mail.log"
+        _submit(cmail, "b@example.net", b"Subject: x\r\n\r\n")
+        wait_for(lambda: "to=<b@example.net>" in log.read_text(), "a line of the first log")
+        log.rename(cmail.data / "mail.log.1")
+        cmail.hang_up()
+        wait_for(lambda: log.exists() and "settings 2 applied" in log.read_text(), "the new log")
+        for _ in range(6):
+            _submit(cmail, "c@example.net", b"Subject: x\r\n\r\n")
+        wait_for(lambda: log.read_text().count("from=<a@example.net>") == 6, "lines of the new log")
+
+
+def test_spool_that_cannot_be_written(tmp_path: Path) -> None:
+    """A spool that cannot be opened ends the start with words, not with a trace."""
+    cmail = RunningCmail(tmp_path)
+    cmail.start()
+    cmail.stop()
+    for path in (cmail.data / "spool" / "0").glob("*.sq*"):
+        path.unlink()
+        path.mkdir()
+    code, said = cmail.run_to_end()
+    assert code == 71
+    assert f"the spool {cmail.data}/spool/0 cannot be opened" in said
+    assert "Traceback" not in said
 
 
 def test_what_needs_a_restart_is_said(tmp_path: Path) -> None:

@@ -56,7 +56,8 @@ def wait_for(condition: Callable[[], Any], what: str = "it", timeout_s: float = 
 
 class RunningCmail:
     """A server and its folder. As root it runs as the user `nobody`, as an installed one would run as
-    `cmail`. `settings` is the whole settings file; `more` is appended to the usual one."""
+    `cmail`. `settings` is the whole settings file; `more` is appended to the usual one. `domains` are
+    those of users and aliases that are made before the first start."""
 
     def __init__(
         self,
@@ -67,6 +68,7 @@ class RunningCmail:
         environ: dict[str, str] | None = None,
         users: Sequence[tuple[str, str]] = (("anna@example.org", "secret"),),
         aliases: Sequence[tuple[str, Sequence[str]]] = (),
+        domains: Sequence[str] = ("example.org",),
     ) -> None:
         self.folder = folder / "cmail"
         self.folder.mkdir(mode=0o755, exist_ok=True)
@@ -77,7 +79,7 @@ class RunningCmail:
         self.config.write_text(settings + more)
         self.config.chmod(0o644)
         self._environ = environ or {}
-        self._users, self._aliases = users, aliases
+        self._users, self._aliases, self._domains = users, aliases, domains
         self._open_way()
         self.process: subprocess.Popen[bytes] | None = None
 
@@ -205,15 +207,16 @@ class RunningCmail:
         """As `cmail user add` would, in a process of its own: SQLite and forks do not mix here."""
         code = (
             "import json, os, sys\n"
-            "data, uid, gid, users, aliases = json.loads(sys.argv[1])\n"
+            "data, uid, gid, users, aliases, domains = json.loads(sys.argv[1])\n"
             "os.umask(0o077); os.mkdir(data, 0o711); os.chmod(data, 0o711); os.chown(data, uid, gid)\n"
             "os.setgid(gid); os.setuid(uid)\n"
             "from cmail.storage.account_book import AccountBook\n"
-            "with AccountBook(data, domains=('example.org',), hostname='mail.example.org') as book:\n"
+            "with AccountBook(data, domains=tuple(domains), hostname='mail.example.org') as book:\n"
             "    [book.add_user(n, p) for n, p in users]; [book.add_alias(a, t) for a, t in aliases]\n"
         )
         entry = pwd.getpwnam("nobody") if os.geteuid() == 0 else pwd.getpwuid(os.geteuid())
         facts = [str(self.data), entry.pw_uid, entry.pw_gid, list(self._users), list(self._aliases)]
+        facts.append(list(self._domains))
         preload = "import cmail.storage.account_book, encodings.idna\n" if os.geteuid() == 0 else ""
         subprocess.run([sys.executable, "-c", preload + code, json.dumps(facts)], check=True)
 

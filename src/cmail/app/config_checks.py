@@ -143,8 +143,10 @@ def _check_listeners(settings: Settings, say: Say) -> None:
             continue
         if endpoint.path and listener.kind != "lmtp":
             say(key, f'only lmtp can listen on a Unix socket, not "{listener.kind}"')
-        first = seen.setdefault(str(endpoint), number)
-        if first != number and (endpoint.path or endpoint.port):
+        # Port 0 is any that is free, so two of one kind are two; but nobody could tell them apart.
+        place = str(endpoint) if endpoint.path or endpoint.port else f"{listener.kind} {endpoint}"
+        first = seen.setdefault(place, number)
+        if first != number:
             say(key, f"{endpoint} is the address of [[listener]] number {first} already")
     if settings.admin.address:
         endpoint = _endpoint("admin.address", settings.admin.address, say)

@@ -142,10 +142,19 @@ async def _hear(part: Part, tasks: Tasks, tether: Tether) -> None:
         tasks.end()
         return {}
 
+    async def reopen(_request: Fields) -> Fields:
+        maillog.reopen()
+        return {}
+
     async def apply(request: Fields) -> Fields:
         return await _apply(part, tether.hand, request)
 
-    answers: dict[str, AnswerFunction] = {"ping": ping, "stop": stop, "settings.apply": apply}
+    answers: dict[str, AnswerFunction] = {
+        "ping": ping,
+        "stop": stop,
+        "log.reopen": reopen,
+        "settings.apply": apply,
+    }
     reader, writer = await asyncio.open_connection(sock=tether.stream, limit=2**21)
     try:
         await ControlServer(answers, maillog.failed).converse(reader, writer, idle_s=None)

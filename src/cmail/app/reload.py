@@ -57,7 +57,7 @@ class Reload:
             return
         now_us = time.clock_gettime_ns(time.CLOCK_MONOTONIC) // 1000
         self._notifier.say("RELOADING=1", f"MONOTONIC_USEC={now_us}")
-        maillog.reopen()
+        self._reopen_logs()
         try:
             snapshot = self._source.read(self._number + 1, self._files_held())
             snapshot = self._with_fixed(snapshot)
@@ -68,6 +68,12 @@ class Reload:
             self._refuse([str(error)], answer)
         else:
             self._hand_on(snapshot, added, removed, answer)
+
+    def _reopen_logs(self) -> None:
+        """Perhaps the log was rotated: whatever becomes of the settings, everybody goes on in the new."""
+        maillog.reopen()
+        for child in self.children:
+            child.ask(time.monotonic(), "log.reopen", {}, lambda _ok, _why: None)
 
     def _files_held(self) -> tuple[str, ...]:
         """What the server has read with rights that it may have dropped since."""

@@ -1,5 +1,6 @@
 """Process life: ground, lock, sockets, keys, drop rights, fork; what each of them needs, in that order."""
 
+import contextlib
 import gc
 import os
 import sys
@@ -23,6 +24,7 @@ from cmail.app.supervisor import Supervisor
 from cmail.app.systemd import Notifier, given_sockets
 from cmail.net.tls import ServerTls
 from cmail.observe import maillog
+from cmail.storage.account_book import AccountError
 from cmail.storage.self_signed import CertificateError, ensure_certificate
 
 EX_CANNOT_CREATE: Final = 73
@@ -40,15 +42,16 @@ def serve(config: str | None = None) -> int:
         ground.lay(snapshot.settings.host.data_dir, owner)
         ground.lock(snapshot.settings.host.data_dir, owner)  # held until the last of us is gone
         estate = _acquire(snapshot, owner, started_wall_ms)
+        house.import_parts(owner)
+        rights.drop(owner)
+        user = first_user(estate.settings)
     except (GroundError, PortError) as error:
         print(f"cmail: {error}", file=sys.stderr)
         return error.code
-    except CertificateError as error:
+    except (CertificateError, AccountError) as error:
         print(f"cmail: {error}", file=sys.stderr)
         return EX_CANNOT_CREATE
-    house.import_parts(owner)
-    rights.drop(owner)
-    return _supervise(estate, source, first_user(estate.settings))
+    return _supervise(estate, source, user)
 
 
 def _acquire(snapshot: Snapshot, owner: rights.Owner, started_wall_ms: int) -> Estate:
@@ -58,6 +61,9 @@ def _acquire(snapshot: Snapshot, owner: rights.Owner, started_wall_ms: int) -> E
     given = given_sockets()
     bound = ports.bind_all(settings.listener, workers_count, given)
     admin_port = ports.bind(ADMIN, settings.admin.address, 1, given) if settings.admin.address else None
+    for port in bound:
+        if port.endpoint.path:
+            os.chown(port.endpoint.path, owner.uid, owner.gid, follow_symlinks=False)
     _own_log(settings, owner)
     maillog.open(settings.log, settings.host.hostname, "supervisor")
     ensure_certificate(settings.host.data_dir, settings.host.hostname)
@@ -83,7 +89,8 @@ def _supervise(estate: Estate, source: Source, user: tuple[str, str] | None) -> 
     def ready() -> None:
         maillog.noted(f"ready: version {__version__}, {estate.workers_count} workers, {_listeners(estate)}")
         if not notifier.is_watched:
-            print(start_screen(estate.settings, source.path, _all_ports(estate), user), flush=True)
+            with contextlib.suppress(OSError, ValueError):  # nobody reads it
+                print(start_screen(estate.settings, source.path, _all_ports(estate), user), flush=True)
 
     def stopping() -> None:
         for port in _all_ports(estate):

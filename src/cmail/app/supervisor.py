@@ -23,6 +23,7 @@ STUCK_S: Final = 60.0  # ... and for so long is ended and started again
 STOP_S: Final = 30.0  # for sessions to end and outcomes to be recorded; then SIGKILL
 ASKERS_MAX: Final = 20  # control connections at once
 ASKER_S: Final = 60.0
+MISTAKE_S: Final = 0.2  # so that one which comes again does not fill the log at once
 EX_CONFIG: Final = 78
 EX_SOFTWARE: Final = 70
 _SIGNALS: Final = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGCHLD)
@@ -66,11 +67,18 @@ class Supervisor:
         for child in self.children:
             self._start(child)
         while not self._is_over():
-            for key, events in self._selector.select(self._wait_s()):
-                key.data(key.fileobj, events)
-            self._tend(time.monotonic())
+            try:
+                self._turn()
+            except Exception:  # a mistake of ours must not take the whole server with it
+                maillog.failed("supervisor")
+                time.sleep(MISTAKE_S)
         self._control.close()
         return self._code
+
+    def _turn(self) -> None:
+        for key, events in self._selector.select(self._wait_s()):
+            key.data(key.fileobj, events)
+        self._tend(time.monotonic())
 
     def _take_signals(self) -> None:
         for end in (self._signals, self._wakeup):

@@ -1,6 +1,8 @@
 """Worker: one of N identical processes; its shards, sessions, connections and log-ins, put together."""
 
 import asyncio
+import contextlib
+import json
 import os
 import random
 import socket
@@ -10,6 +12,8 @@ from dataclasses import replace
 from functools import lru_cache
 from ipaddress import ip_address
 from typing import Final
+
+import apsw
 
 from cmail.admin.worker import queue_answers
 from cmail.app.estate import LINK_FILE, Estate
@@ -34,9 +38,12 @@ from cmail.queue.scheduler import Scheduler
 from cmail.smtpd.context import IntakeContext
 from cmail.smtpd.drop import DropWatch
 from cmail.smtpd.intake import Intake
+from cmail.storage import durable
+from cmail.storage.account_book import AccountError
 from cmail.storage.accounts import AccountRules, Accounts
 from cmail.storage.mailboxes import MaildirStore
 from cmail.storage.migrations import SchemaTooNewError
+from cmail.storage.spool import SpoolError
 from cmail.storage.spool_rows import stored_address
 from cmail.storage.spool_shards import ShardTakenError, shards
 from cmail.storage.spool_sqlite import SqliteSpool
@@ -88,7 +95,10 @@ class Worker:
         settings = self._settings
         self._link_clock.changed(read_state(os.path.join(self._data_dir, LINK_FILE), maillog))
         self._accounts = Accounts(self._data_dir, _account_rules(settings))
-        self._accounts.start()
+        try:
+            self._accounts.start()
+        except AccountError as error:
+            raise StartError(f"the accounts cannot be read: {error}", EX_CONFIG) from None
         self._router = self._new_router(settings)
         self._resolver = DnsClient(settings.dns)
         self._make_agents(settings)
@@ -102,8 +112,11 @@ class Worker:
         self._link_clock.listen(self._resolver.forget)
         for (kind, _), bound in self._sockets.items():
             self._intake.add(kind, bound)  # type: ignore[arg-type]  # checked with the settings
+        for spool, scheduler in zip(self._spools, self._schedulers, strict=True):
+            tasks.spawn(self._reroute(spool, scheduler), f"reroute {spool.shard}")
+        self._drop = self._drop_watch(settings)
         if self._number == 0:
-            tasks.spawn(self._drop_watch(settings).run(), "drop folder")
+            tasks.spawn(self._drop.run(), "drop folder")
 
     def _own_shards(self) -> list[int]:
         """Ours, and for the first worker those that nobody has since there are fewer of us."""
@@ -133,6 +146,9 @@ class Worker:
                     raise StartError(str(error)) from None
             except SchemaTooNewError as error:
                 raise StartError(str(error), EX_CONFIG) from None
+            except (apsw.Error, OSError) as error:
+                folder = os.path.join(self._spool_folder, str(shard))
+                raise StartError(f"the spool {folder} cannot be opened: {error}") from None
             await asyncio.sleep(0.05)
 
     def _make_agents(self, settings: Settings) -> None:
@@ -251,11 +267,11 @@ class Worker:
         self._smtp.update(settings.smtp, settings.host.hostname, self._smtp_password, settings.tls.ca_file)
         self._lmtp.update(settings.local, settings.host.hostname)
         self._take_ports(ports, new)
-        old_table = self._router.table
+        self._drop.hostname = settings.host.hostname
+        self._drop.size_max = settings.smtp.advanced.max_message_size
         self._rebuild()
-        if self._router.table != old_table:
-            for spool in self._spools:
-                await spool.reroute(self._route_of)
+        for spool, scheduler in zip(self._spools, self._schedulers, strict=True):
+            await self._reroute(spool, scheduler)
 
     def _reload_tls(self, settings: Settings) -> None:
         try:
@@ -279,8 +295,25 @@ class Worker:
             scheduler.apply(settings.queue, self._router)
         self._intake.update(self._context(settings))
 
-    def _route_of(self, forward_path: str) -> str:
-        return self._router.route(stored_address(forward_path))
+    async def _reroute(self, spool: SqliteSpool, scheduler: Scheduler) -> None:
+        """Routes stand in the spool: when the table is another than the one they were made by, they
+        are made anew. A file beside the shard says which one that was."""
+        path = os.path.join(self._spool_folder, f"{spool.shard}.routing")
+        table = self._router.table
+        if await asyncio.to_thread(_read, path) == _fingerprint(table):
+            return
+        try:
+            count = await spool.reroute(lambda forward_path: table.route(stored_address(forward_path)))
+        except SpoolError as error:
+            maillog.warned(f"mail in the queue goes its old way until the next start: {error}")
+            return
+        if table is not self._router.table:
+            return  # replaced meanwhile: who did it is at it again
+        with contextlib.suppress(OSError):  # then it is done once more at the next start
+            await asyncio.to_thread(durable.write_durably, path, _fingerprint(table))
+        if count:
+            maillog.noted(f"{count} recipients in the queue go another way, as the settings say now")
+            scheduler.apply(self._settings.queue, self._router)
 
     # --- questions -------------------------------------------------------------------------------
 
@@ -376,6 +409,19 @@ def _is_of_this_machine(address: IPAddress) -> bool:
         except OSError:
             return False
     return True
+
+
+def _fingerprint(table: RoutingTable) -> bytes:
+    facts = [table.hostname, sorted(table.domains), table.local_delivery, table.delivery]
+    return json.dumps([*facts, sorted(table.own_literals)]).encode() + b"\n"
+
+
+def _read(path: str) -> bytes:
+    try:
+        with open(path, "rb") as file:
+            return file.read()
+    except FileNotFoundError:
+        return b""
 
 
 def _log(line: str) -> None:
