@@ -129,8 +129,8 @@ def _bind_unix(path: str) -> socket.socket:
     _remove_stale(path)
     bound = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
     try:
-        os.fchmod(bound.fileno(), 0o666)  # as 127.0.0.1: the folder that it is in says who may
         bound.bind(path)
+        os.chmod(path, 0o666)  # as open as 127.0.0.1: the folder that it is in says who may
         bound.listen(BACKLOG)
     except OSError:
         bound.close()
