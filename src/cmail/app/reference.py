@@ -2,8 +2,8 @@
 
 python -m cmail.app.reference > docs/reference/config.md"""
 
-from dataclasses import MISSING, fields, is_dataclass
-from typing import Any, Final
+from dataclasses import MISSING
+from typing import Final
 
 from cmail.app.catalog import NOT_YET, Setting, Table, describe_type, print_setting_value, read_catalog
 from cmail.app.config_shape import EXAMPLES
@@ -49,33 +49,6 @@ def _row(setting: Setting) -> str:
 def _not_yet() -> str:
     names = ", ".join(f"`[{name}]`" for name in NOT_YET)
     return f"## Not there yet\n\n{names}: a file that has one of these is refused, not half obeyed.\n"
-
-
-def print_settings(settings: Settings) -> str:
-    """Everything that holds, defaults included, as a settings file: `cmail config show`."""
-    return "\n".join(_print_table(read_catalog(Settings), settings)) + "\n"
-
-
-def _print_table(table: Table, value: Any) -> list[str]:
-    lines = []
-    if table.key:
-        lines.append(f"[[{table.key}]]" if table.is_array else f"[{table.key}]")
-    for name, setting in table.settings.items():
-        lines.append(f"{name} = {print_setting_value(setting, getattr(value, name))}")
-    for name, sub_table in table.tables.items():
-        held = getattr(value, name)
-        for one in held if sub_table.is_array else (held,):
-            lines += ([""] if lines else []) + _print_table(sub_table, one)
-    return lines
-
-
-def as_data(settings: Any) -> Any:
-    """The same as plain values, for `cmail config show --json`: durations in seconds."""
-    if is_dataclass(settings):
-        return {field.name: as_data(getattr(settings, field.name)) for field in fields(settings)}
-    if isinstance(settings, tuple):
-        return [as_data(one) for one in settings]
-    return settings.total_seconds() if hasattr(settings, "total_seconds") else settings
 
 
 if __name__ == "__main__":
