@@ -47,6 +47,14 @@ def change(
     return Changed(count, ids)
 
 
+def hold(connection: apsw.Connection, queue_id: int, reason: str) -> None:
+    """Keep a message from its deliveries, and say why."""
+    connection.execute(
+        "UPDATE recipient SET state = 1, reason = ? WHERE message_id = ? AND state <= 1",
+        (reason, queue_id),
+    )
+
+
 def wake(connection: apsw.Connection, route: str, kind: int, now_ms: int, limit: int) -> int:
     """At most `limit` recipients of a route that wait because of `kind` become due; how many."""
     connection.execute(

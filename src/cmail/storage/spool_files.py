@@ -19,6 +19,7 @@ class ContentFiles:
         self._aside = os.path.join(folder, "aside")
         self._pool = ThreadPoolExecutor(_SYNCS_MAX, thread_name_prefix="spool-sync")
         self._made: set[int] = set()
+        self.has_any = False  # whether there may be a file at all
         durable.make_folder(self._folder)
 
     def path(self, queue_id: int) -> str:
@@ -29,6 +30,7 @@ class ContentFiles:
     def make_room(self, queue_id: int) -> str:
         """path(), and its folder exists."""
         spread = _spread(queue_id)
+        self.has_any = True
         if spread not in self._made:
             os.makedirs(f"{self._folder}/{spread:02x}", mode=0o700, exist_ok=True)
             self._made.add(spread)  # its own name is synced with the first batch that uses it
@@ -45,10 +47,9 @@ class ContentFiles:
                     failed.setdefault(path, failed_folders[folder])
         return failed
 
-    def remove(self, queue_ids: Iterable[int]) -> None:
+    def remove_path(self, path: str) -> None:
         """Unlink what is not needed any more; it may be gone already."""
-        for queue_id in queue_ids:
-            durable.remove(self.path(queue_id))
+        durable.remove(path)
 
     def set_aside(self, is_known: Callable[[list[QueueId]], set[int]]) -> list[str]:
         """Move every file that no message names into aside/ (rule 3); their new paths."""
@@ -56,10 +57,15 @@ class ContentFiles:
         for folder, names in self._listed():
             ids = {name: queue_id for name in names if (queue_id := _parse(name)) is not None}
             known = is_known(list(ids.values()))
+            self.has_any |= bool(known)
             for name in names:
                 if ids.get(name) not in known:
                     moved.append(self._move_aside(os.path.join(folder, name)))
         return moved
+
+    def incomplete(self, sizes: Iterable[tuple[int, int]]) -> list[int]:
+        """Which of these messages (id, octets in the file) have not their content, all of it."""
+        return [queue_id for queue_id, size in sizes if _size(self.path(queue_id)) != size]
 
     def close(self) -> None:
         """End the threads that sync."""
@@ -91,6 +97,13 @@ def _tried(sync: Callable[[str], None], path: str) -> OSError | None:
     except OSError as error:
         return error
     return None
+
+
+def _size(path: str) -> int:
+    try:
+        return os.stat(path, follow_symlinks=False).st_size
+    except OSError:
+        return -1
 
 
 def _spread(queue_id: int) -> int:

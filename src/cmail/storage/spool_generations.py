@@ -14,14 +14,16 @@ from cmail.storage import durable
 from cmail.storage.spool_schema import open_for_reading, open_for_writing
 
 _NAME: Final = re.compile(r"spool(?:\.(\d+))?\.sqlite3")
+_ENDINGS: Final = ("", "-wal", "-shm", ".broken")
 _COPY: Final = (("message", "id", 14), ("content", "id", 3), ("recipient", "message_id", 15))
 
 
 class Generations:
     """The database files of one shard, oldest first; the last one that is whole is the spool."""
 
-    def __init__(self, folder: str, report: Callable[[str], None]) -> None:
+    def __init__(self, folder: str, report: Callable[[str], None], vfs: str | None) -> None:
         self._folder = folder
+        self._vfs = vfs
         self._report = report
         self.number = 0
 
@@ -32,52 +34,65 @@ class Generations:
 
     def open(self) -> apsw.Connection:
         """The writer's connection to the newest whole one; makes it when there is none."""
-        numbers = self._numbers()
-        broken = [n for n in numbers if os.path.exists(self._mark(n))]
-        self.number = numbers[-1] if numbers else 0
-        if self.number in broken:
+        *before, self.number = self._numbers() or [0]
+        if os.path.exists(self._mark(self.number)):
             return self._succeed(self.number)
         connection = self._opened(self.number)
+        if before and not (connection and connection.execute("SELECT is_complete FROM shard").get):
+            if connection:
+                connection.close(True)  # the copy into it was cut short
+            return self._succeed(before[-1])
         if connection is None:
             self._mark_broken("it cannot be read")
             return self._succeed(self.number)
-        if broken and not connection.execute("SELECT is_complete FROM shard").get:
-            connection.close()  # the copy into it was cut short
-            self._remove(self.number)
-            return self._succeed(broken[-1])
         self._seal(connection)
+        self._set_aside(before)
         return connection
 
     def roll_over(self, connection: apsw.Connection, why: str) -> apsw.Connection:
         """A sync of this file failed: mark it, copy what was committed into the next one."""
         connection.config(apsw.SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1)
-        self._mark_broken(why)
+        if not os.path.exists(self._mark(self.number)):
+            self._mark_broken(why)
         # The old connection stays open meanwhile: with it closed, a reader would take what the
         # failed commit left in the write-ahead log for committed.
-        successor = self._succeed(self.number)
+        before = self.number
+        successor = self._succeed(before)
         connection.close(True)
+        self._set_aside([before])
         return successor
 
     def _opened(self, number: int) -> apsw.Connection | None:
         try:
-            return open_for_writing(self._path(number))
+            return open_for_writing(self._path(number), self._vfs)
         except (apsw.NotADBError, apsw.CorruptError):
             return None
 
-    def _succeed(self, broken: int) -> apsw.Connection:
-        number = broken + 1
+    def _succeed(self, before: int) -> apsw.Connection:
+        """Make the next generation. Until the one before is out of the way, a start takes the copy
+        into it for unfinished, unless it says that it is complete."""
+        number = before + 1
         self._remove(number)
-        connection = open_for_writing(self._path(number))
+        connection = open_for_writing(self._path(number), self._vfs)
         try:
-            lost = _copy(self._path(broken), connection)
+            lost = _copy(self._path(before), connection)
             self._seal(connection)
         except BaseException:
             connection.close(True)
             raise
         self.number = number
-        lost_words = f"; {lost} messages in it could not be read" if lost else ""
-        self._report(f"{self._path(broken)} is not used any more, {self.path} is{lost_words}")
+        self._report(f"{self._path(before)} is not used any more, {self.path} is; {lost}")
         return connection
+
+    def _set_aside(self, numbers: list[int]) -> None:
+        """Put what is not used any more where nobody takes it for the spool."""
+        aside = os.path.join(self._folder, "aside")
+        for path in [self._path(n) + ending for n in numbers for ending in _ENDINGS]:
+            if os.path.exists(path):
+                durable.make_folder(aside)
+                os.rename(path, os.path.join(aside, os.path.basename(path)))
+        if numbers:
+            durable.sync_folder(self._folder)
 
     def _seal(self, connection: apsw.Connection) -> None:
         """Say that it is whole. This first write also makes the log file, whose name is synced."""
@@ -103,25 +118,28 @@ class Generations:
         return self._path(number) + ".broken"
 
     def _remove(self, number: int) -> None:
-        for ending in ("", "-wal", "-shm"):
+        for ending in _ENDINGS:
             durable.remove(self._path(number) + ending)
 
 
-def _copy(source: str, target: apsw.Connection) -> int:
-    """Copy each message that can be read, whole; how many could not."""
-    lost = 0
+def _copy(source: str, target: apsw.Connection) -> str:
+    """Copy each message that can be read, whole; in words, what could not."""
     try:
         old = open_for_reading(source)
         ids = list(_ids(old))
-    except apsw.Error:
-        return 0  # nothing in it can be read, not even how many there are
+    except apsw.Error as error:
+        return f"nothing in it could be read: {error}"
+    lost = 0
     with target:
         for queue_id in ids:
             lost += not _copy_message(old, target, queue_id)
         for (last_id,) in _rows(old, "SELECT last_id FROM shard"):
             target.execute("UPDATE shard SET last_id = ?", (last_id,))
+        for (queue_id,) in _rows(old, "SELECT id FROM leftover"):
+            target.execute("INSERT INTO leftover VALUES (?)", (queue_id,))
     old.close(True)
-    return lost
+    copied = f"{len(ids) - lost} messages were copied"
+    return f"{copied}, {lost} could not be read" if lost else copied
 
 
 def _copy_message(old: apsw.Connection, target: apsw.Connection, queue_id: int) -> bool:

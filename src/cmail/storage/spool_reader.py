@@ -143,6 +143,12 @@ class SpoolReader:
         )
         return {row[0] for row in rows}
 
+    def file_sizes(self) -> list[tuple[int, int]]:
+        """(id, octets in the file) of all messages whose content is in one."""
+        query = "SELECT id, wire_bytes FROM message INDEXED BY message_in_file WHERE is_file"
+        rows: list[Any] = self._connection().execute(query).fetchall()
+        return rows
+
     def close(self) -> None:
         """Close all connections; nobody may be asking."""
         for connection in self._all:
@@ -151,8 +157,11 @@ class SpoolReader:
     def _connection(self) -> apsw.Connection:
         """This thread's connection to the database that is the spool now."""
         mine = getattr(self._mine, "at", None)
-        if mine is None or mine[0] != self._generations.number:
-            number = self._generations.number
+        number = self._generations.number
+        if mine is None or mine[0] != number:
+            if mine is not None:
+                self._all.remove(mine[1])
+                mine[1].close(True)
             mine = (number, open_for_reading(self._generations.path))
             self._mine.at = mine
             self._all.append(mine[1])

@@ -12,6 +12,7 @@ from typing import Final
 import apsw
 
 from cmail.storage.migrations import migrate
+from cmail.storage.spool import SpoolError
 from cmail.storage.spool_filter import add_functions
 
 
@@ -62,6 +63,8 @@ CREATE TABLE message (
     wire_bytes INTEGER NOT NULL,
     is_file INTEGER NOT NULL       -- content below the prefix is in content/<2 hex>/<queue id>
 );
+
+CREATE INDEX message_in_file ON message (id, wire_bytes) WHERE is_file;
 
 -- Apart, so that a change of state writes a page and not the message.
 CREATE TABLE content (id INTEGER PRIMARY KEY, prefix BLOB NOT NULL, octets BLOB NOT NULL);
@@ -149,18 +152,25 @@ def insert_work(rows_count: int) -> str:
     return f"INSERT INTO work VALUES {','.join([row] * rows_count)}"
 
 
-def open_for_writing(path: str) -> apsw.Connection:
-    """The one connection of a shard that writes, with its schema brought up to date."""
-    connection = apsw.Connection(path, statementcachesize=256)
+def open_for_writing(path: str, vfs: str | None = None) -> apsw.Connection:
+    """The one connection of a shard that writes, with its schema brought up to date. `vfs` names
+    another way to the disk than SQLite's own (tests have one that fails)."""
+    connection = apsw.Connection(path, vfs=vfs, statementcachesize=256)
     connection.set_busy_timeout(5000)  # only a stray tool can be in the way
     connection.pragma("auto_vacuum", 2)  # INCREMENTAL; must stand before the first table
-    connection.pragma("journal_mode", "wal")
+    if connection.pragma("journal_mode", "wal") != "wal":
+        raise SpoolError(f"{path}: this file system has no shared memory for the write-ahead log")
+    connection.pragma("journal_size_limit", 64 * 2**20)  # a large change must not keep its log
     connection.pragma("synchronous", "full")  # rule 1
     connection.pragma("wal_autocheckpoint", 0)  # the writer thread does it between batches
     connection.pragma("temp_store", "memory")
     connection.pragma("cache_size", -8192)  # KiB
     add_functions(connection)
-    migrate(connection, STEPS)
+    try:
+        migrate(connection, STEPS)
+    except BaseException:
+        connection.close(True)
+        raise
     return connection
 
 

@@ -13,7 +13,7 @@ from typing import Any, Final
 import apsw
 
 from cmail.mail.outcome import NotNow
-from cmail.mail.queue_id import QueueId, QueueIds
+from cmail.mail.queue_id import QueueId, QueueIds, print_queue_id
 from cmail.policy.routing import is_internet
 from cmail.storage import spool_changes
 from cmail.storage.spool import (
@@ -56,6 +56,7 @@ class SqliteSpool:
         needs_link: Callable[[str], bool],
         free_space_min: int,
         report: Callable[[str], None],
+        vfs: str | None,
     ) -> None:
         self.shard = shard
         self._lock = lock
@@ -72,15 +73,26 @@ class SqliteSpool:
         self._is_closed = False
         self._space = FreeSpace(lock.folder, free_space_min, clock.monotonic)
         self._files = ContentFiles(lock.folder)
-        generations = Generations(lock.folder, self._said)
-        self._writer = SpoolWriter(generations, self._files, self._answer, self._last_id)
+        generations = Generations(lock.folder, self._said, vfs)
+        self._writer = SpoolWriter(
+            generations, self._files, self._answer, self._last_id, clock.monotonic, self._said
+        )
         self._reader = SpoolReader(generations, self._files, clock.wall_ms)
         self._pool = ThreadPoolExecutor(_READERS, thread_name_prefix="spool-read")
         self._last_queue_id = _last_queue_id(self._writer.connection)
         self._ids = QueueIds(shard, clock.wall_ms, self._last_queue_id)
-        self.set_aside = self._files.set_aside(self._reader.known_files)
-        for path in self.set_aside:
-            report(f"{path} belongs to no message; it was set aside, it is not delivered")
+        self.set_aside = self._look_over_files()
+
+    def _look_over_files(self) -> list[str]:
+        """Files without a message are set aside, messages without their file are held (rule 3)."""
+        moved = self._files.set_aside(self._reader.known_files)
+        for path in moved:
+            self._report(f"{path} belongs to no message; it was set aside, it is not delivered")
+        for queue_id in self._files.incomplete(self._reader.file_sizes()):
+            spool_changes.hold(self._writer.connection, queue_id, "its content is not there whole")
+            path = self._files.path(queue_id)
+            self._report(f"{print_queue_id(queue_id)} is held: {path} is not there, or not whole")
+        return moved
 
     @classmethod
     def open(
@@ -92,12 +104,13 @@ class SqliteSpool:
         needs_link: Callable[[str], bool] = is_internet,
         free_space_min: int = FREE_SPACE_MIN,
         report: Callable[[str], None] = lambda words: None,
+        vfs: str | None = None,
     ) -> "SqliteSpool":
         """Take a shard of DATA/spool; makes it when it is new. Blocks: call it before the loop runs,
         or in a thread. ShardTakenError: another process has it; SchemaTooNewError: exit 78."""
         lock = ShardLock(folder, shard)
         try:
-            spool = cls(lock, shard, clock, needs_link, free_space_min, report)
+            spool = cls(lock, shard, clock, needs_link, free_space_min, report, vfs)
         except BaseException:
             lock.release()
             raise
@@ -327,7 +340,8 @@ class SqliteSpool:
         if self._loop is None:
             self._report(words)
         else:
-            self._loop.call_soon_threadsafe(self._report, words)
+            with contextlib.suppress(RuntimeError):  # the loop is closed
+                self._loop.call_soon_threadsafe(self._report, words)
 
 
 def _last_queue_id(connection: apsw.Connection) -> int:

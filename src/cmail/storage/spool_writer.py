@@ -28,9 +28,13 @@ _LOG_OCTETS_MAX: Final = 16 * 2**20  # of write-ahead log between checkpoints
 _PAGE_OCTETS: Final = 4096
 _IDLE_S: Final = 1.0  # nothing to write so long: tidy up
 _RETRY_S: Final = 0.5  # between tries to record an outcome that the disk did not take
+_RECOVER_S: Final = 1.0  # between tries to make a successor of a broken database
 _SLACK_PAGES: Final = 1024  # free pages that may stay: they are used again
 _VACUUM_PAGES: Final = 256  # freed in one go: a message that comes meanwhile waits milliseconds
 _FULL_ERRNOS: Final = (errno.ENOSPC, errno.EDQUOT)
+# The file cannot be trusted any more (rule 2) / somebody is in the way and will be gone.
+_FILE_ERRORS: Final = (apsw.IOError, apsw.CorruptError, apsw.NotADBError, apsw.CantOpenError)
+_PASSING_ERRORS: Final = (apsw.BusyError, apsw.LockedError, apsw.ReadOnlyError, apsw.NoMemError)
 
 
 @dataclass(slots=True, eq=False)
@@ -55,12 +59,20 @@ class SpoolWriter:
     """Owns the writing connection. Only put() and close() may be called from other threads."""
 
     def __init__(
-        self, generations: Generations, files: ContentFiles, answer: Answer, last_id: Callable[[], int]
+        self,
+        generations: Generations,
+        files: ContentFiles,
+        answer: Answer,
+        last_id: Callable[[], int],
+        monotonic: Callable[[], float],
+        report: Callable[[str], None],
     ) -> None:
         self._generations = generations
         self._files = files
         self._answer = answer
         self._last_id = last_id
+        self._monotonic = monotonic
+        self._report = report
         self._connection = generations.open()
         self._queue: SimpleQueue[list[Job] | None] = SimpleQueue()
         self._waiting: deque[Job] = deque()
@@ -69,8 +81,9 @@ class SpoolWriter:
         self._is_closing = False
         self._is_tidy = False
         self._broken = ""  # why there is no database to write to
-        self._has_leftovers = True
+        self._try_again_at = 0.0  # to make a successor
         self._unlinked: set[int] = set()  # whose rows in `leftover` are to be removed
+        self._stuck: set[int] = set()  # whose files could not be unlinked
         self.is_blocked = False
         self._thread = threading.Thread(target=self._run, name="spool-writer", daemon=True)
 
@@ -98,15 +111,24 @@ class SpoolWriter:
         self._thread.join()
 
     def _run(self) -> None:
-        while True:
+        while not (self._is_closing and not self._waiting):
             self._take()
-            if self._waiting or self._unrecorded:
-                self._write_batch(self._unrecorded + self._batch())
-            elif self._is_closing:
-                break
-            else:
-                self._tidy_up()
+            try:
+                self._turn()
+            except Exception as error:  # between batches; whoever waited has been answered
+                self._trouble(error)
         self._finish()
+
+    def _turn(self) -> None:
+        """One batch; or, when there is nothing to write, a piece of tidying up."""
+        jobs = self._unrecorded + self._batch()
+        if not jobs:
+            self._tidy_up()
+            return
+        self._unrecorded = []
+        self._write(jobs)
+        self.is_blocked = bool(self._unrecorded)
+        self._after(jobs)
 
     def _take(self) -> None:
         """Wait for something to do, take all there is."""
@@ -119,7 +141,7 @@ class SpoolWriter:
             pass
 
     def _patience(self) -> float | None:
-        if self._unrecorded:
+        if self._unrecorded or self._broken:
             return _RETRY_S
         return None if self._is_tidy else _IDLE_S
 
@@ -140,8 +162,8 @@ class SpoolWriter:
                 break
         return jobs
 
-    def _write_batch(self, jobs: list[Job]) -> None:
-        self._unrecorded = []
+    def _write(self, jobs: list[Job]) -> None:
+        """Commit and answer, or say why not. Outcomes that could not be recorded are kept."""
         if self._broken and not self._recovered():
             self._refuse(jobs, SpoolError(self._broken))
             return
@@ -154,9 +176,7 @@ class SpoolWriter:
             self._failed(jobs, error)
         else:
             self._unlinked.clear()
-            self.is_blocked = False
             self._answer(jobs, None)
-            self._after(jobs)
 
     def _synced(self, jobs: list[Job]) -> list[Job]:
         """Content files first, then the rows that name them. Those that could not be synced are
@@ -168,7 +188,7 @@ class SpoolWriter:
         for job in jobs:
             if job.path in failed:
                 error = failed[job.path]
-                self._answer([job], _as_spool_error(error, error.errno in _FULL_ERRNOS))
+                self._refuse([job], _as_spool_error(error, error.errno in _FULL_ERRNOS))
         return [job for job in jobs if job.path not in failed]
 
     def _commit(self, jobs: list[Job]) -> None:
@@ -207,80 +227,97 @@ class SpoolWriter:
     def _failed(self, jobs: list[Job], error: Exception) -> None:
         if _is_full(error, self._connection):
             self._refuse(jobs, _as_spool_error(error, is_full=True))
-        elif isinstance(error, (apsw.IOError, apsw.CorruptError, apsw.NotADBError)):
-            self._broken = str(error)
-            self._refuse(jobs, _as_spool_error(error))
+        elif isinstance(error, _FILE_ERRORS):
+            self._broken = str(_as_spool_error(error))
+            self._refuse(jobs, SpoolError(self._broken))
             self._recovered()
+        elif isinstance(error, _PASSING_ERRORS):
+            self._refuse(jobs, _as_spool_error(error))
         elif len(jobs) > 1:
             for job in jobs:  # one of them is not as it should be: the others must not suffer
-                self._write_batch([job])
+                self._write([job])
         else:
             self._answer(jobs, _as_spool_error(error))
 
     def _refuse(self, jobs: list[Job], error: SpoolError) -> None:
         """Tell all of them, but for the outcomes: those are kept until they are recorded."""
+        refused = [job for job in jobs if not job.is_settlement]
         self._unrecorded += [job for job in jobs if job.is_settlement]
-        self.is_blocked = bool(self._unrecorded)
-        self._answer([job for job in jobs if not job.is_settlement], error)
+        self.is_blocked = bool(self._unrecorded)  # before anybody hears of it
+        for job in refused:
+            if job.path:
+                self._files.remove_path(job.path)
+        self._answer(refused, error)
 
     def _recovered(self) -> bool:
-        """Go on with the next generation; False when not even that can be."""
+        """Go on with the next generation; False when not even that can be. Not tried all the time."""
+        now = self._monotonic()
+        if now < self._try_again_at:
+            return False
         try:
             self._connection = self._generations.roll_over(self._connection, self._broken)
-        except (apsw.Error, OSError):
+        except (apsw.Error, OSError) as error:
+            self._report(f"no successor could be made: {error}")
+            self._try_again_at = now + _RECOVER_S
             return False
         self._broken = ""
         return True
 
+    def _trouble(self, error: Exception) -> None:
+        """Something failed that nobody waits for."""
+        if isinstance(error, _FILE_ERRORS):
+            self._broken = str(_as_spool_error(error))
+            self._recovered()
+        elif not isinstance(error, apsw.FullError):  # full: said to who wants to write
+            self._report(f"spool: {type(error).__name__}: {error}")
+
     def _after(self, jobs: list[Job]) -> None:
         """What a batch leaves to be done before the next."""
         self._is_tidy = False
+        if self._broken:
+            return
         for job in jobs:
             self._log_octets += job.octets + _PAGE_OCTETS
-            self._has_leftovers |= bool(job.path)
             if job.task is not None:
                 self._log_octets += _LOG_OCTETS_MAX  # who knows how much it wrote
         if self._log_octets > _LOG_OCTETS_MAX:
             self._checkpoint()
-        if self._has_leftovers:
+        if self._files.has_any:
             self._unlink_leftovers()
 
     def _unlink_leftovers(self) -> None:
         """Files of messages that are gone; that they were unlinked is noted with the next batch."""
-        query = "SELECT id FROM leftover"
-        ids = [row[0] for row in self._connection.execute(query) if row[0] not in self._unlinked]
-        self._files.remove(ids)
-        self._unlinked.update(ids)
+        done = self._unlinked | self._stuck
+        ids = [row[0] for row in self._connection.execute("SELECT id FROM leftover") if row[0] not in done]
+        for queue_id in ids:
+            try:
+                self._files.remove_path(self._files.path(queue_id))
+                self._unlinked.add(queue_id)
+            except OSError as error:
+                self._stuck.add(queue_id)  # tried again at the next start
+                self._report(f"content of a message that is gone could not be removed: {error}")
 
     def _checkpoint(self, mode: int = apsw.SQLITE_CHECKPOINT_PASSIVE) -> None:
         """Move what stands in the log into the database, so that the log starts over."""
         try:
             frames, moved = self._connection.wal_checkpoint(mode=mode)
-        except apsw.IOError as error:
-            self._broken = f"checkpoint: {error}"
-            self._recovered()
-        except apsw.Error:
+        except (apsw.FullError, apsw.BusyError):
             self._log_octets //= 2  # full, or a reader in the way: the log holds it, try later
         else:
             self._log_octets = 0 if frames == moved else _LOG_OCTETS_MAX // 2
 
     def _tidy_up(self) -> None:
         """Nothing to write for a while: empty the log, give pages back, a bounded piece each time."""
+        self._is_tidy = True
         if self._broken:
             return
-        self._is_tidy = True
-        try:
-            self._note_last_id()
-            self._checkpoint()
-            free_pages = self._connection.pragma("freelist_count")
-            if isinstance(free_pages, int) and free_pages > _SLACK_PAGES:
-                self._connection.execute(f"PRAGMA incremental_vacuum({_VACUUM_PAGES})").fetchall()
-                self._is_tidy = False
-        except apsw.IOError as error:
-            self._broken = str(error)
-            self._recovered()
-        except (apsw.Error, OSError):
-            pass  # what is not tidy today is tomorrow
+        self._unlink_leftovers()
+        self._note_last_id()
+        self._checkpoint()
+        free_pages = self._connection.pragma("freelist_count")
+        if isinstance(free_pages, int) and free_pages > _SLACK_PAGES:
+            self._connection.execute(f"PRAGMA incremental_vacuum({_VACUUM_PAGES})").fetchall()
+            self._is_tidy = False
 
     def _note_last_id(self) -> None:
         """So that queue ids never go back, whatever the clock does while nothing is queued."""
@@ -291,9 +328,11 @@ class SpoolWriter:
 
     def _finish(self) -> None:
         self._answer(self._unrecorded, SpoolError("the spool was closed before it was recorded"))
-        if not self._broken:
+        try:
             self._tidy_up()
             self._checkpoint(apsw.SQLITE_CHECKPOINT_TRUNCATE)
+        except Exception as error:
+            self._trouble(error)
         if self._broken:
             self._connection.config(apsw.SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1)
         self._connection.close(True)
