@@ -15,7 +15,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from cmail.mail.limits import CONTENT_IN_MEMORY_MAX
+from cmail.smtpd.settings import IntakeSettings
+
 
 FOLDER = Path(__file__).resolve().parent.parent / "conversations"
 
@@ -46,7 +47,8 @@ def conversations(folder: str = "smtp") -> list[Conversation]:
 
 def _read(path: Path) -> Conversation:
     found = Conversation(path.stem)
-    octets, expected = b"", []
+    octets = b""
+    expected: list[tuple[str, str]] = []
     for line in path.read_text().splitlines():
         mark, text = line[:2], line[3:]
         if mark in ("C:", "C+"):
@@ -66,8 +68,7 @@ def _read(path: Path) -> Conversation:
 def _octets(text: str) -> bytes:
     if "\\" not in text:
         return text.encode()
-    octets = text.encode("latin-1", "backslashreplace").decode("unicode_escape").encode("latin-1")
-    return octets.replace(b"{64KiB}", b"x" * 70 * (CONTENT_IN_MEMORY_MAX // 70))
+    return text.encode("latin-1", "backslashreplace").decode("unicode_escape").encode("latin-1")
 
 
 def split_replies(octets: bytes) -> list[list[str]]:
@@ -103,13 +104,12 @@ def check(expected: list[tuple[str, str]], replies: list[list[str]], is_closed: 
 
 def context_changes(conversation: Conversation) -> dict[str, Any]:
     """What a conversation wants of make_context()."""
-    from cmail.smtpd.settings import IntakeSettings
-
     changes: dict[str, Any] = {}
     said = conversation.settings
     if "size" in said:
         changes["max_message_size"] = int(said["size"])
     if "limits" in said:
         pairs = [pair.split("=") for pair in said["limits"].split()]
-        changes["settings"] = IntakeSettings(**{key: int(value) for key, value in pairs})
+        limits: dict[str, Any] = {key: int(value) for key, value in pairs}
+        changes["settings"] = IntakeSettings(**limits)
     return changes

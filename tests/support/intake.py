@@ -2,6 +2,7 @@
 
 import asyncio
 import socket
+import traceback
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from typing import Any
@@ -30,6 +31,8 @@ class ListLog:
     def __getattr__(self, name: str) -> Any:
         def note(*args: Any, **named: Any) -> None:
             self.events.append((name, {"args": args, **named}))
+            if name == "failed":
+                traceback.print_exc()
 
         return note
 

@@ -2,7 +2,7 @@
 
 import asyncio
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from cmail.mail import limits
 from cmail.mail.reply import Reply, ReplySyntaxError, parse_reply
@@ -19,6 +19,9 @@ from cmail.storage.spool import SpoolError
 
 if TYPE_CHECKING:
     from cmail.smtpd.intake import Intake
+
+
+CLOSE_S: Final = 30  # how long a client may take to read our last words
 
 
 class Connection(asyncio.Protocol):
@@ -38,6 +41,7 @@ class Connection(asyncio.Protocol):
         self.machine = SmtpServer(facts.rules, self, facts.greeting, is_tls=is_tls)
         self.heard = 0  # when, by the intake's clock of whole seconds
         self.began = 0
+        self.ended = 0
 
     # What the event loop calls.
 
@@ -100,19 +104,20 @@ class Connection(asyncio.Protocol):
         machine = self.machine
         if machine.waiting_count or self._login is not None:
             silence_max = limits.CLIENT_DOT_TIMEOUT_S  # it waits for us
-        elif machine.is_over:
-            silence_max = limits.CLIENT_QUIT_TIMEOUT_S
         else:
             silence_max = limits.SERVER_DATA_TIMEOUT_S if machine.is_in_content else idle_s
-        if now - self.heard > 2 * silence_max + 60 or (machine.is_over and now - self.heard > silence_max):
+        if machine.is_over and now - self.ended > CLOSE_S:  # it does not read our last words
             self.abort()
         elif now - self.heard > silence_max or now - self.began > limits.SERVER_SESSION_MAX_S:
             self.end(replies.TIMED_OUT)
+            if machine.waiting_count:  # the disk has not answered for ten minutes
+                self.abort()
 
     # What the machine asks.
 
     def on_helo(self, name: str, verb: str) -> bytes:
         """HELO, EHLO, LHLO."""
+        self._refresh()
         session = self.session
         session.helo = name
         session.is_extended = verb != "HELO"
@@ -126,6 +131,8 @@ class Connection(asyncio.Protocol):
 
     def on_mail(self, mail: Mail) -> bytes:
         """A transaction begins."""
+        if self._context is not self._intake.context:
+            self._refresh()
         refusal = check_mail(self.session, mail)
         if refusal:
             path = mail.reverse_path.text if mail.reverse_path else ""
@@ -153,11 +160,7 @@ class Connection(asyncio.Protocol):
 
     def on_piece(self, piece: bytes) -> None:
         """Some content, and more follows."""
-        receiver = self._receiver
-        if receiver is None:
-            intake = self._intake
-            receiver = Receiver(self._context.spool, intake.budget, intake.executor, self._on_room)
-            self._receiver = receiver
+        receiver = self._receiver or self._new_receiver()
         receiver.take(piece)
         if receiver.file is not None and receiver.file.is_full:
             self.machine.hold(Hold.CONTENT)
@@ -168,6 +171,10 @@ class Connection(asyncio.Protocol):
         self._transaction = self._receiver = None
         assert transaction is not None
         octets = piece
+        if receiver is None and (
+            len(piece) > limits.CONTENT_IN_MEMORY_MAX or len(piece) > self._intake.budget.left
+        ):
+            receiver, self._receiver = self._new_receiver(), None
         if receiver is not None:
             receiver.take(piece)
             if receiver.refusal:
@@ -183,6 +190,8 @@ class Connection(asyncio.Protocol):
         if receiver is not None and receiver.file is not None:
             receiver.file.finish(partial(self._written, slot, arrival, receiver))
         else:
+            if receiver is None:
+                self._intake.budget.left -= slot.octets
             self._accept(slot, arrival, receiver)
 
     def on_drop(self, reply: bytes) -> None:
@@ -204,6 +213,7 @@ class Connection(asyncio.Protocol):
 
     def on_auth(self, mechanism: str, initial: bytes | None) -> None:
         """A log-in begins."""
+        self._refresh()
         facts = self.session.facts
         refusal = b""
         if facts.context.accounts is None or facts.kind == "lmtp":
@@ -230,11 +240,25 @@ class Connection(asyncio.Protocol):
 
     def on_refused(self, line: bytes, reply: bytes) -> None:
         """The machine refused a command: a line of the log, when it names a stage that counts."""
+        if reply is replies.TOO_MANY_ERRORS:
+            stage = next(reversed(self.machine.said), b"CONNECT").decode("ascii", "replace").upper()
+            service = self.session.facts.service
+            self._context.maillog.too_many_errors(service, self._client.log_text, stage=stage)
         if reply is replies.EARLY_OCTETS or line[:4].upper() in (b"MAIL", b"RCPT"):
             stage = line[:4].decode("ascii", "replace").upper()
             self._refused(stage, reply, self._sender() if stage == "RCPT" else None)
 
     # How.
+
+    def _refresh(self) -> None:
+        """Settings or accounts have changed since: from this transaction on the new ones hold."""
+        context, session = self._intake.context, self.session
+        if context is not self._context:
+            self._context = context
+            session.facts = context.facts(session.facts.kind)
+            session.client = self._client = context.client(self._client.address)
+            session.forget()
+            self.machine.rules = session.facts.rules
 
     def login_done(self, username: str, mechanism: str, reply: bytes) -> None:
         """The log-in has ended; it is the account's own name, or ""."""
@@ -265,12 +289,18 @@ class Connection(asyncio.Protocol):
         self.machine.restart_under_tls()
         self._flush()
 
+    def _new_receiver(self) -> Receiver:
+        intake = self._intake
+        self._receiver = Receiver(self._context.spool, intake.budget, intake.writers, self._on_room)
+        return self._receiver
+
     def _accept(self, slot: Slot, arrival: Arrival, receiver: Receiver | None) -> None:
         assert arrival.message is not None
         try:
             future = self._context.spool.accept(arrival.message)
         except SpoolError as error:
-            return self._answer(slot, spool_reply(error))
+            future = asyncio.get_running_loop().create_future()
+            future.set_exception(error)
         future.add_done_callback(partial(self._accepted, slot, arrival, receiver, self.session))
 
     def _accepted(
@@ -284,6 +314,8 @@ class Connection(asyncio.Protocol):
         """The spool has spoken. A client that went away meanwhile changes nothing."""
         if receiver is not None:
             receiver.release()
+        else:
+            self._intake.budget.left += slot.octets
         message = arrival.message
         assert message is not None
         error = future.exception() if not future.cancelled() else SpoolError("the spool is closed")
@@ -325,8 +357,13 @@ class Connection(asyncio.Protocol):
         self.machine.answer(slot, reply)
 
     def _answer(self, slot: Slot, reply: bytes) -> None:
-        self.machine.answer(slot, reply)
-        self.data_received(b"") if self._is_paused else self._flush()
+        machine = self.machine
+        machine.answer(slot, reply)
+        if self._is_paused:
+            self.data_received(b"")
+        if self._intake.is_stopping and machine.is_idle:
+            machine.end(replies.SHUTTING_DOWN)
+        self._flush()
 
     def _release(self, why: int) -> None:
         self.machine.release(why)
@@ -358,6 +395,7 @@ class Connection(asyncio.Protocol):
             transport.write(out)
         if machine.holding:
             if machine.is_over:
+                self.ended = self.ended or self._intake.now
                 transport.close()
             elif not self._is_paused:
                 self._is_paused = True
@@ -387,7 +425,7 @@ class Connection(asyncio.Protocol):
     def _fail(self, what: str) -> None:
         self._context.maillog.failed(f"{self._client.log_text}: {what} could not be answered")
         self.on_reset()
-        self.machine.end(replies.LOCAL_ERROR.replace(b"451", b"421", 1))
+        self.machine.end(replies.LOCAL_ERROR)
 
 
 def _tls_version(transport: Any) -> str:

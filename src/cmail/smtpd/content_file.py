@@ -1,10 +1,11 @@
 """ContentFile: large content on its way to a file, written off the loop while it arrives."""
 
 import asyncio
+import contextlib
 import errno
 import os
 from collections.abc import Callable
-from concurrent.futures import Executor
+from concurrent.futures import ThreadPoolExecutor
 from typing import Final
 
 from cmail.storage.spool import SpoolError, SpoolFullError
@@ -13,17 +14,46 @@ WAITING_OCTETS_MAX: Final = 512 * 1024  # handed over and not yet written: the c
 _FULL: Final = frozenset((errno.ENOSPC, errno.EDQUOT))
 
 
+class Writers:
+    """The threads that write large content, and how many files they are at."""
+
+    def __init__(self, threads: int) -> None:
+        self.executor = ThreadPoolExecutor(threads, thread_name_prefix="content")
+        self.open_count = 0
+        self._is_idle = asyncio.Event()
+        self._is_idle.set()
+
+    def begin(self) -> None:
+        """A file more."""
+        self.open_count += 1
+        self._is_idle.clear()
+
+    def end(self) -> None:
+        """A file is closed, or gone."""
+        self.open_count -= 1
+        if not self.open_count:
+            self._is_idle.set()
+
+    async def close(self, timeout_s: float) -> None:
+        """Wait for what is written, for a bounded time."""
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(self._is_idle.wait(), timeout_s)
+        self.executor.shutdown(wait=False)
+
+
 class ContentFile:
     """Pieces go to one file in order, one write at a time. It is not synced: Spool.accept() does that.
 
     When something fails nothing more is written, the file goes away, and finish() says what it was."""
 
-    def __init__(self, path: str, executor: Executor, on_room: Callable[[], None]) -> None:
+    def __init__(self, path: str, writers: Writers, on_room: Callable[[], None]) -> None:
         self.path = path
         self.octets = 0
-        self._executor = executor
+        self._writers = writers
+        self._is_closed = False
         self._on_room = on_room
         self._loop = asyncio.get_running_loop()
+        writers.begin()
         self._fd = -1
         self._waiting: list[bytes] = []
         self._waiting_octets = 0
@@ -62,8 +92,13 @@ class ContentFile:
         pieces, self._waiting = self._waiting, []
         is_last = self._done is not None or self._is_aborted or self._error is not None
         if pieces or is_last:
+            try:
+                work = self._loop.run_in_executor(self._writers.executor, self._work, pieces, is_last)
+            except RuntimeError:  # the server is going down; what is not whole must not stay
+                self._is_aborted = True
+                self._close()
+                return self._end()
             self._is_writing = True
-            work = self._loop.run_in_executor(self._executor, self._work, pieces, is_last)
             work.add_done_callback(self._written)
 
     def _work(self, pieces: list[bytes], is_last: bool) -> None:
@@ -82,7 +117,13 @@ class ContentFile:
         if fd >= 0:
             os.close(fd)
             if self._is_aborted or self._error is not None:
-                os.unlink(self.path)
+                with contextlib.suppress(FileNotFoundError):
+                    os.unlink(self.path)
+
+    def _end(self) -> None:
+        if not self._is_closed:
+            self._is_closed = True
+            self._writers.end()
 
     def _written(self, work: "asyncio.Future[None]") -> None:
         self._is_writing = False
@@ -95,11 +136,13 @@ class ContentFile:
             self._error = SpoolError(repr(error))
             self._waiting = []
         self._waiting_octets = sum(map(len, self._waiting))
-        if self._fd >= 0 or self._waiting:
-            if self._waiting or self._done or self._is_aborted or self._error:
-                self._go_on()
-        elif self._done is not None:
+        is_ending = self._done is not None or self._is_aborted or self._error is not None
+        if self._waiting or (is_ending and self._fd >= 0):
+            self._go_on()
+        elif is_ending:
+            self._end()
             done, self._done = self._done, None
-            done(self._error)
+            if done is not None:
+                done(self._error)
         if not self.is_full:
             self._on_room()

@@ -3,14 +3,13 @@
 import asyncio
 import socket
 import ssl
-from collections import Counter
-from concurrent.futures import ThreadPoolExecutor
 from typing import Final
 
 from cmail.mail import limits
 from cmail.protocol.smtp import server_replies as replies
 from cmail.protocol.smtp.extensions import Kind
 from cmail.smtpd.connection import Connection
+from cmail.smtpd.content_file import Writers
 from cmail.smtpd.context import Client, IntakeContext
 from cmail.smtpd.listener import Listener
 from cmail.smtpd.receive import Budget
@@ -27,13 +26,14 @@ class Intake:
     def __init__(self, context: IntakeContext) -> None:
         self.context = context
         self.budget = Budget()
-        self.executor = ThreadPoolExecutor(WRITERS, thread_name_prefix="content")
+        self.writers = Writers(WRITERS)
         self.now = int(context.clock.monotonic())  # whole seconds: a read of the clock less for each packet
         self._listeners: list[Listener] = []
         self._sessions: set[Connection] = set()
-        self._by_address: Counter[str] = Counter()
+        self._by_address: dict[str, int] = {}
+        self._reserved = 0  # TLS handshakes before the session
         self._handshakes: set[asyncio.Task[None]] = set()
-        self._is_stopping = False
+        self.is_stopping = False
         self._loop = asyncio.get_running_loop()
         self._tick = self._loop.call_later(1.0, self._on_tick)
         self._emptied = asyncio.Event()
@@ -61,8 +61,9 @@ class Intake:
 
     async def stop(self, timeout_s: float = STOP_S) -> None:
         """No new session; idle ones hear 421, the others end what they are at, for a bounded time."""
-        self._is_stopping = True
-        for listener in self._listeners:
+        self.is_stopping = True
+        listeners, self._listeners = self._listeners, []
+        for listener in listeners:
             listener.stop()
         self._dismiss_idle()
         if self._sessions:
@@ -72,7 +73,7 @@ class Intake:
             except TimeoutError:
                 await self._abort_rest()
         self._tick.cancel()
-        self.executor.shutdown(wait=False)
+        await self.writers.close(timeout_s)
 
     def _dismiss_idle(self) -> None:
         for connection in list(self._sessions):
@@ -90,20 +91,41 @@ class Intake:
     def is_open_to(self, client: Client) -> bytes:
         """b"", or why a new session cannot be."""
         settings = self.context.settings
-        if self._is_stopping:
+        if self.is_stopping:
             return replies.SHUTTING_DOWN
-        if len(self._sessions) >= settings.sessions:
+        if len(self._sessions) + self._reserved >= settings.sessions:
             return TOO_MANY
-        if not client.may_relay and self._by_address[client.address] >= settings.sessions_per_address:
-            return TOO_MANY_OF_YOU
+        if not client.may_relay:
+            if self._by_address.get(client.address, 0) >= settings.sessions_per_address:
+                return TOO_MANY_OF_YOU
         return b""
+
+    def reserve(self, client: Client) -> bool:
+        """A TLS handshake begins, before there is a session; False: no room. release() must follow."""
+        if self.is_open_to(client):
+            return False
+        self._reserved += 1
+        self._count(client.address, 1)
+        return True
+
+    def release(self, client: Client) -> None:
+        """The handshake has ended."""
+        self._reserved -= 1
+        self._count(client.address, -1)
+
+    def _count(self, address: str, change: int) -> None:
+        count = self._by_address.get(address, 0) + change
+        if count:
+            self._by_address[address] = count
+        else:
+            self._by_address.pop(address, None)
 
     def open(self, connection: Connection) -> bool:
         """A session begins; False: it was refused, and is being closed."""
         client = connection.session.client
         refusal = self.is_open_to(client)
         self._sessions.add(connection)
-        self._by_address[client.address] += 1
+        self._count(client.address, 1)
         self.context.maillog.connected(connection.session.facts.service, client.log_text)
         if refusal:
             connection.machine.take_outgoing()
@@ -117,10 +139,9 @@ class Intake:
         self._sessions.discard(connection)
         session = connection.session
         address = session.client.address
-        self._by_address[address] -= 1
-        if self._by_address[address] <= 0:
-            del self._by_address[address]
-        self.context.maillog.disconnected(session.facts.service, session.client.log_text, {})
+        self._count(address, -1)
+        said = {verb.decode("ascii").lower(): count for verb, count in connection.machine.said.items()}
+        self.context.maillog.disconnected(session.facts.service, session.client.log_text, said)
         if not self._sessions:
             self._emptied.set()
 
@@ -144,10 +165,10 @@ class Intake:
                 ssl_handshake_timeout=limits.TLS_HANDSHAKE_TIMEOUT_S,
             )
         except (OSError, ssl.SSLError, TimeoutError):
-            connection.abort()
-            return
+            secured = None
         if secured is None:
             connection.abort()
+            connection.connection_lost(None)
         else:
             connection.tls_is_up(secured)
 
@@ -156,6 +177,6 @@ class Intake:
         idle_s = self.context.settings.command_timeout.total_seconds()
         for connection in list(self._sessions):
             connection.expire(self.now, idle_s)
-        if self._is_stopping:
+        if self.is_stopping:
             self._dismiss_idle()
         self._tick = self._loop.call_later(1.0, self._on_tick)

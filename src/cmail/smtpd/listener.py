@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 from cmail.mail.limits import TLS_HANDSHAKE_TIMEOUT_S
 from cmail.protocol.smtp.extensions import Kind
 from cmail.smtpd.connection import Connection
+from cmail.smtpd.context import Client
 
 if TYPE_CHECKING:
     from cmail.smtpd.intake import Intake
@@ -26,6 +27,7 @@ class Listener:
         self._socket = sock
         self._loop = asyncio.get_running_loop()
         self._rest: asyncio.TimerHandle | None = None
+        self._tasks: set[asyncio.Task[Any]] = set()
         self._is_nodelay = sock.family != socket.AF_UNIX
         sock.setblocking(False)
 
@@ -36,6 +38,8 @@ class Listener:
     def start(self) -> None:
         """From now on."""
         self._rest = None
+        if self._is_nodelay:  # what is accepted inherits it; a reply must not wait for the next one
+            self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self._loop.add_reader(self._socket.fileno(), self._on_ready)
 
     def stop(self) -> None:
@@ -55,7 +59,11 @@ class Listener:
             except OSError as error:
                 self._pause(error)
                 return
-            self._serve(sock, address)
+            try:
+                self._serve(sock, address)
+            except Exception:  # a mistake of ours costs this client its session, not the others theirs
+                self._intake.context.maillog.failed("a connection could not be served")
+                sock.close()
 
     def _pause(self, error: OSError) -> None:
         """Come back in a second; clients wait in the queue of the socket meanwhile."""
@@ -67,20 +75,35 @@ class Listener:
         sock.setblocking(False)
         context = self._intake.context
         client = context.client(address[0] if self._is_nodelay else "")
-        facts = context.facts(self._kind)
         is_tls = self._kind == "submissions"
-        connection = Connection(self._intake, facts, client, is_tls=is_tls)
-        tls: dict[str, Any] = {}
+        connection = Connection(self._intake, context.facts(self._kind), client, is_tls=is_tls)
         if is_tls:
-            if context.tls_context is None:
-                sock.close()
-                return
-            tls = {"ssl": context.tls_context, "ssl_handshake_timeout": TLS_HANDSHAKE_TIMEOUT_S}
-        self._drive(self._loop.connect_accepted_socket(lambda: connection, sock, **tls), sock)
+            self._serve_tls(sock, connection, client)
+        else:
+            accept = self._loop.connect_accepted_socket(lambda: connection, sock)
+            self._drive(accept).add_done_callback(_forget)
 
-    def _drive(self, coroutine: Any, sock: socket.socket) -> None:
-        task = self._loop.create_task(coroutine)
-        task.add_done_callback(_forget)
+    def _serve_tls(self, sock: socket.socket, connection: Connection, client: Client) -> None:
+        """The handshake comes first, and counts as a session meanwhile."""
+        tls = self._intake.context.tls_context
+        if tls is None or not self._intake.reserve(client):
+            sock.close()
+            return
+
+        def done(task: "asyncio.Task[Any]") -> None:
+            self._intake.release(client)
+            _forget(task)
+
+        shake = self._loop.connect_accepted_socket(
+            lambda: connection, sock, ssl=tls, ssl_handshake_timeout=TLS_HANDSHAKE_TIMEOUT_S
+        )
+        self._drive(shake).add_done_callback(done)
+
+    def _drive(self, coroutine: Any) -> "asyncio.Task[Any]":
+        task: asyncio.Task[Any] = self._loop.create_task(coroutine, name="accept")
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+        return task
 
 
 def _forget(task: "asyncio.Task[Any]") -> None:

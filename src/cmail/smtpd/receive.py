@@ -5,7 +5,6 @@ header is looked at once, as octets; nothing below what we add is changed (rule 
 Return-Path fields stay: the last delivery replaces them (RFC 5321 §4.4)."""
 
 from collections.abc import Callable
-from concurrent.futures import Executor
 from typing import Final
 
 from cmail.mail import headers, limits
@@ -15,7 +14,7 @@ from cmail.mail.queue_id import QueueId, print_queue_id
 from cmail.mail.trace import is_looping, received
 from cmail.protocol.smtp.content import EIGHT_BIT
 from cmail.protocol.smtp.extensions import SUBMISSION_KINDS
-from cmail.smtpd.content_file import ContentFile
+from cmail.smtpd.content_file import ContentFile, Writers
 from cmail.smtpd.facts import Session, Transaction
 from cmail.smtpd.submission import added_fields, without_bcc
 from cmail.storage.spool import NewMessage, Spool
@@ -38,21 +37,21 @@ class Receiver:
 
     __slots__ = (
         "_budget",
-        "_executor",
         "_held",
         "_on_room",
         "_pieces",
         "_spool",
+        "_writers",
         "file",
         "head",
         "queue_id",
         "refusal",
     )
 
-    def __init__(self, spool: Spool, budget: Budget, executor: Executor, on_room: Callable[[], None]) -> None:
+    def __init__(self, spool: Spool, budget: Budget, writers: Writers, on_room: Callable[[], None]) -> None:
         self._spool = spool
         self._budget = budget
-        self._executor = executor
+        self._writers = writers
         self._on_room = on_room
         self._pieces: list[bytes] = []
         self._held = 0  # octets that the budget was charged with
@@ -97,13 +96,13 @@ class Receiver:
         if not has_header and self._held <= limits.HEADER_OCTETS_MAX:
             self._pieces = [so_far]
             return
-        if not has_header:
+        self.head = headers.header_of(so_far)
+        if len(self.head) > limits.HEADER_OCTETS_MAX:
             self.refusal = HEADER_TOO_LONG
             self.release()
             return
-        self.head = headers.header_of(so_far)
         self.queue_id = self._spool.new_queue_id()
-        self.file = ContentFile(self._spool.content_path(self.queue_id), self._executor, self._on_room)
+        self.file = ContentFile(self._spool.content_path(self.queue_id), self._writers, self._on_room)
         self.file.write(so_far)
         self.release()
 

@@ -53,14 +53,14 @@ class SmtpServer:
 
     __slots__ = (
         "_answers", "_bad", "_buffer", "_chunk_left", "_chunk_size", "_count", "_errors", "_frame", "_idle",
-        "_is_last", "_is_utf8", "_mode", "_octets", "_out", "_rules", "_slots",
-        "_state", "holding", "is_tls",
+        "_is_last", "_is_utf8", "_mode", "_octets", "_out", "_slots",
+        "_state", "holding", "is_tls", "rules", "said",
     )  # fmt: skip
 
     def __init__(
         self, rules: Rules, answers: Answers, greeting: bytes = b"", *, is_tls: bool = False
     ) -> None:
-        self._rules = rules
+        self.rules = rules
         self._answers = answers
         self._out = [greeting] if greeting else []
         self._slots: deque[Slot] = deque()
@@ -78,6 +78,7 @@ class SmtpServer:
         self._chunk_left = self._chunk_size = 0
         self._is_last = False
         self.is_tls = is_tls
+        self.said: dict[bytes, int] = {}  # how often which command, for the log
 
     # What the owner of the connection calls.
 
@@ -223,8 +224,9 @@ class SmtpServer:
         if command is None:
             self._refuse(line, replies.UNKNOWN_COMMAND if line.isascii() else replies.NOT_ASCII)
         else:
+            self.said[verb] = self.said.get(verb, 0) + 1
             command(self, line)
-        if self._idle > self._rules.idle_commands_max:
+        if self._idle > self.rules.idle_commands_max:
             self.end(replies.TOO_MANY_COMMANDS)
 
     def _reply(self, reply: bytes) -> None:
@@ -239,7 +241,8 @@ class SmtpServer:
             self._out.append(reply)
         if reply[0] > 0x33:
             self._errors += 1
-            if self._errors >= self._rules.errors_max:
+            if self._errors >= self.rules.errors_max:
+                self._answers.on_refused(b"", replies.TOO_MANY_ERRORS)
                 self.end(replies.TOO_MANY_ERRORS)
 
     def _refuse(self, line: bytes, reply: bytes) -> None:
@@ -251,10 +254,10 @@ class SmtpServer:
         if self._state != READY:
             return self._refuse(line, REFUSALS["MAIL"][self._state])
         try:
-            mail = parse_mail(line, self._rules.default_domain)
+            mail = parse_mail(line, self.rules.default_domain)
         except CommandError as error:
             return self._refuse(line, error.reply)
-        if mail.size_bytes > self._rules.size_max:  # RFC 1870 §6.1
+        if mail.size_bytes > self.rules.size_max:  # RFC 1870 §6.1
             return self._refuse(line, replies.TOO_LARGE)
         self._idle += 1
         reply = self._answers.on_mail(mail)
@@ -268,12 +271,12 @@ class SmtpServer:
         if self._state != MAIL_GIVEN and self._state != RCPT_GIVEN:
             return self._refuse(line, REFUSALS["RCPT"][self._state])
         try:
-            rcpt = parse_rcpt(line, self._rules.default_domain)
+            rcpt = parse_rcpt(line, self.rules.default_domain)
         except CommandError as error:
             return self._refuse(line, error.reply)
         if not rcpt.is_ascii and not self._is_utf8:
             return self._refuse(line, NON_ASCII)
-        if self._count >= self._rules.recipients_max:
+        if self._count >= self.rules.recipients_max:
             self._answers.on_refused(line, replies.TOO_MANY_RECIPIENTS)
             return self._tell(replies.TOO_MANY_RECIPIENTS)  # no error: it tries the others next
         reply = self._answers.on_rcpt(rcpt)
@@ -310,8 +313,8 @@ class SmtpServer:
         verb = verb.upper()
         if verb not in (b"EHLO", b"HELO", b"LHLO"):
             return self._refuse(line, replies.UNKNOWN_COMMAND)
-        if (verb == b"LHLO") != self._rules.is_lmtp:
-            return self._refuse(line, replies.LHLO_ONLY if self._rules.is_lmtp else replies.NOT_LMTP)
+        if (verb == b"LHLO") != self.rules.is_lmtp:
+            return self._refuse(line, replies.LHLO_ONLY if self.rules.is_lmtp else replies.NOT_LMTP)
         try:
             name = parse_helo_name(rest.strip(b" "))
         except GrammarError:
@@ -376,7 +379,7 @@ class SmtpServer:
             return
         if self.is_tls:
             return self._refuse(line, replies.TLS_ALREADY)
-        if not self._rules.has_tls:
+        if not self.rules.has_tls:
             return self._refuse(line, replies.NO_TLS)
         self._idle += 1
         self._give_up()
@@ -451,7 +454,7 @@ class SmtpServer:
     def _check_content(self) -> None:
         if self._frame.seen & BARE:
             self._drop(replies.BAD_OCTETS)
-        elif self._frame.wire_bytes - self._frame.dots > self._rules.size_max:
+        elif self._frame.wire_bytes - self._frame.dots > self.rules.size_max:
             self._drop(replies.TOO_LARGE)
 
     def _drop(self, reply: bytes) -> None:
@@ -462,7 +465,7 @@ class SmtpServer:
         """The transaction is over: one reply, or for LMTP one a recipient (RFC 2033 §4.2)."""
         self._mode = LINES
         self._state = READY
-        count = self._count if self._rules.kind == "lmtp" else 1
+        count = self._count if self.rules.kind == "lmtp" else 1
         if self._bad:
             self._answers.on_reset()
             self._idle += 1
@@ -498,7 +501,7 @@ class SmtpServer:
             return self.end(replies.BYE)
         if self._state != CHUNKS_GIVEN:
             self._begin_chunks(line)
-        if self._frame.size_bytes + bdat.size_bytes > self._rules.size_max and not self._bad:
+        if self._frame.size_bytes + bdat.size_bytes > self.rules.size_max and not self._bad:
             self._drop(replies.TOO_LARGE)
         self._chunk_left = self._chunk_size = bdat.size_bytes
         self._is_last = bdat.is_last
