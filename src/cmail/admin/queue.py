@@ -9,8 +9,9 @@ from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Final, Protocol
 
-from cmail.admin.rows import Row, ShowDue, filter_of, row_of
+from cmail.admin.rows import Row, filter_of, row_of
 from cmail.mail.content import Unstuffer
+from cmail.mail.outcome import NotNow
 from cmail.mail.queue_id import QueueId, parse_queue_id, print_queue_id
 from cmail.net.control import AnswerFunction, ControlError
 from cmail.observe import maillog
@@ -44,6 +45,15 @@ _OF_STATE: Final = {
 }
 
 
+@dataclass(frozen=True, slots=True)
+class RouteTrouble:
+    """A next hop that is left alone for a while, and with it all that waits for it."""
+
+    reason: str
+    kind: NotNow
+    rest_ms: int
+
+
 class Desk(Protocol):
     """One shard, as its worker has it: the spool, and who schedules it."""
 
@@ -58,6 +68,10 @@ class Desk(Protocol):
 
     def changed(self, change: Change, changed: Changed) -> None:
         """An operator has changed these in the spool: what is held in memory must follow."""
+        ...
+
+    def trouble(self, route: str) -> RouteTrouble | None:
+        """Why a next hop rests now; None when it does not."""
         ...
 
     async def bounce(self, message: QueuedMessage, positions: Sequence[int], reason: str) -> int:
@@ -94,14 +108,25 @@ class QueueAnswers:
         limit = max(1, min(PAGE_MAX, int(request.get("limit", PAGE_MAX))))
         after_id, after_position = request.get("after", (0, -1))
         after = (int(after_id), int(after_position))
-        found = await asyncio.gather(*(d.spool.select(what, limit, after) for d in self.desks()))
-        entries = sorted((e for some in found for e in some), key=_place)[:limit]
-        return self._rows(entries)
+        desks = self.desks()
+        found = await asyncio.gather(*(d.spool.select(what, limit, after) for d in desks))
+        placed = [(entry, desk) for desk, some in zip(desks, found, strict=True) for entry in some]
+        placed.sort(key=lambda pair: _place(pair[0]))
+        return self._rows(placed[:limit])
 
-    async def _rows(self, entries: Sequence[QueueEntry]) -> AsyncIterator[Row]:
-        show_due: ShowDue = self._wall_due
-        for entry in entries:
-            yield row_of(entry, show_due)
+    async def _rows(self, placed: Sequence[tuple[QueueEntry, Desk]]) -> AsyncIterator[Row]:
+        for entry, desk in placed:
+            yield self._row(entry, desk)
+
+    def _row(self, entry: QueueEntry, desk: Desk) -> Row:
+        """What was not tried because its next hop rests waits for the same reason as what was."""
+        row = row_of(entry, self._wall_due)
+        trouble = desk.trouble(entry.route) if row["state"] == "queued" else None
+        if trouble is not None and not row["reason"]:
+            row["reason"], row["kind"] = trouble.reason, int(trouble.kind)
+            if row["next_ms"]:
+                row["next_ms"] = max(row["next_ms"], self.clock.wall_ms() + trouble.rest_ms)
+        return row
 
     def _wall_due(self, route: str, due_ms: int) -> int:
         """When a route's due time is by the wall clock; 0 while its clock stands still."""
@@ -120,15 +145,15 @@ class QueueAnswers:
             message = await desk.spool.message(queue_id)
             if message is not None:
                 entries = await desk.spool.select(QueueFilter(ids=(queue_id,)), PAGE_MAX)
-                return self._shown(message, entries, has_content=bool(request.get("content")))
+                return self._shown(desk, message, entries, has_content=bool(request.get("content")))
         raise ControlError(f"{print_queue_id(queue_id)} is not in the queue", 67)
 
     async def _shown(
-        self, message: QueuedMessage, entries: Sequence[QueueEntry], *, has_content: bool
+        self, desk: Desk, message: QueuedMessage, entries: Sequence[QueueEntry], *, has_content: bool
     ) -> AsyncIterator[Fields]:
         yield {"envelope": _envelope(message)}
         for entry in entries:
-            yield {"recipient": row_of(entry, self._wall_due)}
+            yield {"recipient": self._row(entry, desk)}
         async for piece in _pieces(message, is_header_only=not has_content):
             yield {"content": base64.b64encode(piece).decode()}
 

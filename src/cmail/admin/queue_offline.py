@@ -8,7 +8,7 @@ from types import TracebackType
 from typing import Any, Final, Self
 
 from cmail.admin.asking import PAGE
-from cmail.admin.queue import QueueAnswers
+from cmail.admin.queue import QueueAnswers, RouteTrouble
 from cmail.admin.rows import Row, sort_key
 from cmail.net.clock import RealClock
 from cmail.net.control import ControlError
@@ -46,6 +46,10 @@ class _Desk:
 
     def changed(self, change: Change, changed: Changed) -> None:
         """Nobody holds anything in memory."""
+
+    def trouble(self, route: str) -> RouteTrouble | None:
+        """Nobody tries anything."""
+        return None
 
     async def bounce(self, message: QueuedMessage, positions: Sequence[int], reason: str) -> int:
         """Reports are written by the server, which knows how."""

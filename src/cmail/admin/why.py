@@ -85,12 +85,18 @@ def explain(
 
 
 def _tried(row: dict[str, Any], now_ms: int) -> str:
-    times = "once" if row["attempts"] == 1 else f"{row['attempts']} times"
+    tried = f"{_times(row['attempts'])} {_way(row['route'])}; the last answer was"
     said = row["reason"] or "nothing was said"
     who = _whose_trouble(row)
     waits = row["next_ms"] - now_ms
     when = f" The next attempt is in {duration(waits)}." if waits > 0 else " It is its turn now."
-    return f"{who}. Tried {times} {_way(row['route'])}; the last answer was: {said}.{when}"
+    return f"{who}. {tried}: {said}.{when}"
+
+
+def _times(attempts: int) -> str:
+    if not attempts:  # others were tried, and told enough of the next hop
+        return "It has not been tried itself; others were,"
+    return "Tried once" if attempts == 1 else f"Tried {attempts} times"
 
 
 def _whose_trouble(row: dict[str, Any]) -> str:

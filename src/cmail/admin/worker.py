@@ -5,7 +5,7 @@ from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, assert_never
 
-from cmail.admin.queue import QUEUE_IDS_NAMED_MAX, QueueAnswers
+from cmail.admin.queue import QUEUE_IDS_NAMED_MAX, QueueAnswers, RouteTrouble
 from cmail.mail.dsn import Action
 from cmail.mail.envelope import Notify
 from cmail.mail.outcome import Delivered, Expanded, Outcome, PermanentFailure, TemporaryFailure
@@ -75,6 +75,14 @@ class ShardDesk:
         """What the scheduler holds in memory follows."""
         is_named = len(changed.queue_ids) < QUEUE_IDS_NAMED_MAX
         self.scheduler.changed(change, changed.queue_ids if is_named else None)
+
+    def trouble(self, route: str) -> RouteTrouble | None:
+        """Why a next hop rests now."""
+        found = self.scheduler.routes.get(route)
+        if found is None or found.trouble is None or not found.rest_until:
+            return None
+        rest_s = max(0.0, found.rest_until - self.scheduler.clock.monotonic())
+        return RouteTrouble(found.trouble.reason, found.trouble.kind, int(rest_s * 1000))
 
     async def bounce(self, message: QueuedMessage, positions: Sequence[int], reason: str) -> int:
         """Fail these recipients with a report to the sender, in one commit. Those that are being sent

@@ -66,6 +66,8 @@ def _cluster(options: Options, letters: str, rest: list[str]) -> None:
         if letter in _WITH_VALUE:
             if not letters and not rest:
                 raise Refusal(f"-{letter} wants a value", Exit.USAGE)
+            if letter == "o" and letters.startswith("M") and rest:
+                rest.pop(0)  # Exim's -oMr, -oMs...: what they say has a place of its own
             return _apply(options, letter, letters or rest.pop(0))
         _apply(options, letter, "")
     return None

@@ -174,7 +174,7 @@ class DropWatch:
             queue_id,
             client=maillog.client_text("localhost", f"uid {dropped.uid}"),
             helo="",
-            protocol="",
+            protocol="local",
             message_id=dropped.message_id,
             reverse_path=dropped.envelope.reverse_path_text,
             size_bytes=content.size_bytes,

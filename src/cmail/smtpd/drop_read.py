@@ -26,9 +26,8 @@ class Dropped:
 def read_drop(path: str, content_path: str, size_max: int) -> Dropped:
     """Read and check a file. Large content goes to content_path. DropFileError: it is not one of
     ours, whatever is wrong with it; OSError: our disk is in trouble."""
-    with _open(path) as file:
+    with _open(path, size_max) as file:
         status = os.fstat(file.fileno())
-        _check(status, size_max)
         envelope = parse_envelope(file.readline(ENVELOPE_OCTETS_MAX))
         first = file.read(CONTENT_IN_MEMORY_MAX)
         _check_loop(first)
@@ -42,7 +41,7 @@ def read_drop(path: str, content_path: str, size_max: int) -> Dropped:
     return Dropped(status.st_uid, envelope, content, _message_id(first))
 
 
-def _open(path: str) -> BinaryIO:
+def _open(path: str, size_max: int) -> BinaryIO:
     """Never through a link, never stuck at a pipe."""
     try:
         fd = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
@@ -50,7 +49,12 @@ def _open(path: str) -> BinaryIO:
         raise DropFileError("it may not be read") from None
     except OSError as error:
         raise DropFileError(f"it cannot be opened: {error.strerror}") from None
-    return os.fdopen(fd, "rb")
+    try:
+        _check(os.fstat(fd), size_max)
+        return os.fdopen(fd, "rb")
+    except BaseException:
+        os.close(fd)
+        raise
 
 
 def _check(status: os.stat_result, size_max: int) -> None:

@@ -1,0 +1,233 @@
+"""The commands as a person types them, with the server down and with the server up."""
+
+import json
+import os
+import pwd
+import re
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from cmail.storage.account_book import AccountBook
+from tests.support.house import RunningCmail, wait_for
+
+ENTRY = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ\Z")
+
+
+def cmail(*words: str, config: Path | None = None, stdin: str = "") -> tuple[int, str, str]:
+    """Run `cmail ...`: exit code, standard output, standard error."""
+    command = [sys.executable, "-m", "cmail", *words]
+    if config is not None:
+        command += ["--config", str(config)]
+    done = subprocess.run(command, input=stdin, capture_output=True, text=True, timeout=60)
+    return done.returncode, done.stdout, done.stderr
+
+
+def good(house: RunningCmail, *words: str, stdin: str = "") -> str:
+    """Run it and expect that it succeeds; what it printed."""
+    code, out, error = cmail(*words, config=house.config, stdin=stdin)
+    assert code == 0, f"{words}: {code}\n{out}{error}"
+    return out
+
+
+# name: (words, exit code, words in what it says). No server, no settings.
+WITHOUT_SETTINGS = {
+    "help": (["--help"], 0, "send-test"),
+    "help of a group": (["queue", "--help"], 0, "bounce"),
+    "version option": (["--version"], 0, "cmail 0"),
+    "version": (["version"], 0, "python"),
+    "nothing": ([], 64, "Usage"),
+    "unknown command": (["eat"], 64, "No such command"),
+    "unknown option": (["status", "--eat"], 64, "No such option"),
+    "no settings": (["status", "--config", "/nonexistent/x.toml"], 78, "no such settings file"),
+}
+
+
+@pytest.mark.parametrize("name", WITHOUT_SETTINGS)
+def test_without_settings(name: str) -> None:
+    """Exit codes of sysexits, and a sentence."""
+    words, expected, said = WITHOUT_SETTINGS[name]
+    code, out, error = cmail(*words)
+    assert code == expected
+    assert said in out + error
+
+
+def test_config(tmp_path: Path) -> None:
+    """init writes a file that passes its check; check says every problem with its line, and 78."""
+    path = tmp_path / "etc" / "cmail.toml"
+    assert cmail("config", "init", config=path)[0] == 0
+    written = path.read_text()
+    assert cmail("config", "init", config=path)[0] == 73
+    assert cmail("config", "init", "--if-missing", config=path)[0] == 0
+    assert path.read_text() == written
+    assert oct(path.stat().st_mode & 0o777) == "0o644"
+    user = pwd.getpwuid(os.geteuid()).pw_name if os.geteuid() else "nobody"
+    path.write_text(written.replace('user = "cmail"', f'user = "{user}"'))
+    code, out, error = cmail("config", "check", config=path)
+    assert code == 0, error
+    assert f"{path}: ok" in out and "note: smtp.host is empty" in out
+    shown = cmail("config", "show", config=path)[1]
+    assert "[smtp.advanced]" in shown and 'timeout = "30s"' in shown and shown.count("[[listener]]") == 2
+    assert json.loads(cmail("config", "show", "--json", config=path)[1])["smtp"]["port"] == 25
+    path.write_text('[smtp]\nport = "x"\n\n[host]\neat = 1\n')
+    code, _, error = cmail("config", "check", config=path)
+    assert code == 78
+    assert f"{path}:2: smtp.port" in error and f"{path}:5: host.eat" in error
+
+
+def test_with_the_server_down(tmp_path: Path) -> None:
+    """Accounts and the queue can be seen and changed; what needs the server says so."""
+    house = RunningCmail(tmp_path)
+    assert cmail("status", config=house.config)[0] == 69
+    good(house, "user", "add", "bob", "--password-stdin", stdin="secret\n")
+    assert good(house, "user", "list") == "bob@example.org\n"
+    assert cmail("user", "add", "bob", "--password-stdin", config=house.config, stdin="x\n")[0] == 65
+    assert cmail("user", "delete", "nobody", config=house.config)[0] == 67
+    assert cmail("user", "add", "carl", config=house.config)[0] == 64  # no terminal to ask
+    good(house, "alias", "add", "sales", "bob", "eve@example.net")
+    good(house, "alias", "add", "@example.org", "bob")
+    assert json.loads(good(house, "alias", "list", "--json")) == [
+        {"address": "@example.org", "targets": ["bob@example.org"]},
+        {"address": "sales@example.org", "targets": ["bob@example.org", "eve@example.net"]},
+    ]
+    good(house, "alias", "delete", "sales")
+    assert good(house, "queue", "list") == "The queue is empty.\n"
+    assert json.loads(good(house, "queue", "list", "--json")) == []
+    code, _, error = cmail("link", "down", config=house.config)
+    assert code == 69 and "not running" in error
+    owner = house.data.stat().st_uid
+    assert {path.stat().st_uid for path in house.data.rglob("*")} == {owner}
+
+
+def test_accounts_take_effect_when_the_command_returns(tmp_path: Path) -> None:
+    """A user who was added can be sent to, one who was deleted cannot, without a moment between."""
+    with RunningCmail(tmp_path) as house:
+        for number in range(3):
+            name = f"user{number}@example.org"
+            assert cmail("send-test", name, config=house.config)[0] == 69
+            good(house, "user", "add", name, "--password-stdin", stdin="secret")
+            assert f"mailbox of {name}" in good(house, "send-test", name)
+            good(house, "user", "delete", name)
+            assert cmail("send-test", name, config=house.config)[0] == 69
+
+
+def test_queue_commands(tmp_path: Path) -> None:
+    """list, show, why, hold, release, flush, delete and bounce, over both workers."""
+    with RunningCmail(tmp_path) as house:
+        for number in range(6):
+            code, out, _ = cmail("send-test", f"u{number}@example.net", config=house.config)
+            assert code == 75 and "smtp.host" in out
+        rows = json.loads(good(house, "queue", "list", "--json"))
+        assert [row["to"] for row in rows] == [f"u{number}@example.net" for number in range(6)]
+        first = rows[0]
+        assert list(first) == [
+            "id", "from", "to", "size", "state", "attempts", "next_attempt", "reason", "arrived",
+        ]  # fmt: skip
+        assert first["state"] == "queued" and first["attempts"] == 1 and "smtp.host" in first["reason"]
+        assert ENTRY.match(first["arrived"]) and ENTRY.match(first["next_attempt"])
+        assert len(good(house, "queue", "list", "--limit", "4").split("->")) == 5
+        assert "Subject: A test message" in good(house, "queue", "show", first["id"])
+        assert "If you can read it" in good(house, "queue", "show", first["id"], "--content")
+        assert "Set host in [smtp]" in good(house, "queue", "why", first["id"])
+        assert good(house, "queue", "hold", "--to", "u1@") == "1 recipient on hold\n"
+        states = {row["to"][:2]: row["state"] for row in json.loads(good(house, "queue", "list", "--json"))}
+        assert states == {f"u{n}": "held" if n == 1 else "queued" for n in range(6)}
+        assert good(house, "queue", "release").startswith("1 recipient ")
+        assert good(house, "queue", "flush").startswith("6 recipients ")
+        for words in (["delete"], ["bounce"], ["hold"]):
+            assert cmail("queue", *words, config=house.config)[0] == 64
+        assert cmail("queue", "show", "0000000000000", config=house.config)[0] == 67
+        assert cmail("queue", "delete", "xyz", config=house.config)[0] == 64
+        assert good(house, "queue", "delete", "--to", "u2@").startswith("1 recipient ")
+        assert good(house, "queue", "bounce", "--to", "u3@", "--because", "not today").startswith("1 ")
+        assert good(house, "queue", "delete", "--domain", "example.net", "--older-than", "1d").startswith(
+            "0 "
+        )
+        left = json.loads(good(house, "queue", "list", "--json", "--domain", "example.net"))
+        assert [row["to"][:2] for row in left] == ["u0", "u1", "u4", "u5"]
+        assert good(house, "queue", "delete", "--all").startswith("4 ")
+        assert good(house, "queue", "list") == "The queue is empty.\n"
+
+
+def test_bounce_tells_the_sender(tmp_path: Path) -> None:
+    """The sender reads why, and the message is out of the queue."""
+    with RunningCmail(tmp_path) as house:
+        cmail("send-test", "eve@example.net", "--from", "anna@example.org", config=house.config)
+        good(house, "queue", "bounce", "--from", "anna@", "--because", "not today, thank you")
+        report = house.wait_for_mail("anna@example.org")[0]
+        assert b"not today, thank you" in report and b"eve@example.net" in report
+        assert house.queue() == []
+
+
+def test_status_and_link(tmp_path: Path) -> None:
+    """What runs and listens; a link that is down is said, and mail for elsewhere waits for it."""
+    with RunningCmail(tmp_path) as house:
+        told = json.loads(good(house, "status", "--json"))
+        assert told["running"] and told["pid"] and told["queue"]["messages"] == 0
+        assert {port["kind"] for port in told["listeners"]} >= {"smtp", "submission"}
+        assert "link       up" in good(house, "status")
+        good(house, "link", "down")
+        assert "link: down" in good(house, "link", "status")
+        code, out, _ = cmail("send-test", "eve@example.net", config=house.config)
+        assert code == 75 and "link is down" in out
+        assert json.loads(good(house, "queue", "list", "--json"))[0]["next_attempt"] is None
+        assert "mailbox of anna@example.org" in good(house, "send-test", "anna@example.org")
+        good(house, "link", "up")
+        row = wait_for(lambda: [r for r in house.queue() if r["reason"]], "an attempt")[0]
+        assert "smtp.host" in row["reason"]
+
+
+@pytest.mark.limit(300)
+def test_hundred_thousand(tmp_path: Path) -> None:
+    """The first 50 of 100,000 are listed within 0.3 s; a change of all is one command."""
+    house = RunningCmail(tmp_path)
+    house.start()
+    house.stop()
+    entry = house.data.stat()
+    code = (
+        "import asyncio, os, sys\n"
+        "from cmail.mail.address import parse_address as address\n"
+        "from cmail.mail.content import from_plain\n"
+        "from cmail.mail.envelope import Envelope, Recipient\n"
+        "from cmail.net.clock import RealClock\n"
+        "from cmail.storage.spool import NewMessage\n"
+        "from cmail.storage.spool_sqlite import SqliteSpool\n"
+        "os.setgid(int(sys.argv[2])); os.setuid(int(sys.argv[3]))\n"
+        "async def fill(shard):\n"
+        "    spool = SqliteSpool.open(sys.argv[1], shard, RealClock())\n"
+        "    for page in range(25):\n"
+        "        await asyncio.gather(*(spool.accept(message(spool, n)) for n in range(2000)))\n"
+        "    await spool.close()\n"
+        "NOW = RealClock().wall_ms()\n"
+        "def message(spool, number):\n"
+        "    to = Recipient(address(b'u%d@example.net' % number))\n"
+        "    envelope = Envelope(address(b'anna@example.org'), (to,))\n"
+        "    return NewMessage(spool.new_queue_id(), envelope, from_plain(b'x: y'), ('relay',), NOW, NOW, 1 << 60)\n"
+        "asyncio.run(fill(0)); asyncio.run(fill(1))\n"
+    )
+    spool = str(house.data / "spool")
+    arguments = [spool, str(entry.st_gid), str(entry.st_uid)]
+    subprocess.run([sys.executable, "-c", code, *arguments], check=True)
+    with house:
+        took = min(_seconds(house, "queue", "list", "--limit", "50") for _ in range(5))
+        assert took < 0.3, f"{took:.2f} s"
+        assert good(house, "queue", "hold", "--all") == "100000 recipients on hold\n"
+        assert good(house, "queue", "delete", "--all") == "100000 recipients deleted\n"
+    assert good(house, "queue", "list") == "The queue is empty.\n"
+
+
+def _seconds(house: RunningCmail, *words: str) -> float:
+    began = time.perf_counter()
+    good(house, *words)
+    return time.perf_counter() - began
+
+
+def test_account_book_is_the_same(tmp_path: Path) -> None:
+    """What the command wrote is what the server reads."""
+    house = RunningCmail(tmp_path)
+    good(house, "user", "add", "bob", "--password-stdin", stdin="secret\n")
+    with AccountBook(str(house.data), domains=("example.org",), hostname="mail.example.org") as book:
+        assert [user.address for user in book.users()] == ["bob@example.org"]
