@@ -42,8 +42,9 @@ def _open(path: str) -> tuple[int, bytes]:
     """The first piece, and the open file when there is more (-1: that was all)."""
     descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     try:
-        piece = os.read(descriptor, PIECE_OCTETS)
-        if len(piece) == os.fstat(descriptor).st_size:
+        size = os.fstat(descriptor).st_size
+        piece = os.read(descriptor, min(size, PIECE_OCTETS))
+        if len(piece) == size:
             os.close(descriptor)
             return -1, piece
     except BaseException:

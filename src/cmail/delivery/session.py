@@ -123,7 +123,7 @@ class Session(asyncio.Protocol):
     async def _start_tls(self, context: ssl.SSLContext, name: str) -> None:
         """RFC 3207 §5: what came behind the 220 in clear could be anybody's."""
         self._is_tls_next = False
-        if self._came or not self._replies.is_clean or self._replies.error:
+        if self._came or not self._replies.is_clean:
             raise HandshakeError("STARTTLS: octets behind the reply, in clear text")
         transport = self._transport
         if transport is None or transport.is_closing():

@@ -23,8 +23,8 @@ class Replies:
 
     @property
     def is_clean(self) -> bool:
-        """Whether no octet waits for the rest of its reply."""
-        return not self._held and not self._lines
+        """Whether no octet waits for the rest of its reply, and none was wrong."""
+        return not (self._held or self._lines or self.error)
 
     def feed(self, data: bytes) -> list[bytes]:
         """The replies that are complete now."""

@@ -1,0 +1,118 @@
+"""Session without a socket: when reading stops, and what one timer does."""
+
+import asyncio
+from typing import Any
+
+import pytest
+
+from cmail.delivery.session import Session, SessionLimits
+from cmail.protocol.smtp.client import SmtpClient
+from cmail.protocol.smtp.client_handshake import HandshakeError, Manners
+from cmail.protocol.smtp.client_offers import Offers
+from tests.support.memory_work import MemoryWork, transaction
+
+
+class Wire(asyncio.Transport):
+    """A transport that keeps what is written and done to it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.written = b""
+        self.done: list[str] = []
+
+    def write(self, data: Any) -> None:
+        self.written += data
+
+    def pause_reading(self) -> None:
+        self.done.append("pause")
+
+    def abort(self) -> None:
+        self.done.append("abort")
+
+    def is_closing(self) -> bool:
+        return "abort" in self.done
+
+    def set_write_buffer_limits(self, high: int | None = None, low: int | None = None) -> None:
+        pass
+
+
+def test_reading_stops_within_the_callback_of_the_220() -> None:
+    """No octet that comes behind it can be taken for the server's (rule 7)."""
+
+    async def main() -> None:
+        session, wire = Session(asyncio.get_running_loop(), SessionLimits()), Wire()
+        session.connection_made(wire)
+        shaking = asyncio.create_task(session.shake(Manners("me", "required"), None, "mx"))
+        for reply in (b"220 hi\r\n", b"250-mx\r\n250 STARTTLS\r\n"):
+            await asyncio.sleep(0)
+            session.data_received(reply)
+        await asyncio.sleep(0)
+        await asyncio.sleep(0)
+        assert wire.written.endswith(b"STARTTLS\r\n") and not wire.done
+        session.data_received(b"220 go\r\n")
+        assert wire.done == ["pause"]
+        shaking.cancel()
+        await asyncio.wait({shaking})
+
+    asyncio.run(main())
+
+
+@pytest.mark.parametrize("replies", [b"220 hi\r\n250 mx\r\nmumble\r\n", b"220 hi\r\nmumble\r\n"])
+def test_garbage_in_the_handshake_ends_it(replies: bytes) -> None:
+    """What is no reply is not waited upon."""
+
+    async def main() -> None:
+        session = Session(asyncio.get_running_loop(), SessionLimits())
+        session.connection_made(Wire())
+        session.data_received(replies)
+        if b"250" in replies:
+            await session.shake(Manners("me"), None, "mx")
+            machine, work = SmtpClient(Offers(), "mx"), MemoryWork([transaction()])
+            session.converse(machine, work, lambda: 0.0, lambda transaction: False)
+            assert session.ended.done() and machine.doubt and len(work.ready) == 1
+        else:
+            with pytest.raises(HandshakeError):
+                await session.shake(Manners("me"), None, "mx")
+
+    asyncio.run(main())
+
+
+def test_paused_transport_takes_no_further_message() -> None:
+    """A slow peer makes us wait, not grow; what waits goes on when it reads again."""
+
+    async def main() -> None:
+        session, wire = Session(asyncio.get_running_loop(), SessionLimits()), Wire()
+        session.connection_made(wire)
+        work = MemoryWork([transaction(n) for n in range(20)])
+        session.pause_writing()
+        offers = Offers(has_pipelining=True, has_chunking=True)
+        session.converse(SmtpClient(offers, "mx"), work, lambda: 0.0, lambda transaction: False)
+        assert not wire.written and len(work.ready) == 20
+        session.resume_writing()
+        assert wire.written.count(b"BDAT") == 8 and len(work.ready) == 12
+        session.fail("enough")
+        work.check()
+
+    asyncio.run(main())
+
+
+def test_deadline_that_moves_closer_is_kept() -> None:
+    """After the long wait for a final dot comes the shorter one for MAIL: the one timer must not sleep on."""
+
+    async def main() -> None:
+        limits = SessionLimits(patience=0.0005, idle_s=1.0)
+        session = Session(asyncio.get_running_loop(), limits)
+        session.connection_made(Wire())
+        work = MemoryWork([transaction(1)])
+        machine = SmtpClient(Offers(has_pipelining=True), "mx")
+        session.converse(machine, work, lambda: 0.0, lambda transaction: False)
+        session.data_received(b"250 ok\r\n250 ok\r\n354 go\r\n")  # 600 s, here 0.3 s
+        session.data_received(b"250 ok\r\n")  # idle 1 s; a new message waits 300 s, here 0.15 s
+        work.add(transaction(2))
+        start = asyncio.get_running_loop().time()
+        await asyncio.wait_for(session.ended, 2)
+        assert asyncio.get_running_loop().time() - start < 0.28
+        work.check()
+        assert work.put_backs == [2]
+
+    asyncio.run(main())
