@@ -93,7 +93,7 @@ class MemorySpool:
         """The spool after a restart: what was durable is there, the listener is not."""
         again = MemorySpool(self.shard, self._clock, self._folder)
         again._messages = self._messages
-        again._ids = QueueIds(self.shard, self._clock.wall_ms, max(self._messages, default=0))
+        again._ids = self._ids
         return again
 
     # The contract.
@@ -203,6 +203,8 @@ class MemorySpool:
 
     def _accept(self, new: NewMessage) -> None:
         if self._failure is not None:
+            if new.content.path:
+                os.unlink(new.content.path)
             raise self._failure
         self._add(new)
 
@@ -216,7 +218,11 @@ class MemorySpool:
             )
         }
         self._messages[new.queue_id] = _Message(new, rows)
-        self._listener(new)
+        try:
+            self._listener(new)
+        except Exception as error:  # its fault must not keep the others from their answers
+            context = {"message": "spool listener", "exception": error}
+            asyncio.get_running_loop().call_exception_handler(context)
 
     def _settle(self, settlement: Settlement) -> None:
         self.settlements.append(settlement)

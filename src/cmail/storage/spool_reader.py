@@ -192,4 +192,5 @@ class SpoolReader:
             return None
         *head, prefix, octets, waiting = row
         path = self._files.path(queue_id)
-        return queued_message(tuple(head), prefix, octets, path, recipients, waiting)
+        empty = octets or b""  # substr() of nothing is NULL
+        return queued_message(tuple(head), prefix, empty, path, recipients, waiting)

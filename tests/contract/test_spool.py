@@ -1,0 +1,466 @@
+"""The contract of Spool, on every implementation."""
+
+import asyncio
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from cmail.mail.address import parse_address
+from cmail.mail.envelope import Envelope, Notify, Recipient
+from cmail.mail.outcome import NotNow
+from cmail.mail.queue_id import QueueId
+from cmail.storage.spool import (
+    Change,
+    Deferral,
+    Final,
+    NewMessage,
+    QueuedRecipient,
+    QueueFilter,
+    RecipientState,
+    Settlement,
+)
+from tests.support.spools import SpoolPlace, on_every_spool
+
+DELIVERED, FAILED = RecipientState.DELIVERED, RecipientState.FAILED
+QUEUED, HELD = RecipientState.QUEUED, RecipientState.HELD
+
+
+def deferral(position: int, due_ms: int, kind: NotNow = NotNow.MESSAGE, **more: Any) -> Deferral:
+    words: dict[str, Any] = {"attempts": 1, "periods": 1, "last_period": 1, "reason": "450 later"} | more
+    return Deferral(position, due_ms, kind=kind, **words)
+
+
+async def accepted(place: SpoolPlace, *to: str, **more: Any) -> NewMessage:
+    message = place.message(*to, **more)
+    await place.spool.accept(message)
+    return message
+
+
+def names(messages: list[Any]) -> list[str]:
+    return [r.recipient.forward_path.local_part for m in messages for r in m.recipients]
+
+
+@on_every_spool
+async def test_an_accepted_message_is_there_after_a_restart(place: SpoolPlace) -> None:
+    """What was answered with 250 comes back octet for octet, with all that travels beside it."""
+    recipients = (
+        Recipient(parse_address(b"bob@example.net"), "rfc822;Bob@Example.NET", Notify.SUCCESS),
+        Recipient(parse_address(b'"o d d"@example.net'), "", Notify.NEVER),
+        Recipient(parse_address("jürgen@bücher.example".encode())),
+    )
+    envelope = Envelope(parse_address(b"anna@example.org"), recipients, "HDRS", "id 1", True, True, 3, 17, 0)
+    message = replace(
+        place.message(origin="laptop[192.0.2.7]"), envelope=envelope, routes=("relay", "relay", "relay")
+    )
+    await place.spool.accept(message)
+    await place.restart()
+    (found,) = await place.all_due()
+    assert (found.queue_id, found.envelope, found.content) == (message.queue_id, envelope, message.content)
+    assert found.recipients == [QueuedRecipient(n, r, "relay") for n, r in enumerate(recipients)]
+    assert (found.recipients_count, found.origin) == (3, "laptop[192.0.2.7]")
+    assert (found.arrived_wall_ms, found.arrived_link_ms) == (
+        message.arrived_wall_ms,
+        message.arrived_link_ms,
+    )
+
+
+@on_every_spool
+async def test_large_content_stays_in_its_file(place: SpoolPlace) -> None:
+    """Content in a file comes back as a path, and the file goes with the message, not before."""
+    message = place.message_in_file()
+    await place.spool.accept(message)
+    await place.restart()
+    (found,) = await place.all_due()
+    assert found.content == message.content
+    assert place.has_file(message)
+    await place.spool.settle(Settlement(message.queue_id, (Final(0, DELIVERED),), is_whole=True))
+    await place.restart()
+    assert not place.has_file(message)
+
+
+@on_every_spool
+async def test_the_listener_hears_of_a_message_before_who_waits_for_it(place: SpoolPlace) -> None:
+    """A fresh message goes to its delivery from memory, in the same turn of the loop."""
+    message = place.message()
+    heard_first = []
+    future = place.spool.accept(message)
+    future.add_done_callback(lambda _: heard_first.append(place.heard == [message]))
+    await future
+    await asyncio.sleep(0)
+    assert heard_first == [True]
+
+
+@on_every_spool
+async def test_a_listener_that_fails_keeps_nobody_from_the_answer(place: SpoolPlace) -> None:
+    """An error in the outgo is no reason to let the client wait."""
+    asyncio.get_running_loop().set_exception_handler(lambda loop, context: None)
+    message = place.message()  # opens the spool
+    place.spool.listen(lambda message: 1 // 0)
+    await asyncio.wait_for(place.spool.accept(message), 10)
+
+
+@on_every_spool
+async def test_who_does_not_wait_any_more_is_no_trouble(place: SpoolPlace) -> None:
+    """A session that ends while its message is being written changes nothing for the others."""
+    gone, other = place.spool.accept(place.message()), place.spool.accept(place.message())
+    gone.cancel()
+    await other
+    assert len(await place.all_due()) == 2
+
+
+@on_every_spool
+async def test_many_at_the_same_time_are_all_there(place: SpoolPlace) -> None:
+    """A batch of any length, of messages of one and of many recipients, is one set of messages."""
+    messages = [place.message(*(f"r{n}@example.net" for n in range(1 + i % 7))) for i in range(300)]
+    await asyncio.gather(*(place.spool.accept(m) for m in messages))
+    found = await place.all_due()
+    assert [m.queue_id for m in found] == [m.queue_id for m in messages]
+    assert [len(m.recipients) for m in found] == [1 + i % 7 for i in range(300)]
+    assert place.heard == messages
+    await asyncio.gather(*(place.spool.settle(Settlement(m.queue_id, is_whole=True)) for m in messages[:299]))
+    assert [m.queue_id for m in await place.all_due()] == [messages[299].queue_id]
+
+
+@on_every_spool
+async def test_a_message_stays_until_its_last_recipient_is_final(place: SpoolPlace) -> None:
+    """Delivered and failed are kept beside those that wait; with the last one all of it goes."""
+    message = await accepted(place, "a@example.net", "b@example.net", "c@example.net")
+    await place.spool.settle(
+        Settlement(message.queue_id, (Final(0, DELIVERED, "250 ok"), Final(2, FAILED, "550 no")))
+    )
+    (found,) = await place.all_due()
+    assert (names([found]), found.recipients_count) == (["b"], 1)
+    entries = await place.spool.select(QueueFilter(), 10)
+    assert [(e.state, e.reason) for e in entries] == [
+        (DELIVERED, "250 ok"),
+        (QUEUED, ""),
+        (FAILED, "550 no"),
+    ]
+    await place.spool.settle(Settlement(message.queue_id, (Final(1, RecipientState.EXPIRED, "old"),)))
+    assert await place.spool.select(QueueFilter(), 10) == []
+    assert (await place.spool.figures()).messages_count == 0
+
+
+@on_every_spool
+async def test_a_final_recipient_has_no_other_end(place: SpoolPlace) -> None:
+    """What comes late for a recipient that is final, or for a message that is gone, does nothing."""
+    message = await accepted(place, "a@example.net", "b@example.net")
+    await place.spool.settle(Settlement(message.queue_id, (Final(0, DELIVERED, "first"),)))
+    await place.spool.settle(Settlement(message.queue_id, (Final(0, FAILED, "second"),), (deferral(0, 5),)))
+    entries = await place.spool.select(QueueFilter(to="a@"), 10)
+    assert [(e.state, e.reason, e.attempts) for e in entries] == [(DELIVERED, "first", 0)]
+    extra = QueuedRecipient(0, Recipient(parse_address(b"c@example.net")), "relay")
+    await place.spool.settle(Settlement(QueueId(4711), (Final(0, DELIVERED),), added=(extra,)))
+    assert len(await place.spool.select(QueueFilter(), 10)) == 2
+
+
+@on_every_spool
+async def test_a_deferral_is_remembered(place: SpoolPlace) -> None:
+    """The next try comes when it was said, with all that is known of the last one."""
+    message = await accepted(place, "a@example.net", "b@example.net")
+    later = deferral(1, 5000, attempts=3, periods=2, last_period=9, is_delay_told=True)
+    await place.spool.settle(Settlement(message.queue_id, (), (later,)))
+    await place.restart()
+    assert names(await place.all_due(now_ms=4999)) == ["a"]
+    _, found = await place.all_due(now_ms=5000)
+    assert found.recipients == [
+        QueuedRecipient(1, message.envelope.recipients[1], "relay", 5000, 3, 2, 9, True)
+    ]
+    (entry,) = await place.spool.select(QueueFilter(reason="LATER"), 10)
+    assert (entry.kind, entry.reason, entry.due_ms) == (NotNow.MESSAGE, "450 later", 5000)
+
+
+@on_every_spool
+async def test_what_is_owed_comes_with_the_settlement(place: SpoolPlace) -> None:
+    """A bounce is durable in the commit that makes the recipient failed, and is heard of."""
+    message = await accepted(place)
+    bounce = place.message("anna@example.org", reverse_path="", route="local")
+    await place.spool.settle(Settlement(message.queue_id, (Final(0, FAILED),), owed=(bounce,), is_whole=True))
+    assert place.heard == [message, bounce]
+    await place.restart()
+    (found,) = await place.all_due("local")
+    assert (found.queue_id, found.envelope.reverse_path) == (bounce.queue_id, None)
+    assert await place.all_due() == []
+
+
+@on_every_spool
+async def test_alias_targets_get_the_next_positions(place: SpoolPlace) -> None:
+    """An expanded recipient is final and its targets wait in its place, in the same commit."""
+    message = await accepted(place, "sales@example.org", "bob@example.net")
+    targets = tuple(
+        QueuedRecipient(0, Recipient(parse_address(t)), "local", alias_depth=1)
+        for t in (b"anna@example.org", b"carl@example.org")
+    )
+    await place.spool.settle(Settlement(message.queue_id, (Final(0, DELIVERED, "expanded"),), added=targets))
+    (found,) = await place.all_due("local")
+    assert [(r.position, r.alias_depth) for r in found.recipients] == [(2, 1), (3, 1)]
+    assert (names([found]), found.recipients_count) == (["anna", "carl"], 3)
+
+
+@on_every_spool
+async def test_due_comes_in_order_and_in_pages(place: SpoolPlace) -> None:
+    """By due time, then by queue id; a page begins after the last one; every recipient once."""
+    first, second, third = [await accepted(place, "a@example.net", "b@example.net") for _ in range(3)]
+    await accepted(place, "other@example.net", route="mx:example.net")
+    await place.spool.settle(Settlement(first.queue_id, (), (deferral(0, 300),)))
+    await place.spool.settle(Settlement(second.queue_id, (), (deferral(0, 200), deferral(1, 200))))
+    seen, after = [], (-1, 0)
+    while page := await place.spool.due("relay", 1000, after, 1, 1 << 20):
+        (message,) = page
+        after = (message.recipients[0].due_ms, message.queue_id)
+        seen.append((message.queue_id, [r.position for r in message.recipients]))
+    assert seen == [
+        (first.queue_id, [1]),
+        (third.queue_id, [0, 1]),
+        (second.queue_id, [0, 1]),
+        (first.queue_id, [0]),
+    ]
+
+
+@on_every_spool
+async def test_due_is_bounded_by_octets(place: SpoolPlace) -> None:
+    """Memory does not grow with the queue: at least one message, then no more than asked for."""
+    for _ in range(4):
+        await accepted(place)
+    size = len(place.heard[0].content.octets)
+    assert len(await place.spool.due("relay", 0, (-1, 0), 10, 1)) == 1
+    assert len(await place.spool.due("relay", 0, (-1, 0), 10, 2 * size)) == 2
+    assert len(await place.spool.due("relay", 0, (-1, 0), 3, 1 << 20)) == 3
+
+
+@on_every_spool
+async def test_routes_say_what_waits(place: SpoolPlace) -> None:
+    """Each route with queued recipients, how many, and when the first is due."""
+    await accepted(place, "a@example.net", "b@example.net", due_ms=70)
+    await accepted(place, "c@example.org", route="local")
+    await accepted(place, "d@example.net", route="lmtp", is_held=True)
+    routes = [(r.route, r.recipients_count, r.first_due_ms) for r in await place.spool.routes()]
+    assert routes == [("local", 1, 0), ("relay", 2, 70)]
+
+
+@on_every_spool
+async def test_old_are_those_that_arrived_before(place: SpoolPlace) -> None:
+    """For expiry and delay notices: by queue id, in pages, not those that are held."""
+    messages = []
+    for is_held in (False, True, False, False):
+        messages.append(await accepted(place, is_held=is_held))
+        place.clock.advance(60)
+    before = messages[3].arrived_wall_ms
+    found = await place.spool.old(before, 10, QueueId(0))
+    assert [m.queue_id for m in found] == [messages[0].queue_id, messages[2].queue_id]
+    assert found[0].content == messages[0].content
+    page = await place.spool.old(before, 10, messages[0].queue_id)
+    assert [m.queue_id for m in page] == [messages[2].queue_id]
+    assert len(await place.spool.old(before, 1, QueueId(0))) == 1
+
+
+@on_every_spool
+async def test_a_message_may_ask_to_be_held_until_a_time(place: SpoolPlace) -> None:
+    """HOLDUNTIL (RFC 4865) counts on the wall; a route of the link has its own clock."""
+    place.clock.link_down()
+    place.clock.advance(3600)
+    place.clock.link_up()
+    until = place.clock.wall_ms() + 60_000
+    await accepted(place, hold_until_ms=until)
+    await accepted(place, route="local", hold_until_ms=until)
+    await accepted(place, route="lmtp", hold_until_ms=1)
+    dues = {r.route: r.first_due_ms for r in await place.spool.routes()}
+    assert dues == {"relay": until - 3_600_000, "local": until, "lmtp": 0}
+
+
+@on_every_spool
+async def test_reroute_gives_each_its_new_way(place: SpoolPlace) -> None:
+    """A changed smarthost or domain: who waits goes the new way, at once, held ones when released."""
+    message = await accepted(place, "a@example.net", "b@example.org")
+    held = await accepted(place, "c@example.org", is_held=True)
+    await place.spool.settle(Settlement(message.queue_id, (), (deferral(0, 900), deferral(1, 900))))
+    changed = await place.spool.reroute(lambda to: "local" if to.endswith("example.org") else "relay")
+    assert changed == 2
+    assert {r.route: r.first_due_ms for r in await place.spool.routes()} == {"local": 0, "relay": 900}
+    (entry,) = await place.spool.select(QueueFilter(ids=(held.queue_id,)), 10)
+    assert (entry.route, entry.state) == ("local", HELD)
+
+
+@on_every_spool
+async def test_wake_starts_what_waited_for_one_reason(place: SpoolPlace) -> None:
+    """At link-up those that wait because we were off line are due; a refused one waits on."""
+    message = await accepted(place, "a@example.net", "b@example.net", "c@example.net")
+    offline, host = deferral(0, 9000, NotNow.OFFLINE), deferral(1, 9000, NotNow.HOST)
+    await place.spool.settle(Settlement(message.queue_id, (), (offline, host)))
+    assert await place.spool.wake("relay", NotNow.OFFLINE, 100) == 1
+    assert await place.spool.wake("mx:other", NotNow.HOST, 100) == 0
+    assert names(await place.all_due(now_ms=100)) == ["c", "a"]
+
+
+@on_every_spool
+async def test_wake_knows_no_limit(place: SpoolPlace) -> None:
+    """More than fit into one commit are all woken."""
+    who = [f"r{n}@example.net" for n in range(1000)]
+    for _ in range(6):
+        message = await accepted(place, *who)
+        later = tuple(deferral(n, 9000, NotNow.OFFLINE) for n in range(1000))
+        await place.spool.settle(Settlement(message.queue_id, (), later))
+    assert await place.spool.wake("relay", NotNow.OFFLINE, 100) == 6000
+
+
+FILTERS = {  # name -> filter, the local parts that it means
+    "all": (QueueFilter(), ["ann", "b_b", "b%b", "jürgen"]),
+    "to, a part of it, any case": (QueueFilter(to="ANN@EX"), ["ann"]),
+    "to, a wildcard of SQL is itself": (QueueFilter(to="b%"), ["b%b"]),
+    "to, another wildcard": (QueueFilter(to="b_b"), ["b_b"]),
+    "to, a backslash": (QueueFilter(to="\\"), []),
+    "to, any case of any letter": (QueueFilter(to="JÜRG"), ["jürgen"]),
+    "from": (QueueFilter(from_="anna@"), ["ann", "b_b"]),
+    "from nobody": (QueueFilter(from_="<>"), ["b%b"]),
+    "domain, exactly": (QueueFilter(domain="Example.NET"), ["ann", "b_b"]),
+    "domain, not its end": (QueueFilter(domain="net"), []),
+    "older": (QueueFilter(older_than_ms=60_000), ["ann", "b_b"]),
+    "reason": (QueueFilter(reason="LATER"), ["b_b"]),
+    "state": (QueueFilter(states=(HELD,)), ["jürgen"]),
+    "states": (QueueFilter(states=(HELD, QUEUED)), ["ann", "b_b", "b%b", "jürgen"]),
+    "two of them": (QueueFilter(from_="anna", reason="later"), ["b_b"]),
+    "two that do not meet": (QueueFilter(domain="example.com", reason="later"), []),
+}
+
+
+async def four_recipients(place: SpoolPlace) -> list[NewMessage]:
+    first = await accepted(place, "ann@example.net", "b_b@example.net")
+    await place.spool.settle(Settlement(first.queue_id, (), (deferral(1, 900),)))
+    place.clock.advance(60)
+    second = await accepted(place, "b%b@sub.example.net", reverse_path="")
+    third = await accepted(place, "jürgen@example.com", reverse_path="carl@example.org", is_held=True)
+    return [first, second, third]
+
+
+@pytest.mark.parametrize("name", FILTERS)
+def test_a_filter_means_exactly(name: str, tmp_path: Path) -> None:
+    """An operator's filter means the same on every implementation, wildcards are plain letters."""
+    what, expected = FILTERS[name]
+
+    async def check(place: SpoolPlace) -> None:
+        await four_recipients(place)
+        entries = await place.spool.select(what, 10)
+        assert [e.forward_path.split("@")[0] for e in entries] == expected
+
+    for kind in ("memory", "sqlite"):
+        on_every_spool(check)(kind, tmp_path / kind)
+
+
+@on_every_spool
+async def test_a_list_comes_in_pages(place: SpoolPlace) -> None:
+    """Paging by (queue id, position) shows each recipient once."""
+    messages = await four_recipients(place)
+    seen, after = [], (0, -1)
+    while page := await place.spool.select(QueueFilter(), 2, after):
+        seen += page
+        after = (page[-1].queue_id, page[-1].position)
+    ids = [messages[n].queue_id for n in (0, 0, 1, 2)]
+    assert [e.queue_id for e in seen] == ids
+    chosen = await place.spool.select(QueueFilter(ids=(messages[2].queue_id,)), 10)
+    assert [e.queue_id for e in chosen] == ids[3:]
+
+
+@on_every_spool
+async def test_an_entry_says_all(place: SpoolPlace) -> None:
+    """What `cmail queue list` shows."""
+    message = await accepted(place, origin="anna by page")
+    (entry,) = await place.spool.select(QueueFilter(), 1)
+    assert (entry.reverse_path, entry.forward_path) == ("anna@example.org", "bob@example.net")
+    assert (entry.size_bytes, entry.origin) == (message.content.size_bytes, "anna by page")
+    assert (entry.arrived_wall_ms, entry.route) == (message.arrived_wall_ms, "relay")
+
+
+@on_every_spool
+async def test_hold_and_release(place: SpoolPlace) -> None:
+    """A held recipient is not due; released it is, at once, also after a restart."""
+    message = await accepted(place, "a@example.net", "b@example.org")
+    await place.spool.settle(Settlement(message.queue_id, (), (deferral(0, 9000, attempts=5),)))
+    held = await place.spool.change(QueueFilter(to="a@"), Change.HOLD, {})
+    assert (held.recipients_count, list(held.queue_ids)) == (1, [message.queue_id])
+    await place.restart()
+    assert names(await place.all_due()) == ["b"]
+    released = await place.spool.change(QueueFilter(), Change.RELEASE, {"": 7, "relay": 40})
+    assert released.recipients_count == 1
+    found = [r for m in await place.all_due() for r in m.recipients if r.position == 0]
+    assert [(r.due_ms, r.attempts) for r in found] == [(40, 0)]
+
+
+@on_every_spool
+async def test_a_held_recipient_can_still_end(place: SpoolPlace) -> None:
+    """Held while an attempt was under way: what the attempt did counts, held it stays."""
+    message = await accepted(place, "a@example.net", "b@example.net")
+    await place.spool.change(QueueFilter(), Change.HOLD, {})
+    await place.spool.settle(Settlement(message.queue_id, (Final(0, DELIVERED),), (deferral(1, 50),)))
+    states = [e.state for e in await place.spool.select(QueueFilter(), 10)]
+    assert states == [DELIVERED, HELD]
+
+
+@on_every_spool
+async def test_flush_forgets_the_back_off(place: SpoolPlace) -> None:
+    """Flushed recipients are due now on their route's clock; held ones stay held."""
+    message = await accepted(place, "a@example.net", "b@example.net")
+    await place.spool.settle(Settlement(message.queue_id, (), (deferral(0, 9000, attempts=5),)))
+    await place.spool.change(QueueFilter(to="b@"), Change.HOLD, {})
+    flushed = await place.spool.change(QueueFilter(), Change.FLUSH, {"": 30})
+    assert flushed.recipients_count == 1
+    (found,) = await place.all_due(now_ms=30)
+    assert [(r.position, r.due_ms, r.attempts) for r in found.recipients] == [(0, 30, 0)]
+
+
+@on_every_spool
+async def test_delete_takes_recipients_and_empty_messages(place: SpoolPlace) -> None:
+    """Who is meant goes without a word; a message goes with its last waiting recipient."""
+    both = await accepted(place, "a@example.net", "b@example.net")
+    mixed = await accepted(place, "a@example.net", "c@example.net")
+    large = place.message_in_file()
+    await place.spool.accept(large)
+    await place.spool.settle(Settlement(mixed.queue_id, (Final(1, DELIVERED),)))
+    gone = await place.spool.change(QueueFilter(to="a@"), Change.DELETE, {})
+    assert (gone.recipients_count, set(gone.queue_ids)) == (2, {both.queue_id, mixed.queue_id})
+    assert await place.spool.message(mixed.queue_id) is None
+    left = await place.spool.message(both.queue_id)
+    assert left is not None and names([left]) == ["b"]
+    assert (await place.spool.change(QueueFilter(), Change.DELETE, {})).recipients_count == 2
+    await place.restart()
+    assert (await place.spool.figures()).messages_count == 0
+    assert not place.has_file(large)
+
+
+@on_every_spool
+async def test_one_message_is_told_with_all_that_wait(place: SpoolPlace) -> None:
+    """message() has queued and held recipients, not those that are final; None for none."""
+    message = await accepted(place, "a@example.net", "b@example.net", "c@example.net")
+    await place.spool.settle(Settlement(message.queue_id, (Final(0, DELIVERED),)))
+    await place.spool.change(QueueFilter(to="b@"), Change.HOLD, {})
+    found = await place.spool.message(message.queue_id)
+    assert found is not None and names([found]) == ["b", "c"]
+    assert (found.content, found.recipients_count) == (message.content, 2)
+    assert await place.spool.message(QueueId(1)) is None
+
+
+@on_every_spool
+async def test_figures_count(place: SpoolPlace) -> None:
+    """Messages, recipients by state, and when the oldest arrived."""
+    assert await place.spool.figures() == type(await place.spool.figures())()
+    first = await accepted(place, "a@example.net", "b@example.net")
+    place.clock.advance(5)
+    await accepted(place, is_held=True)
+    await place.spool.settle(Settlement(first.queue_id, (Final(0, DELIVERED),)))
+    figures = await place.spool.figures()
+    assert (figures.messages_count, figures.oldest_arrived_ms) == (2, first.arrived_wall_ms)
+    assert figures.recipients == {"queued": 1, "held": 1, "delivered": 1}
+
+
+@on_every_spool
+async def test_queue_ids_never_go_back(place: SpoolPlace) -> None:
+    """Not when the clock is set back, not over a restart, not when nothing is queued any more."""
+    message = await accepted(place)
+    await place.spool.settle(Settlement(message.queue_id, (Final(0, DELIVERED),), is_whole=True))
+    last = place.spool.new_queue_id()
+    place.clock.set_wall_ms(place.clock.wall_ms() - 3_600_000)
+    assert place.spool.new_queue_id() > last
+    last = place.spool.new_queue_id()
+    await place.restart()
+    assert place.spool.new_queue_id() > last
