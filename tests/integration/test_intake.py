@@ -332,7 +332,7 @@ def test_large_content_goes_to_a_file(run: Callable[..., Any], chunked: bool, tm
             assert intake.budget.left == 64 * 2**20
         [new] = kept(context)
         content = new.content
-        with open(content.path, "rb") as file:
+        with open(content.path, "rb") as file:  # noqa: ASYNC230
             assert file.read() == wire
         assert content.wire_bytes == len(wire) and content.size_bytes == len(content.prefix) + len(plain)
 

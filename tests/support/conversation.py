@@ -1,14 +1,14 @@
 """Conversations: files of C: and S: lines, read and played against a Connection without sockets or a server.
 
-    listener: submission       smtp when not said        client: 192.0.2.7      its address; 127.0.0.1
-    tls: yes                   as if under TLS           limits: recipients=3   IntakeSettings
-    size: 1000                 max_message_size
-    C: EHLO client.example     sent with CRLF; \\r \\n \\0 \\xff are octets
-    C+ .\\r\\n                   sent as it stands, without CRLF
-    S: 250 2.1.0               the next reply: its last line begins so
-    S* STARTTLS                the reply before has a line that ends so
-    S! STARTTLS                it has none
-    S.                         the server closes here
+listener: submission       smtp when not said        client: 192.0.2.7      its address; 127.0.0.1
+tls: yes                   as if under TLS           limits: recipients=3   IntakeSettings
+size: 1000                 max_message_size
+C: EHLO client.example     sent with CRLF; \\r \\n \\0 \\xff are octets
+C+ .\\r\\n                   sent as it stands, without CRLF
+S: 250 2.1.0               the next reply: its last line begins so
+S* STARTTLS                the reply before has a line that ends so
+S! STARTTLS                it has none
+S.                         the server closes here
 """
 
 from dataclasses import dataclass, field
@@ -16,7 +16,6 @@ from pathlib import Path
 from typing import Any
 
 from cmail.smtpd.settings import IntakeSettings
-
 
 FOLDER = Path(__file__).resolve().parent.parent / "conversations"
 

@@ -2,11 +2,13 @@
 
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import Annotated, Literal
+from typing import Annotated, Final, Literal
 
 from cmail.settings import ByteSize
 
 ListenerKind = Literal["smtp", "submission", "submissions", "lmtp", "pop3", "pop3s", "imap", "imaps"]
+
+_FREE_SPACE: Final = ByteSize(64 * 2**20)
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +39,4 @@ class IntakeSettings:
     errors: Annotated[int, "Errors before a session is ended."] = 20
     idle_commands: Annotated[int, "Commands but RCPT without a message before it is ended."] = 100
     command_timeout: Annotated[timedelta, "How long a client may be silent."] = timedelta(minutes=5)
-    free_space: Annotated[ByteSize, "With less left on the disk new mail waits outside: 452."] = ByteSize(
-        64 * 2**20
-    )
+    free_space: Annotated[ByteSize, "With less left on the disk new mail waits outside: 452."] = _FREE_SPACE
