@@ -14,7 +14,7 @@ from cmail.protocol.smtp.content import (
     scan_plain_in_python,
 )
 from cmail.protocol.smtp.server_states import Rules
-from tests.support.house import FakeHouse
+from tests.support.fake_house import FakeHouse
 
 LINES = st.sampled_from(
     [

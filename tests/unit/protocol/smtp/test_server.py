@@ -15,7 +15,7 @@ from cmail.protocol.smtp.server_states import (
     Hold,
     Rules,
 )
-from tests.support.house import FakeHouse
+from tests.support.fake_house import FakeHouse
 
 HELLO = b"EHLO x\r\n"
 BEGIN = b"MAIL FROM:<a@example.net>\r\nRCPT TO:<anna@example.org>\r\n"
