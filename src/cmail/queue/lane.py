@@ -72,12 +72,13 @@ class Lane:
                 scheduler.attempts.say(message, queued, outcome, setup_s, sending_s)
                 left = message.recipients_count = message.recipients_count - 1
                 finals = _FIRST_DELIVERED if not queued.position else (Ended(queued.position, _DELIVERED),)
-                scheduler.record(route, transaction, Settlement(message.queue_id, finals, is_whole=not left))
+                settlement = Settlement(message.queue_id, finals, is_whole=not left)
+                scheduler.recorder.record(route, transaction, settlement)
                 if not self.has_delivered or route.owes_wake:
                     self._proved()
                 return
         assert outcomes.keys() >= {q.position for q in recipients}, "every recipient ends exactly once"
-        if scheduler.conclude(route, self, transaction, outcomes, setup_s, sending_s):
+        if scheduler.recorder.conclude(route, self, transaction, outcomes, setup_s, sending_s):
             self._proved()
 
     def _proved(self) -> None:

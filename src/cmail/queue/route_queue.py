@@ -25,10 +25,9 @@ PROBE_MESSAGES: Final = 20  # in memory while nobody knows whether the next hop 
 AT_ONCE: Final = 5  # what a connection is thought to carry at once, when further ones are opened
 TURN_TRANSACTIONS: Final = 100  # of one connection, when other routes wait for one
 JUDGE_AFTER_S: Final = 0.001  # connections that were woken have taken what they can by then
-FRUITLESS_MAX: Final = 3  # connections in a row that ended in order without having settled anything
 START: Final = (-1, -1)
 FAR_MS: Final = 1 << 61  # later than every due time
-_ID_MAX: Final = (1 << 63) - 1
+ID_MAX: Final = (1 << 63) - 1
 KEY_BITS: Final = 24  # of a recipient's position beside its queue id
 
 Cursor = tuple[int, int]
@@ -64,6 +63,7 @@ class RouteQueue:
         "read",
         "ready",
         "ready_max",
+        "recording_count",
         "refill_below",
         "refusal",
         "reserved",
@@ -84,6 +84,7 @@ class RouteQueue:
         # In memory.
         self.ready: deque[Transaction] = deque()
         self.octets = 0  # content of what is ready or taken
+        self.recording_count = 0  # settlements on their way to the disk
         self.ready_max = READY_MAX
         self.refill_below = REFILL_BELOW
         # On the disk.
@@ -136,7 +137,14 @@ class RouteQueue:
     def is_idle(self) -> bool:
         """Whether nothing is known of it that would be missed."""
         return not (
-            self.ready or self.lanes or self.read or self.has_more or self.rest_until or self.failures
+            self.ready
+            or self.lanes
+            or self.recording_count
+            or self.read
+            or self.has_more
+            or self.rest_until
+            or self.failures
+            or self.owes_wake
         )
 
     # From memory.
@@ -198,7 +206,7 @@ class RouteQueue:
     def forget(self, transaction: Transaction) -> None:
         """It leaves memory; it is on the disk as it was."""
         self.release(transaction)
-        self.scheduler.deactivate(self, transaction)
+        self.scheduler.recorder.deactivate(transaction)
 
     def drop_ready(self) -> None:
         """Leave all that nobody has taken to the disk."""
@@ -224,9 +232,9 @@ class RouteQueue:
         while ready and self.is_open and not lane.is_spent:
             scheduler = self.scheduler
             if scheduler.spool.is_blocked:
-                scheduler.await_unblocking()
+                scheduler.lookout.await_unblocking()
                 return None
-            if scheduler.hungry and lane.taken_count >= TURN_TRANSACTIONS:
+            if scheduler.connections.hungry and lane.taken_count >= TURN_TRANSACTIONS:
                 lane.is_spent = True
                 return None
             transaction = ready.popleft()
@@ -260,7 +268,7 @@ class RouteQueue:
             size = len(part.message.content.octets)
             self.octets += size
             self.scheduler.octets += size
-        self.scheduler.conclude(self, None, part, outcomes)
+        self.scheduler.recorder.conclude(self, None, part, outcomes)
         return bool(transaction.recipients)
 
     def put_back(self, transaction: Transaction) -> None:
@@ -326,7 +334,7 @@ class RouteQueue:
 
     def _open(self, count: int) -> None:
         for _ in range(count):
-            if not self.scheduler.open_lane(self):
+            if not self.scheduler.connections.open(self):
                 return
             self.opening_count += 1
 
@@ -338,9 +346,9 @@ class RouteQueue:
         if self.owes_wake:
             self.trusted()
             self.owes_wake = False
-            scheduler.wake_deferred(self)
+            scheduler.connections.wake_deferred(self)
         if is_first and self.window.proved(scheduler.clock.monotonic()):
-            scheduler.first_success(self)
+            scheduler.connections.first_success(self)
             self.pump()
 
     def doubted(self) -> None:
@@ -355,6 +363,11 @@ class RouteQueue:
         self.failures = 0
         self.trouble = None
         self.ready_max, self.refill_below = READY_MAX, REFILL_BELOW
+
+    def forgiven(self) -> None:
+        """Nothing waits for it: whatever was wrong does not matter any more."""
+        self.trusted()
+        self.owes_wake = False
 
     # From the disk.
 
@@ -372,7 +385,7 @@ class RouteQueue:
         self._rewind()
 
     def _rewind(self) -> None:
-        self.cursor = (self.horizon_ms, -1) if self.horizon_ms else (0, _ID_MAX) if self.is_held else START
+        self.cursor = (self.horizon_ms, -1) if self.horizon_ms else (0, ID_MAX) if self.is_held else START
         self.has_new = False
         self.is_moved = True
 
@@ -396,17 +409,19 @@ class RouteQueue:
         self.is_moved = False
         now_ms = FAR_MS if self.horizon_ms else scheduler.attempts.now_ms(self.name)
         self.read = scheduler.spool.due(self.name, now_ms, self.cursor, self.limit, room)
+        scheduler.reading.add(self)
         self.read.add_done_callback(self._filled)
 
     def _filled(self, read: "Future[list[QueuedMessage]]") -> None:
         self.read = None
+        self.scheduler.reading.discard(self)
         self.scheduler.octets -= self.reserved
         ghosts, self.ghosts = self.ghosts, set()
         if read.cancelled() or self.scheduler.is_stopping:
             return
         error = read.exception()
         if error is not None:
-            self.scheduler.look_later(self, f"reading what waits for {self.name}: {error}")
+            self.scheduler.lookout.look_later(self, f"reading what waits for {self.name}: {error}")
             return
         messages = read.result()
         if not self.is_open:
@@ -449,4 +464,4 @@ class RouteQueue:
             self.refill()
             return
         self.has_more = False
-        self.scheduler.came_to_end(self)
+        self.scheduler.lookout.came_to_end(self)

@@ -13,7 +13,6 @@ from cmail.storage.spool import QueuedMessage, QueuedRecipient, QueueEntry, Queu
 if TYPE_CHECKING:
     from cmail.queue.scheduler import Scheduler
 
-EVERY_S: Final = 900.0  # nobody minds a notice a quarter of an hour later
 PAGE: Final = 100  # messages read at once
 
 
@@ -111,7 +110,7 @@ class Sweep:
                 attempts.expire(end, message, tried, last)
             else:
                 attempts.put_off(end, message, tried, last, queued.due_ms, last.kind)
-        scheduler.adopt(route, Transaction(message, recipients), end)
+        scheduler.recorder.adopt(route, Transaction(message, recipients), end)
 
     def _last(self, route: RouteQueue, entry: QueueEntry) -> TemporaryFailure:
         """What went wrong last, as far as it was recorded."""

@@ -157,7 +157,7 @@ class House:
     async def pass_time(self, seconds: float = 0, **units: float) -> None:
         """Let time pass, and what is due then happen."""
         self.clock.advance(seconds + timedelta(**units).total_seconds())
-        self.scheduler.look()
+        self.scheduler.lookout.look()
         await self.settle_down()
 
     async def why(self, queue_id: QueueId, position: int) -> str:

@@ -86,7 +86,7 @@ def test_batch_holds_mail_for_the_internet_until_a_flush() -> None:
     async def test(house: House) -> None:
         queue_id = await house.send("bob@example.net", "you@example.org")
         await house.until(lambda: house.local.delivered)
-        await house.scheduler.look_at_all()
+        await house.scheduler.lookout.look_at_all()
         await house.pass_time(hours=1)
         assert house.waiting() == ["bob@example.net"]
         assert "flush" in await house.why(queue_id, 0)

@@ -177,7 +177,7 @@ def test_months_off_line_cost_nothing() -> None:
         house.scheduler.link_changed()
         await house.send("bob@example.net")
         await house.pass_time(days=60)
-        await house.scheduler.sweep()
+        await house.scheduler.lookout.sweep()
         assert not house.log.reports and house.waiting()
         house.smtp.outcome = lambda t, q: LATER
         for period in range(1, 11):
@@ -187,7 +187,7 @@ def test_months_off_line_cost_nothing() -> None:
             house.clock.link_down()
             house.scheduler.link_changed()
             await house.pass_time(days=1)
-            await house.scheduler.sweep()
+            await house.scheduler.lookout.sweep()
             kinds = [kind for _, kind in house.log.reports]
             assert kinds == ["delayed"] * (period >= 3) + ["failed"] * (period >= 10), period
 
@@ -203,13 +203,13 @@ def test_what_rests_on_the_disk_expires_too() -> None:
         await house.until(lambda: house.log.attempts)
         await house.settle_down()
         house.clock.advance(4 * 3600)
-        await house.scheduler.sweep()
+        await house.scheduler.lookout.sweep()
         await house.settle_down()
-        await house.scheduler.sweep()
+        await house.scheduler.lookout.sweep()
         await house.settle_down()
         assert [kind for _, kind in house.log.reports] == ["delayed"]
         house.clock.advance(5 * 86400)
-        await house.scheduler.sweep()
+        await house.scheduler.lookout.sweep()
         await house.until(lambda: not house.waiting())
         assert "451 4.3.0 try later" in text(owed(house)[-1])
         assert house.smtp.attempts_count == 1
@@ -224,7 +224,7 @@ def test_nothing_expires_untried() -> None:
         house.scheduler.apply(house.settings.__class__(batch=True), house.router)
         await house.send("bob@example.net")
         await house.pass_time(days=30)
-        await house.scheduler.sweep()
+        await house.scheduler.lookout.sweep()
         assert house.waiting() and not house.log.reports
         house.smtp.outcome = deliver
         house.scheduler.apply(house.settings, house.router)

@@ -5,7 +5,7 @@ import random
 from dataclasses import replace
 
 from cmail.mail.outcome import Delivered, TemporaryFailure
-from cmail.queue import route_queue, scheduler
+from cmail.queue import connections, route_queue
 from cmail.queue.settings import QueueSettings
 from cmail.storage.spool import Change, QueueFilter, RecipientState, SpoolFullError
 from tests.unit.queue.house import House, run
@@ -157,7 +157,7 @@ def test_routes_do_not_wait_for_each_other() -> None:
 
 def test_connections_are_shared_among_routes_in_turn(monkeypatch) -> None:
     """With more routes than connections each gets its turn."""
-    monkeypatch.setattr(scheduler, "LANES_MAX", 3)
+    monkeypatch.setattr(connections, "LANES_MAX", 3)
 
     async def test(house: House) -> None:
         house.smtp.idle_s = 0.001
@@ -242,7 +242,7 @@ def test_a_clock_that_was_set_back_keeps_nothing_waiting() -> None:
         await house.settle_down()
         house.smtp.outcome = lambda t, q: Delivered("sink", "250 ok")
         house.clock.set_wall_ms(house.clock.wall_ms() - 10 * 86_400_000)
-        await house.scheduler.look_at_all()
+        await house.scheduler.lookout.look_at_all()
         await house.until(lambda: not house.waiting())
 
     run(test)
@@ -265,7 +265,7 @@ def test_a_message_for_later_waits_for_its_time() -> None:
     async def test(house: House) -> None:
         await house.send("bob@example.net", hold_until_ms=house.clock.wall_ms() + 3_600_000)
         await house.settle_down()
-        await house.scheduler.look_at_all()
+        await house.scheduler.lookout.look_at_all()
         await house.settle_down()
         assert not house.smtp.delivered
         await house.pass_time(hours=1)

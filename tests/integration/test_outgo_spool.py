@@ -1,0 +1,124 @@
+"""The scheduler on the real spool: drained from the disk, restarted in the middle, nothing lost or doubled."""
+
+import asyncio
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from cmail.mail.outcome import PermanentFailure, TemporaryFailure
+from cmail.net.clock import RealClock
+from cmail.queue.settings import QueueSettings
+from cmail.storage.spool import Change, QueueFilter
+from cmail.storage.spool_sqlite import SqliteSpool
+from tests.support.fake_agent import deliver
+from tests.unit.queue.house import House
+
+
+class RealLink(RealClock):
+    """A link that is up."""
+
+    is_down = False
+    periods = 1
+
+    def link_ms(self) -> int:
+        return self.wall_ms()
+
+
+def open_house(folder: Path, settings: QueueSettings | None = None) -> House:
+    link = RealLink()
+    spool = SqliteSpool.open(str(folder), 0, link, free_space_min=0)
+    return House(spool=spool, clock=link, settings=settings, connections=8)  # type: ignore[arg-type]
+
+
+async def until(condition: Callable[[], object]) -> None:
+    for _ in range(10_000):
+        if condition():
+            return
+        await asyncio.sleep(0.005)
+    raise AssertionError("it never happened")
+
+
+async def is_empty(house: House) -> bool:
+    return not await house.spool.select(QueueFilter(), 1)
+
+
+@pytest.mark.limit(120)
+def test_a_queue_on_the_disk_is_drained_over_a_restart(tmp_path: Path) -> None:
+    """4,000 queued: a restart in the middle, then the rest; each arrives once."""
+
+    async def test() -> None:
+        first = open_house(tmp_path)
+        sent = []
+        for start in range(0, 4000, 200):
+            messages = [first.message("bob@example.net") for _ in range(200)]
+            await asyncio.gather(*(first.spool.accept(m) for m in messages))
+            sent += [m.queue_id for m in messages]
+            assert len(sent) == start + 200
+        first.smtp.idle_s = 0.01
+        first.scheduler.start()
+        await until(lambda: len(first.smtp.delivered) > 1000)
+        await first.scheduler.stop(5.0)
+        await first.spool.close()
+        second = open_house(tmp_path)
+        second.scheduler.start()
+        await until(lambda: len(first.smtp.delivered) + len(second.smtp.delivered) >= 4000)
+        arrived = [queue_id for queue_id, _ in first.smtp.delivered + second.smtp.delivered]
+        assert sorted(arrived) == sent
+        await until(lambda: not second.scheduler.active)
+        assert await is_empty(second)
+        await second.scheduler.stop(1.0)
+        await second.spool.close()
+
+    asyncio.run(test())
+
+
+def test_all_ways_to_end_leave_nothing_behind(tmp_path: Path) -> None:
+    """Delivered, bounced, expanded, deferred and flushed; the bounce arrives, the spool is empty."""
+
+    async def test() -> None:
+        house = open_house(tmp_path)
+        house.scheduler.start()
+        later = {"grey@example.net"}
+
+        def outcome(transaction, queued):
+            to = queued.recipient.forward_path.text
+            if to == "gone@example.net":
+                return PermanentFailure("550 5.1.1 no such user")
+            return TemporaryFailure("450 later") if to in later else deliver(transaction, queued)
+
+        house.smtp.outcome = outcome
+        await house.send("gone@example.net", "bob@example.net", "grey@example.net", "you@example.org")
+        await until(lambda: len(house.log.attempts) >= 5 and not house.scheduler.active)
+        assert [to for _, to in house.local.delivered].count("anna@example.org") == 1
+        (entry,) = await house.spool.select(QueueFilter(), 10)
+        assert (entry.forward_path, entry.attempts, entry.reason) == ("grey@example.net", 1, "450 later")
+        later.clear()
+        changed = await house.spool.change(QueueFilter(), Change.FLUSH, house.scheduler.change_times())
+        house.scheduler.changed(Change.FLUSH, changed.queue_ids)
+        await until(lambda: len(house.log.gone) == 2)
+        assert await is_empty(house)
+        await house.scheduler.stop(1.0)
+        await house.spool.close()
+
+    asyncio.run(test())
+
+
+def test_batch_holds_and_flushes_on_the_real_spool(tmp_path: Path) -> None:
+    """What was not flushed is not read again and again, and a flush finds all of it."""
+
+    async def test() -> None:
+        house = open_house(tmp_path, QueueSettings(batch=True))
+        house.scheduler.start()
+        ids = [await house.send("bob@example.net") for _ in range(20)]
+        await house.scheduler.lookout.look_at_all()
+        await asyncio.sleep(0.02)
+        assert not house.smtp.connections_count
+        changed = await house.spool.change(QueueFilter(), Change.FLUSH, house.scheduler.change_times())
+        house.scheduler.changed(Change.FLUSH, changed.queue_ids)
+        await until(lambda: len(house.smtp.delivered) == 20)
+        assert sorted(queue_id for queue_id, _ in house.smtp.delivered) == ids
+        await house.scheduler.stop(1.0)
+        await house.spool.close()
+
+    asyncio.run(test())
