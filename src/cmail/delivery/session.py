@@ -190,11 +190,21 @@ class Session(asyncio.Protocol):
                 self._finish()
             else:
                 self._pump()
-        except Exception as error:  # asyncio would only log it, and leave the transactions taken
-            self.error = error
-            self.fail("a mistake of ours ended the connection")
+        except Exception as error:
+            self._mistaken(error)
+
+    def _mistaken(self, error: Exception) -> None:
+        """asyncio would only log it, and leave the transactions taken."""
+        self.error = error
+        self.fail("a mistake of ours ended the connection")
 
     def _pump(self) -> None:
+        try:
+            self._take_and_write()
+        except Exception as error:
+            self._mistaken(error)
+
+    def _take_and_write(self) -> None:
         """Take what the machine can carry, write what it has to say, all in one write."""
         machine, work = self._machine, self._work
         assert machine is not None and work is not None
@@ -354,11 +364,13 @@ class Session(asyncio.Protocol):
     def _fail(self, reason: str) -> None:
         machine = self._machine
         assert machine is not None
-        if not machine.is_done:
-            self.was_idle = machine.is_idle
-            for delivery in machine.lost(reason):
-                self._end(delivery)
-        self._finish()
+        try:
+            if not machine.is_done:
+                self.was_idle = machine.is_idle
+                for delivery in machine.lost(reason):
+                    self._end(delivery)
+        finally:
+            self._finish()
 
     def _quit(self) -> None:
         """In order (RFC 5321 §4.1.1.10)."""

@@ -96,6 +96,29 @@ def test_paused_transport_takes_no_further_message() -> None:
     asyncio.run(main())
 
 
+@pytest.mark.parametrize("where", ["take", "settle"])
+def test_mistake_of_ours_ends_the_session(monkeypatch: pytest.MonkeyPatch, where: str) -> None:
+    """An exception is kept for the agent, and nobody waits for a session that cannot go on."""
+
+    async def main() -> None:
+        session = Session(asyncio.get_running_loop(), SessionLimits())
+        session.connection_made(Wire())
+        work = MemoryWork([transaction(1)])
+
+        def fail(*args: object) -> None:
+            raise RuntimeError("a mistake")
+
+        monkeypatch.setattr(work, where, fail)
+        machine = SmtpClient(Offers(has_pipelining=True), "mx")
+        session.converse(machine, work, lambda: 0.0, lambda transaction: False)
+        if where == "settle":
+            session.data_received(b"250 ok\r\n250 ok\r\n354 go\r\n")
+            session.data_received(b"250 ok\r\n")
+        assert session.ended.done() and isinstance(session.error, RuntimeError)
+
+    asyncio.run(main())
+
+
 def test_deadline_that_moves_closer_is_kept() -> None:
     """After the long wait for a final dot comes the shorter one for MAIL: the one timer must not sleep on."""
 
