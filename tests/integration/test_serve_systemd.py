@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.house import SETTINGS, RunningCmail, wait_for
+from tests.support.house import SETTINGS, RunningCmail, reachable, wait_for
 
 # What systemd does between fork and exec: the socket becomes descriptor 3, and the variables are set.
 START = (
@@ -24,7 +24,7 @@ class Systemd:
     """The receiving end of NOTIFY_SOCKET."""
 
     def __init__(self, folder: Path) -> None:
-        self.path = folder / "notify"
+        self.path = reachable(folder) / "notify"
         self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
         self._socket.bind(str(self.path))
         self.path.chmod(0o777)

@@ -302,3 +302,21 @@ def _is_refused(port: int) -> bool:
     except OSError:
         return False
     return False
+
+
+@pytest.mark.needs("root")
+def test_settings_that_only_root_can_reach(tmp_path: Path) -> None:
+    """A settings file below a folder of root's (a clone in /root): the server starts, and reads it anew
+    at SIGHUP, though the user that it has become could not go there."""
+    cmail = RunningCmail(tmp_path)
+    closed = tmp_path / "closed"
+    closed.mkdir()
+    text = cmail.config.read_text().replace('"data"', f'"{cmail.data}"')
+    (closed / "var").mkdir(mode=0o755)
+    cmail.config = closed / "var" / "cmail.toml"
+    cmail.config.write_text(text)
+    closed.chmod(0o700)
+    with cmail:
+        cmail.config.write_text(text.replace("mail.example.org", "post.example.org"))
+        assert cmail.ask("supervisor", "reload") == {"number": 2}
+        assert greeting(cmail.port("smtp")).startswith("220 post.example.org")

@@ -5,13 +5,16 @@
 
 It waits until the server listens; stop() ends it in order, kill() as a power cut would."""
 
+import atexit
 import json
 import os
 import pwd
+import shutil
 import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -70,7 +73,7 @@ class RunningCmail:
         aliases: Sequence[tuple[str, Sequence[str]]] = (),
         domains: Sequence[str] = ("example.org",),
     ) -> None:
-        self.folder = folder / "cmail"
+        self.folder = reachable(folder) / "cmail"
         self.folder.mkdir(mode=0o755, exist_ok=True)
         self.config = self.folder / "cmail.toml"
         self.data = self.folder / "data"
@@ -80,7 +83,6 @@ class RunningCmail:
         self.config.chmod(0o644)
         self._environ = environ or {}
         self._users, self._aliases, self._domains = users, aliases, domains
-        self._open_way()
         self.process: subprocess.Popen[bytes] | None = None
 
     def __enter__(self) -> Self:
@@ -220,17 +222,20 @@ class RunningCmail:
         preload = "import cmail.storage.account_book, encodings.idna\n" if os.geteuid() == 0 else ""
         subprocess.run([sys.executable, "-c", preload + code, json.dumps(facts)], check=True)
 
-    def _open_way(self) -> None:
-        """The folders that pytest makes are closed to others; the server's user has to come through."""
-        if os.geteuid() != 0:
-            return
-        for path in (self.folder, *self.folder.parents):
-            if (
-                path.stat().st_uid == os.geteuid()
-                and not path.stat().st_mode & 0o001
-                and path != Path("/root")
-            ):
-                path.chmod(path.stat().st_mode | 0o011)
+
+_PLACES: Final[dict[Path, Path]] = {}
+
+
+def reachable(folder: Path) -> Path:
+    """A folder of a test that the user of the server can get to. The folders of pytest are closed to
+    others (and closed again by every pytest that starts), so root gets one beside them."""
+    if os.geteuid() != 0:
+        return folder
+    if folder not in _PLACES:
+        place = _PLACES[folder] = Path(tempfile.mkdtemp(prefix="cmail-test-"))
+        place.chmod(0o755)
+        atexit.register(shutil.rmtree, place, ignore_errors=True)
+    return _PLACES[folder]
 
 
 def free_port() -> int:

@@ -24,6 +24,7 @@ _FIXED: Final[tuple[tuple[str, Callable[[Settings], object]], ...]] = (
     ("host.user", lambda settings: settings.host.user),
     ("host.workers", lambda settings: settings.host.workers),
     ("admin.address", lambda settings: settings.admin.address),
+    ("limits.free_space", lambda settings: settings.limits.free_space),
     ("log.file", lambda settings: settings.log.file),
     ("log.format", lambda settings: settings.log.format),
 )
@@ -133,17 +134,17 @@ class Reload:
             time.monotonic(),
             "settings.apply",
             arguments,
-            lambda ok, why: self._acknowledged(child.name, ok is not None, why),
+            lambda ok, why: self._acknowledged(child, ok is not None, why),
             fds,
         )
 
-    def _acknowledged(self, name: str, is_applied: bool, why: str) -> None:
+    def _acknowledged(self, child: Child, is_applied: bool, why: str) -> None:
         current = self._round
-        if current is None or name not in current.waiting:
+        if current is None or child.name not in current.waiting:
             return
-        current.waiting.discard(name)
-        if not is_applied:
-            current.faults.append(f"{name}: {why}")
+        current.waiting.discard(child.name)
+        if not is_applied and child.pid:  # one that has ended is started again with these settings
+            current.faults.append(f"{child.name}: {why}")
         if not current.waiting:
             self._finish(current)
 

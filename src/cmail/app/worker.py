@@ -33,6 +33,7 @@ from cmail.net.dns_client import DnsClient
 from cmail.observe import maillog, metrics
 from cmail.policy.rewriting import ToMailbox
 from cmail.policy.routing import LOCAL, RoutingTable
+from cmail.queue.report import Reports
 from cmail.queue.router import Router
 from cmail.queue.scheduler import Scheduler
 from cmail.smtpd.context import IntakeContext
@@ -43,7 +44,7 @@ from cmail.storage.account_book import AccountError
 from cmail.storage.accounts import AccountRules, Accounts
 from cmail.storage.mailboxes import MaildirStore
 from cmail.storage.migrations import SchemaTooNewError
-from cmail.storage.spool import SpoolError
+from cmail.storage.spool import Spool, SpoolError
 from cmail.storage.spool_rows import stored_address
 from cmail.storage.spool_shards import ShardTakenError, shards
 from cmail.storage.spool_sqlite import SqliteSpool
@@ -188,6 +189,10 @@ class Worker:
             self._settings.host.hostname,
         )
 
+    def _new_reports(self, spool: Spool) -> Reports:
+        hostname = self._settings.host.hostname
+        return Reports(hostname, spool.new_queue_id, self._clock, self._link_clock, maillog)
+
     def _drop_watch(self, settings: Settings) -> DropWatch:
         return DropWatch(
             os.path.join(self._data_dir, "drop"),
@@ -292,6 +297,7 @@ class Worker:
         self._router = self._new_router(settings)
         self._local.update(self._mailbox_of, settings.host.hostname)
         for scheduler in self._schedulers:
+            scheduler.reports = self._new_reports(scheduler.spool)
             scheduler.apply(settings.queue, self._router)
         self._intake.update(self._context(settings))
 
