@@ -36,18 +36,23 @@ class Generations:
         """The writer's connection to the newest whole one; makes it when there is none."""
         *before, self.number = self._numbers() or [0]
         if os.path.exists(self._mark(self.number)):
-            return self._succeed(self.number)
+            return self._instead_of(self.number)
         connection = self._opened(self.number)
         if before and not (connection and connection.execute("SELECT is_complete FROM shard").get):
             if connection:
                 connection.close(True)  # the copy into it was cut short
-            return self._succeed(before[-1])
+            return self._instead_of(before[-1])
         if connection is None:
             self._mark_broken("it cannot be read")
-            return self._succeed(self.number)
+            return self._instead_of(self.number)
         self._seal(connection)
         self._set_aside(before)
         return connection
+
+    def _instead_of(self, before: int) -> apsw.Connection:
+        successor = self._succeed(before)
+        self._set_aside([before])
+        return successor
 
     def roll_over(self, connection: apsw.Connection, why: str) -> apsw.Connection:
         """A sync of this file failed: mark it, copy what was committed into the next one."""

@@ -156,22 +156,26 @@ def open_for_writing(path: str, vfs: str | None = None) -> apsw.Connection:
     """The one connection of a shard that writes, with its schema brought up to date. `vfs` names
     another way to the disk than SQLite's own (tests have one that fails)."""
     connection = apsw.Connection(path, vfs=vfs, statementcachesize=256)
+    try:
+        _configure(connection)
+        migrate(connection, STEPS)
+    except BaseException:
+        connection.close(True)
+        raise
+    return connection
+
+
+def _configure(connection: apsw.Connection) -> None:
     connection.set_busy_timeout(5000)  # only a stray tool can be in the way
     connection.pragma("auto_vacuum", 2)  # INCREMENTAL; must stand before the first table
     if connection.pragma("journal_mode", "wal") != "wal":
-        raise SpoolError(f"{path}: this file system has no shared memory for the write-ahead log")
+        raise SpoolError(f"{connection.filename}: no write-ahead log on this file system")
     connection.pragma("journal_size_limit", 64 * 2**20)  # a large change must not keep its log
     connection.pragma("synchronous", "full")  # rule 1
     connection.pragma("wal_autocheckpoint", 0)  # the writer thread does it between batches
     connection.pragma("temp_store", "memory")
     connection.pragma("cache_size", -8192)  # KiB
     add_functions(connection)
-    try:
-        migrate(connection, STEPS)
-    except BaseException:
-        connection.close(True)
-        raise
-    return connection
 
 
 def open_for_reading(path: str) -> apsw.Connection:

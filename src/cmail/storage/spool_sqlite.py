@@ -107,10 +107,14 @@ class SqliteSpool:
         vfs: str | None = None,
     ) -> "SqliteSpool":
         """Take a shard of DATA/spool; makes it when it is new. Blocks: call it before the loop runs,
-        or in a thread. ShardTakenError: another process has it; SchemaTooNewError: exit 78."""
+        or in a thread. ShardTakenError: another process has it; SchemaTooNewError: exit 78;
+        SpoolError: the disk does not let us."""
         lock = ShardLock(folder, shard)
         try:
             spool = cls(lock, shard, clock, needs_link, free_space_min, report, vfs)
+        except apsw.Error as error:
+            lock.release()
+            raise SpoolError(f"{lock.folder}/spool.sqlite3: {type(error).__name__}: {error}") from error
         except BaseException:
             lock.release()
             raise

@@ -127,7 +127,6 @@ class SpoolWriter:
             return
         self._unrecorded = []
         self._write(jobs)
-        self.is_blocked = bool(self._unrecorded)
         self._after(jobs)
 
     def _take(self) -> None:
@@ -176,6 +175,7 @@ class SpoolWriter:
             self._failed(jobs, error)
         else:
             self._unlinked.clear()
+            self.is_blocked = bool(self._unrecorded)  # before anybody hears of it
             self._answer(jobs, None)
 
     def _synced(self, jobs: list[Job]) -> list[Job]:
