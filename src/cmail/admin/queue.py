@@ -9,7 +9,8 @@ from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Final, Protocol
 
-from cmail.admin.rows import Row, filter_of, row_of
+from cmail.admin.entries import filter_of, row_of
+from cmail.admin.rows import Row
 from cmail.mail.content import Unstuffer
 from cmail.mail.outcome import NotNow
 from cmail.mail.queue_id import QueueId, parse_queue_id, print_queue_id

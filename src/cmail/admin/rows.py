@@ -1,38 +1,14 @@
-"""Recipients that wait, as rows: what workers answer, what people and programs are shown."""
+"""Recipients that wait, as rows: what people and programs are shown. Light: `queue list` waits for it."""
 
 import time
-from collections.abc import Callable, Mapping
 from typing import Any, Final
 
-from cmail.mail.queue_id import parse_queue_id, print_queue_id
-from cmail.storage.spool import QueueEntry, QueueFilter, RecipientState
+from cmail.mail.queue_id import parse_queue_id
 
 Row = dict[str, Any]
-ShowDue = Callable[[str, int], int]  # route, due on its clock -> wall milliseconds; 0: nobody knows
 
-STATES: Final = {state.name.lower(): state for state in RecipientState}
 # What --json prints of a row, in this order; programs count on exactly these.
 JSON_KEYS: Final = ("id", "from", "to", "size", "state", "attempts", "next_attempt", "reason", "arrived")
-
-
-def row_of(entry: QueueEntry, show_due: ShowDue) -> Row:
-    """One recipient as it goes through the control socket. Times in wall milliseconds, 0: none."""
-    is_queued = entry.state == RecipientState.QUEUED
-    return {
-        "id": print_queue_id(entry.queue_id),
-        "position": entry.position,
-        "from": entry.reverse_path,
-        "to": entry.forward_path,
-        "size": entry.size_bytes,
-        "state": entry.state.name.lower(),
-        "attempts": entry.attempts,
-        "next_ms": show_due(entry.route, entry.due_ms) if is_queued else 0,
-        "reason": entry.reason,
-        "arrived_ms": entry.arrived_wall_ms,
-        "kind": int(entry.kind),
-        "route": entry.route,
-        "origin": entry.origin,
-    }
 
 
 def json_row(row: Row) -> Row:
@@ -53,17 +29,12 @@ def sort_key(row: Row) -> tuple[int, int]:
     return parse_queue_id(row["id"]), row["position"]
 
 
-def filter_of(fields: Mapping[str, Any]) -> QueueFilter:
-    """A filter as it comes through the control socket; ValueError says what is wrong with it."""
-    unknown = set(fields) - {"ids", "to", "from", "domain", "older_than_ms", "reason", "states"}
-    if unknown:  # a filter that is not understood must not mean "everything"
-        raise ValueError(f"no such filter: {', '.join(sorted(unknown))}")
-    return QueueFilter(
-        ids=tuple(parse_queue_id(text) for text in fields.get("ids", ())),
-        to=str(fields.get("to", "")),
-        from_=str(fields.get("from", "")),
-        domain=str(fields.get("domain", "")).lower(),
-        older_than_ms=int(fields.get("older_than_ms", 0)),
-        reason=str(fields.get("reason", "")),
-        states=tuple(STATES[name] for name in fields.get("states", ())),
-    )
+def duration(ms: int) -> str:
+    """A span of time for people: 40 s, 5 min, 3 h, 2 days."""
+    seconds = max(0, ms) // 1000
+    for unit_s, name in ((172_800, ""), (7200, "h"), (120, "min")):
+        if seconds >= unit_s:
+            if not name:
+                return f"{seconds // 86_400} days"
+            return f"{seconds // (3600 if name == 'h' else 60)} {name}"
+    return f"{seconds} s"

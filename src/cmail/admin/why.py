@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from typing import Any, Final
 
+from cmail.admin.rows import duration
 from cmail.mail.outcome import NotNow
 from cmail.policy.routing import LMTP, LOCAL, MX_PREFIX, RELAY
 
@@ -121,14 +122,3 @@ def _way(route: str) -> str:
     if route == RELAY:
         return "through the upstream server"
     return f"at the mail server of {route.removeprefix(MX_PREFIX)}"
-
-
-def duration(ms: int) -> str:
-    """A span of time for people: 40 s, 5 min, 3 h, 2 days."""
-    seconds = max(0, ms) // 1000
-    for unit_s, name in ((172_800, ""), (7200, "h"), (120, "min")):
-        if seconds >= unit_s:
-            if not name:
-                return f"{seconds // 86_400} days"
-            return f"{seconds // (3600 if name == 'h' else 60)} {name}"
-    return f"{seconds} s"

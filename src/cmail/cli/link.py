@@ -6,8 +6,7 @@ from typing import Any
 import click
 
 from cmail.admin.asking import Server
-from cmail.admin.rows import rfc3339
-from cmail.admin.why import duration
+from cmail.admin.rows import duration, rfc3339
 from cmail.cli.command import Group, config_option
 from cmail.cli.exits import Exit
 from cmail.cli.place import find_place

@@ -7,8 +7,7 @@ from collections.abc import Iterable, Iterator
 from itertools import groupby
 from typing import Any, Final, TextIO
 
-from cmail.admin.rows import Row
-from cmail.admin.why import duration
+from cmail.admin.rows import Row, duration
 
 _RULE: Final = "-Queue ID-      --Size-- ----Arrival Time---- -Sender/Recipient-------"
 

@@ -10,7 +10,6 @@ import click
 
 from cmail.admin.queue_access import Queue, open_queue
 from cmail.admin.rows import json_row
-from cmail.admin.why import explain
 from cmail.cli.command import Group, config_option
 from cmail.cli.exits import Exit, Refusal
 from cmail.cli.listing import print_rows, print_shown
@@ -134,6 +133,8 @@ def show(queue_id: str, content: bool, is_json: bool) -> int:
 @click.option("--limit", type=click.IntRange(min=1), default=20, show_default=True)
 def why(limit: int, **filters: Any) -> int:
     """Why it waits, in plain words, and what to do about it."""
+    from cmail.admin.why import explain  # before the queue is opened: see open_queue
+
     queue = _open()
     what, count = _filter(**filters), 0
     figures = queue.figures()

@@ -8,7 +8,7 @@ import click
 
 from cmail.admin.asking import Server
 from cmail.admin.queue_access import sum_figures
-from cmail.admin.why import duration
+from cmail.admin.rows import duration
 from cmail.cli.command import Command, config_option
 from cmail.cli.exits import Exit
 from cmail.cli.link import describe

@@ -2,7 +2,8 @@
 
 import pytest
 
-from cmail.admin.rows import JSON_KEYS, filter_of, json_row, rfc3339, row_of, sort_key
+from cmail.admin.entries import filter_of, row_of
+from cmail.admin.rows import JSON_KEYS, json_row, rfc3339, sort_key
 from cmail.mail.queue_id import QueueId, print_queue_id
 from cmail.storage.spool import QueueEntry, QueueFilter, RecipientState
 

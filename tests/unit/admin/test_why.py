@@ -4,7 +4,8 @@ from typing import Any
 
 import pytest
 
-from cmail.admin.why import duration, explain
+from cmail.admin.rows import duration
+from cmail.admin.why import explain
 from cmail.mail.outcome import NotNow
 
 NOW = 1_770_000_000_000

@@ -1,0 +1,47 @@
+"""Between the spool's entries and filters and the rows and fields of the control socket."""
+
+from collections.abc import Callable, Mapping
+from typing import Any, Final
+
+from cmail.admin.rows import Row
+from cmail.mail.queue_id import parse_queue_id, print_queue_id
+from cmail.storage.spool import QueueEntry, QueueFilter, RecipientState
+
+ShowDue = Callable[[str, int], int]  # route, due on its clock -> wall milliseconds; 0: nobody knows
+STATES: Final = {state.name.lower(): state for state in RecipientState}
+
+
+def row_of(entry: QueueEntry, show_due: ShowDue) -> Row:
+    """One recipient as it goes through the control socket. Times in wall milliseconds, 0: none."""
+    is_queued = entry.state == RecipientState.QUEUED
+    return {
+        "id": print_queue_id(entry.queue_id),
+        "position": entry.position,
+        "from": entry.reverse_path,
+        "to": entry.forward_path,
+        "size": entry.size_bytes,
+        "state": entry.state.name.lower(),
+        "attempts": entry.attempts,
+        "next_ms": show_due(entry.route, entry.due_ms) if is_queued else 0,
+        "reason": entry.reason,
+        "arrived_ms": entry.arrived_wall_ms,
+        "kind": int(entry.kind),
+        "route": entry.route,
+        "origin": entry.origin,
+    }
+
+
+def filter_of(fields: Mapping[str, Any]) -> QueueFilter:
+    """A filter as it comes through the control socket; ValueError says what is wrong with it."""
+    unknown = set(fields) - {"ids", "to", "from", "domain", "older_than_ms", "reason", "states"}
+    if unknown:  # a filter that is not understood must not mean "everything"
+        raise ValueError(f"no such filter: {', '.join(sorted(unknown))}")
+    return QueueFilter(
+        ids=tuple(parse_queue_id(text) for text in fields.get("ids", ())),
+        to=str(fields.get("to", "")),
+        from_=str(fields.get("from", "")),
+        domain=str(fields.get("domain", "")).lower(),
+        older_than_ms=int(fields.get("older_than_ms", 0)),
+        reason=str(fields.get("reason", "")),
+        states=tuple(STATES[name] for name in fields.get("states", ())),
+    )
