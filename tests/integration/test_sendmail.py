@@ -124,7 +124,7 @@ def test_a_disk_that_does_not_sync(tmp_path: Path, monkeypatch: pytest.MonkeyPat
         raise OSError(5, "Input/output error")
 
     envelope = Envelope(None, (Recipient(parse_address(b"a@example.org")),))
-    for part, name in ((leaving.os, "fsync"), (leaving, "sync_name"), (leaving.os, "rename")):
+    for part, name in ((os, "fsync"), (leaving, "sync_name"), (os, "rename")):
         with monkeypatch.context() as patch:
             patch.setattr(part, name, fail)
             with pytest.raises(Refusal) as refused:

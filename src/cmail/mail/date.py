@@ -1,6 +1,6 @@
 """Date-times as RFC 5322 §3.3 writes them, whatever the locale."""
 
-import time
+from datetime import UTC, datetime
 from typing import Final
 
 _DAYS: Final = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
@@ -9,8 +9,5 @@ _MONTHS: Final = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep",
 
 def print_date(wall_ms: int) -> str:
     """Mon, 9 Feb 2026 08:15:00 +0100, in the zone of this machine."""
-    t = time.localtime(wall_ms // 1000)
-    minutes = t.tm_gmtoff // 60
-    zone = f"{'-' if minutes < 0 else '+'}{abs(minutes) // 60:02}{abs(minutes) % 60:02}"
-    clock = f"{t.tm_hour:02}:{t.tm_min:02}:{t.tm_sec:02}"
-    return f"{_DAYS[t.tm_wday]}, {t.tm_mday} {_MONTHS[t.tm_mon - 1]} {t.tm_year} {clock} {zone}"
+    t = datetime.fromtimestamp(wall_ms // 1000, UTC).astimezone()
+    return f"{_DAYS[t.weekday()]}, {t.day} {_MONTHS[t.month - 1]} {t.year} {t:%H:%M:%S %z}"

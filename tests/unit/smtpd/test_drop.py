@@ -165,12 +165,17 @@ def _pipe(house: House, path: Path) -> None:
     os.mkfifo(path)
 
 
+def _folder(house: House, path: Path) -> None:
+    path.unlink()
+    path.mkdir()
+
+
 # name: what is done to a file that was left
 WRONG: dict[str, Callable[[House, Path], object]] = {
     "a symbolic link": _link,
     "a pipe": _pipe,
     "a second name": lambda house, path: os.link(path, house.data / "other"),
-    "a folder": lambda house, path: (path.unlink(), path.mkdir()),
+    "a folder": _folder,
     "no envelope": lambda house, path: path.write_bytes(b"hello\n"),
     "half an envelope": lambda house, path: path.write_bytes(path.read_bytes()[:40]),
     "no content": lambda house, path: path.write_bytes(path.read_bytes().partition(b"\n")[0] + b"\n"),
