@@ -1,7 +1,7 @@
 """What is changed for many recipients at once; tasks that the writer runs inside its commit."""
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping, Sequence
 from typing import Final
 
 import apsw
@@ -66,16 +66,18 @@ def wake(connection: apsw.Connection, route: str, kind: int, now_ms: int, limit:
     return connection.changes()
 
 
-def reroute(connection: apsw.Connection, route: str, needs_link: bool, who: Iterable[tuple[int, int]]) -> int:
-    """Give recipients a route; they are due at once, or when their sender asked for it."""
-    clock = "m.arrived_wall_ms - m.arrived_link_ms" if needs_link else "0"
+def reroute(connection: apsw.Connection, moved: Sequence[tuple[int, int, str, bool]]) -> int:
+    """Give recipients (id, position) a route, that needs the link or not; they are due at once, or
+    when their sender asked for it (spool.new_way_due_ms)."""
     connection.execute(
-        "UPDATE recipient SET route = ?1, due_ms = coalesce("
-        f"(SELECT m.hold_until_ms - ({clock}) FROM message m "
-        "WHERE m.id = recipient.message_id AND m.hold_until_ms > m.arrived_wall_ms), 0) "
-        "WHERE state <= 1 AND (message_id, position) IN (SELECT value ->> 0, value ->> 1 "
-        "FROM json_each(?2))",
-        (route, json.dumps(list(who))),
+        "UPDATE recipient SET route = new.value ->> 2, due_ms = CASE "
+        "WHEN m.hold_until_ms <= m.arrived_wall_ms THEN 0 "
+        "WHEN new.value ->> 3 THEN m.hold_until_ms - (m.arrived_wall_ms - m.arrived_link_ms) "
+        "ELSE m.hold_until_ms END "
+        "FROM json_each(?) new JOIN message m ON m.id = new.value ->> 0 "
+        "WHERE recipient.message_id = m.id AND recipient.position = new.value ->> 1 "
+        "AND recipient.state <= 1",
+        (json.dumps(moved),),
     )
     return connection.changes()
 

@@ -149,6 +149,14 @@ class SpoolReader:
         rows: list[Any] = self._connection().execute(query).fetchall()
         return rows
 
+    def release(self) -> None:
+        """Close this thread's connection."""
+        mine = getattr(self._mine, "at", None)
+        if mine is not None:
+            self._all.remove(mine[1])
+            mine[1].close(True)
+            self._mine.at = None
+
     def close(self) -> None:
         """Close all connections; nobody may be asking."""
         for connection in self._all:
@@ -159,9 +167,7 @@ class SpoolReader:
         mine = getattr(self._mine, "at", None)
         number = self._generations.number
         if mine is None or mine[0] != number:
-            if mine is not None:
-                self._all.remove(mine[1])
-                mine[1].close(True)
+            self.release()
             mine = (number, open_for_reading(self._generations.path))
             self._mine.at = mine
             self._all.append(mine[1])

@@ -38,7 +38,7 @@ from cmail.storage.spool_writer import Job, SpoolWriter
 from cmail.world import Clock
 
 _READERS: Final = 2  # threads that read: one long question must not keep the scheduler waiting
-_PIECE: Final = 5000  # recipients changed in one commit where all need not be one
+_PIECE: Final = 2000  # recipients changed in one commit where all need not be one
 _ROW_OCTETS: Final = 512  # what a row of work weighs, about, beside the content
 FREE_SPACE_MIN: Final = 64 * 2**20
 _HAND_OVER_AFTER_S: Final = 0.001  # a batch takes less, when the writer gets to run
@@ -92,6 +92,7 @@ class SqliteSpool:
             spool_changes.hold(self._writer.connection, queue_id, "its content is not there whole")
             path = self._files.path(queue_id)
             self._report(f"{print_queue_id(queue_id)} is held: {path} is not there, or not whole")
+        self._reader.release()  # this thread will not ask again
         return moved
 
     @classmethod
@@ -324,17 +325,11 @@ class SqliteSpool:
         changed, after = 0, (0, -1)
         while page := await self._ask(self._reader.waiting_page, after, _PIECE):
             after = page[-1][:2]
-            routes: dict[str, list[tuple[int, int]]] = {}
-            for queue_id, position, forward_path, route in page:
-                chosen = choose(forward_path)
-                if chosen != route:
-                    routes.setdefault(chosen, []).append((queue_id, position))
-            for route, who in routes.items():
-                changed += await self._task(self._rerouting(route, who))
+            chosen = ((row[0], row[1], choose(row[2]), row[3]) for row in page)
+            moved = [(i, n, to, self._needs_link(to)) for i, n, to, before in chosen if to != before]
+            if moved:
+                changed += await self._task(_rerouting(moved))
         return changed
-
-    def _rerouting(self, route: str, who: list[tuple[int, int]]) -> Callable[[apsw.Connection], int]:
-        return lambda c: spool_changes.reroute(c, route, self._needs_link(route), who)
 
     def _last_id(self) -> int:
         return self._last_queue_id
@@ -346,6 +341,10 @@ class SqliteSpool:
         else:
             with contextlib.suppress(RuntimeError):  # the loop is closed
                 self._loop.call_soon_threadsafe(self._report, words)
+
+
+def _rerouting(moved: list[tuple[int, int, str, bool]]) -> Callable[[apsw.Connection], int]:
+    return lambda connection: spool_changes.reroute(connection, moved)
 
 
 def _last_queue_id(connection: apsw.Connection) -> int:

@@ -30,6 +30,7 @@ _IDLE_S: Final = 1.0  # nothing to write so long: tidy up
 _RETRY_S: Final = 0.5  # between tries to record an outcome that the disk did not take
 _RECOVER_S: Final = 1.0  # between tries to make a successor of a broken database
 _SLACK_PAGES: Final = 1024  # free pages that may stay: they are used again
+_PAUSE_S: Final = 0.02  # between two pieces of tidying up
 _VACUUM_PAGES: Final = 256  # freed in one go: a message that comes meanwhile waits milliseconds
 _FULL_ERRNOS: Final = (errno.ENOSPC, errno.EDQUOT)
 # The file cannot be trusted any more (rule 2) / somebody is in the way and will be gone.
@@ -79,7 +80,7 @@ class SpoolWriter:
         self._unrecorded: list[Job] = []
         self._log_octets = 0
         self._is_closing = False
-        self._is_tidy = False
+        self._idle_s: float | None = _IDLE_S  # how long to wait before tidying up; None: it is tidy
         self._broken = ""  # why there is no database to write to
         self._try_again_at = 0.0  # to make a successor
         self._unlinked: set[int] = set()  # whose rows in `leftover` are to be removed
@@ -142,7 +143,7 @@ class SpoolWriter:
     def _patience(self) -> float | None:
         if self._unrecorded or self._broken:
             return _RETRY_S
-        return None if self._is_tidy else _IDLE_S
+        return self._idle_s
 
     def _taken(self, jobs: list[Job] | None) -> None:
         if jobs is None:
@@ -273,7 +274,7 @@ class SpoolWriter:
 
     def _after(self, jobs: list[Job]) -> None:
         """What a batch leaves to be done before the next."""
-        self._is_tidy = False
+        self._idle_s = _IDLE_S
         if self._broken:
             return
         for job in jobs:
@@ -308,16 +309,17 @@ class SpoolWriter:
 
     def _tidy_up(self) -> None:
         """Nothing to write for a while: empty the log, give pages back, a bounded piece each time."""
-        self._is_tidy = True
+        is_first, self._idle_s = self._idle_s == _IDLE_S, None
         if self._broken:
             return
-        self._unlink_leftovers()
-        self._note_last_id()
-        self._checkpoint()
+        if is_first:
+            self._unlink_leftovers()
+            self._note_last_id()
         free_pages = self._connection.pragma("freelist_count")
         if isinstance(free_pages, int) and free_pages > _SLACK_PAGES:
             self._connection.execute(f"PRAGMA incremental_vacuum({_VACUUM_PAGES})").fetchall()
-            self._is_tidy = False
+            self._idle_s = _PAUSE_S
+        self._checkpoint()
 
     def _note_last_id(self) -> None:
         """So that queue ids never go back, whatever the clock does while nothing is queued."""
@@ -329,6 +331,7 @@ class SpoolWriter:
     def _finish(self) -> None:
         self._answer(self._unrecorded, SpoolError("the spool was closed before it was recorded"))
         try:
+            self._idle_s = _IDLE_S
             self._tidy_up()
             self._checkpoint(apsw.SQLITE_CHECKPOINT_TRUNCATE)
         except Exception as error:
