@@ -21,14 +21,17 @@ import uvloop
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
+from cmail.delivery.line import SessionLimits
+
 from cmail.delivery.agent import Transaction
-from cmail.delivery.session import Session, SessionLimits
+from cmail.delivery.session import Session
 from cmail.delivery.settings import AdvancedSettings, SmtpSettings
 from cmail.delivery.smtp import SmtpAgent
 from cmail.mail.content import Content, from_wire
 from cmail.mail.outcome import Outcome
 from cmail.net.clock import RealClock
-from cmail.protocol.smtp.client import Delivery, SmtpClient
+from cmail.protocol.smtp.client import SmtpClient
+from cmail.protocol.smtp.client_delivery import Delivery
 from cmail.protocol.smtp.client_offers import Offers
 from tests.support.fake_dns import FakeResolver
 from tests.support.memory_work import transaction

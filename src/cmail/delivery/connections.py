@@ -8,7 +8,8 @@ from datetime import timedelta
 from typing import Final, Literal
 
 from cmail.delivery.hosts import Host
-from cmail.delivery.session import Session, SessionLimits
+from cmail.delivery.line import SessionLimits
+from cmail.delivery.session import Session
 from cmail.mail.limits import TLS_HANDSHAKE_TIMEOUT_S
 from cmail.mail.outcome import NotNow, TemporaryFailure
 from cmail.mail.reply import Reply

@@ -12,7 +12,7 @@ from cmail.delivery.blame import Blame
 from cmail.delivery.connections import OpenError, Peer
 from cmail.delivery.hosts import Host, MxRouter, NoHostError, upstream_hosts
 from cmail.delivery.lane import run_session
-from cmail.delivery.session import SessionLimits
+from cmail.delivery.line import SessionLimits
 from cmail.delivery.settings import SmtpSettings
 from cmail.mail.outcome import NotNow, PermanentFailure, TemporaryFailure
 from cmail.mail.status import LOCAL_TROUBLE, UNABLE_TO_ROUTE

@@ -1,73 +1,20 @@
 """Client side of SMTP and LMTP after the handshake: transactions, pipelined; replies in, octets out."""
 
 from collections import deque
-from collections.abc import Sequence
-from enum import IntEnum
 from typing import Final
 
-from cmail.mail.content import Content
-from cmail.mail.envelope import Envelope, Recipient
-from cmail.mail.outcome import Delivered, NotNow, Outcome, PermanentFailure, TemporaryFailure
+from cmail.mail.outcome import NotNow, Outcome, PermanentFailure, TemporaryFailure
 from cmail.mail.reply import Reply
-from cmail.mail.status import (
-    BAD_CONNECTION,
-    BAD_PROTOCOL,
-    LOCAL_TROUBLE,
-    MESSAGE_TOO_LARGE,
-    SMTPUTF8_NEEDED,
-    TOO_MANY_RECIPIENTS,
-    UNDEFINED,
-    Detail,
-)
+from cmail.mail.status import BAD_CONNECTION, BAD_PROTOCOL, LOCAL_TROUBLE, TOO_MANY_RECIPIENTS
 from cmail.protocol.smtp.client_commands import mail_command, rcpt_command
+from cmail.protocol.smtp.client_delivery import Delivery, Stage
 from cmail.protocol.smtp.client_offers import Offers
+from cmail.protocol.smtp.client_outcomes import delivered, detail_of, is_too_many, refused, unsent
 from cmail.protocol.smtp.client_replies import Replies, read_reply
 
 UNACKNOWLEDGED_MAX: Final = 8  # messages sent by BDAT whose reply waits; a lost connection doubts them all
 UNACKNOWLEDGED_OCTETS_MAX: Final = 512 * 1024  # of them together, so that a slow peer costs no memory
 _LOG_IN_TROUBLE: Final = (b"530", b"535", b"538")  # RFC 4954 §6: what is wrong between us and our upstream
-
-
-class Stage(IntEnum):
-    """Which reply a delivery waits for."""
-
-    RSET = 1
-    MAIL = 2
-    RCPT = 3
-    DATA = 4
-    CONTENT = 5  # none yet: content from a file is on its way
-    DOT = 6
-
-
-class Delivery:
-    """One message to some recipients over this connection. When it ended, either is_put_back (nothing of
-    it can have been accepted) or `outcomes` has one Outcome for each of `recipients`."""
-
-    __slots__ = (
-        "accepted", "content", "cursor", "envelope", "is_bdat", "is_blamed", "is_content_out", "is_put_back",
-        "is_refused", "is_utf8", "is_void", "outcomes", "pending", "recipients", "rest", "stage", "token",
-    )  # fmt: skip
-
-    def __init__(
-        self, token: object, envelope: Envelope, recipients: Sequence[Recipient], content: Content
-    ) -> None:
-        self.token = token
-        self.envelope = envelope
-        self.recipients = recipients
-        self.content = content
-        self.outcomes: list[Outcome | None] = [None] * len(recipients)
-        self.pending: Sequence[int] = range(len(recipients))  # of this round
-        self.rest: list[int] = []  # told 'too many': they get a round of their own
-        self.accepted: list[int] = []
-        self.cursor = 0
-        self.stage = Stage.MAIL
-        self.is_utf8 = False
-        self.is_bdat = False
-        self.is_refused = False  # MAIL was refused: what comes is the echo of pipelined commands
-        self.is_void = False  # the content that is out is a lone dot, or has no recipient
-        self.is_content_out = False
-        self.is_put_back = False
-        self.is_blamed = False  # put back, and it was this message at which the connection ended
 
 
 class SmtpClient:
@@ -139,7 +86,9 @@ class SmtpClient:
 
     def begin(self, delivery: Delivery) -> bool:
         """Send what can be sent of it. False: it ended at once, nothing of it was sent."""
-        if self._ends_unsent(delivery):
+        failure = unsent(delivery, self._offers, self._relay)
+        if failure is not None:
+            delivery.fail_open(failure)
             return False
         self._send(delivery)
         return True
@@ -275,7 +224,7 @@ class SmtpClient:
             pass
         elif code[0] == 0x32:
             d.accepted.append(i)
-        elif d.accepted and _is_too_many(code, raw):
+        elif d.accepted and is_too_many(code, raw):
             d.rest.append(i)
         elif (failure := self._failure("RCPT", raw)) is None:
             return
@@ -334,8 +283,9 @@ class SmtpClient:
                 return
         else:
             outcome: Outcome | None
-            outcome = self._delivered(raw) if code[0] == 0x32 else self._failure("content", raw)
-            if outcome is None:
+            if code[0] == 0x32:
+                outcome = delivered(raw, self._relay, self._offers.has_dsn)
+            elif (outcome := self._failure("content", raw)) is None:
                 return
             if self._is_lmtp:  # RFC 2033 §4.2: one reply for each recipient that was accepted
                 d.outcomes[d.accepted[d.cursor]] = outcome
@@ -380,59 +330,23 @@ class SmtpClient:
         failure = TemporaryFailure(reason, NotNow.MESSAGE, TOO_MANY_RECIPIENTS, self._relay)
         while self._again:
             d = self._again.popleft()
-            self._fail_open(d, failure)
+            d.fail_open(failure)
             self._ended.append(d)
-
-    def _delivered(self, raw: bytes) -> Delivered:
-        detail = UNDEFINED
-        if raw[4:9] != b"2.0.0" and (b"\n" in raw or raw[4:6] == b"2."):
-            reply = read_reply(raw)
-            text = str(reply)
-            if reply.status is not None:
-                detail = reply.status.what
-        else:
-            text = raw.decode("utf-8", "replace")
-            if not text.isprintable():
-                text = str(read_reply(raw))
-        return Delivered(self._relay, text, detail, False, self._offers.has_dsn)
 
     def _failure(self, stage: str, raw: bytes) -> TemporaryFailure | PermanentFailure | None:
         """What a refusal means. A 2yz or 3yz here is out of order: the connection is broken, None."""
-        reply = read_reply(raw)
-        if reply.is_success:
-            self._broken(f"{stage}: {reply}, out of order")
-            return None
-        detail = reply.status.what if reply.status is not None else _undetailed(stage, reply.code)
-        reason = f"{stage}: {reply}"
-        if reply.is_permanent:
-            return PermanentFailure(reason, detail, self._relay, reply)
-        return TemporaryFailure(reason, NotNow.MESSAGE, detail, self._relay, reply)
-
-    def _ends_unsent(self, d: Delivery) -> bool:
-        """Whether what the peer has said of itself is enough to know the end."""
-        offers = self._offers
-        size_bytes = d.content.size_bytes
-        if offers.size_max and size_bytes > offers.size_max:  # RFC 1870 §6.1
-            reason = f"the message has {size_bytes} octets and {self._relay} takes {offers.size_max}"
-            return self._refuse(d, PermanentFailure(reason, MESSAGE_TOO_LARGE, self._relay))
-        if d.envelope.is_smtputf8 or _has_utf8_path(d):
-            d.is_utf8 = _needs_utf8(d)
-            if d.is_utf8 and not offers.has_smtputf8:  # RFC 6531 §3.2
-                reason = f"the message needs SMTPUTF8 and {self._relay} does not offer it"
-                return self._refuse(d, PermanentFailure(reason, SMTPUTF8_NEEDED, self._relay))
-        return False
-
-    def _refuse(self, d: Delivery, failure: PermanentFailure) -> bool:
-        d.outcomes = [failure] * len(d.recipients)
-        return True
+        failure = refused(stage, raw, self._relay)
+        if failure is None:
+            self._broken(f"{stage}: {read_reply(raw)}, out of order")
+        return failure
 
     # How the connection ends.
 
     def _on_closing(self, d: Delivery, reply: Reply) -> None:
         """421. Before content it is a word about the connection; the message goes to another one."""
-        failure = TemporaryFailure(str(reply), NotNow.MESSAGE, _detail(reply), self._relay, reply)
+        failure = TemporaryFailure(str(reply), NotNow.MESSAGE, detail_of(reply), self._relay, reply)
         if d.stage > Stage.MAIL:
-            self._fail_open(d, failure)
+            d.fail_open(failure)
             self._ended.append(self._flight.popleft())
         self._close(None, is_refused=True)
         if self.trouble is None and d.is_put_back:
@@ -440,10 +354,10 @@ class SmtpClient:
 
     def _on_trouble(self, reply: Reply) -> None:
         self.trouble = reply
-        failure = TemporaryFailure(str(reply), NotNow.HOST, _detail(reply), self._relay, reply)
+        failure = TemporaryFailure(str(reply), NotNow.HOST, detail_of(reply), self._relay, reply)
         d = self._flight[0]
         if any(outcome is not None for outcome in d.outcomes):
-            self._fail_open(d, failure)
+            d.fail_open(failure)
             self._ended.append(self._flight.popleft())
         self._close(str(reply), is_refused=True)
 
@@ -451,7 +365,7 @@ class SmtpClient:
         """The peer does not speak SMTP: the first delivery is not now, the rest as if it had gone."""
         if self._flight:
             d = self._flight[0]
-            self._fail_open(d, TemporaryFailure(reason, NotNow.MESSAGE, BAD_PROTOCOL, self._relay))
+            d.fail_open(TemporaryFailure(reason, NotNow.MESSAGE, BAD_PROTOCOL, self._relay))
             self._ended.append(self._flight.popleft())
         self._close(reason)
 
@@ -460,7 +374,7 @@ class SmtpClient:
         d = self.streaming
         assert d is not None and d is self._flight[0]
         self.streaming = None
-        self._fail_open(d, TemporaryFailure(reason, NotNow.MESSAGE, LOCAL_TROUBLE, self._relay))
+        d.fail_open(TemporaryFailure(reason, NotNow.MESSAGE, LOCAL_TROUBLE, self._relay))
         self._ended.append(self._flight.popleft())
         self._close(reason)
         return self._take_ended()
@@ -494,7 +408,7 @@ class SmtpClient:
         while self._flight:
             d = self._flight.popleft()
             if d.is_content_out and not d.is_void and not is_refused:
-                self._fail_open(d, self._doubtful(doubt or "the connection ended"))
+                d.fail_open(self._doubtful(doubt or "the connection ended"))
                 self._ended.append(d)
             else:
                 self._put_back(d, doubt or "the connection ended")
@@ -510,48 +424,5 @@ class SmtpClient:
         if all(outcome is None for outcome in d.outcomes):
             d.is_put_back = True
         else:
-            self._fail_open(d, TemporaryFailure(reason, NotNow.MESSAGE, BAD_CONNECTION, self._relay))
+            d.fail_open(TemporaryFailure(reason, NotNow.MESSAGE, BAD_CONNECTION, self._relay))
         self._ended.append(d)
-
-    def _fail_open(self, d: Delivery, failure: TemporaryFailure) -> None:
-        """What has no outcome yet gets this one: every recipient ends exactly once."""
-        d.outcomes = [failure if outcome is None else outcome for outcome in d.outcomes]
-
-
-def _detail(reply: Reply) -> Detail:
-    return reply.status.what if reply.status is not None else BAD_CONNECTION
-
-
-def _undetailed(stage: str, code: int) -> Detail:
-    """Where the reply has no enhanced status: what the code alone says for sure."""
-    return MESSAGE_TOO_LARGE if code == 552 and stage == "content" else UNDEFINED
-
-
-def _is_too_many(code: bytes, raw: bytes) -> bool:
-    """452, or 552 which means the same (RFC 5321 §4.5.3.1.10), unless it speaks of the mailbox."""
-    if code not in (b"452", b"552"):
-        return False
-    status = read_reply(raw).status
-    return status is None or status.what in (TOO_MANY_RECIPIENTS, UNDEFINED)
-
-
-def _has_utf8_path(d: Delivery) -> bool:
-    reverse_path = d.envelope.reverse_path
-    if reverse_path is not None and not reverse_path.text.isascii():
-        return True
-    for recipient in d.recipients:
-        if not recipient.forward_path.text.isascii():  # a loop: any() costs a generator a message
-            return True
-    return False
-
-
-def _needs_utf8(d: Delivery) -> bool:
-    """Whether an address or the header needs SMTPUTF8; the body never does (RFC 6531 §3.6)."""
-    if _has_utf8_path(d):
-        return True
-    if not d.envelope.is_smtputf8 or not d.content.has_8bit:
-        return False
-    if d.content.path:
-        return True  # not worth a look into the file: who asked for SMTPUTF8 gets it
-    header, _, _ = d.content.wire().partition(b"\r\n\r\n")
-    return not header.isascii()

@@ -10,7 +10,8 @@ from cmail.mail.address import parse_address
 from cmail.mail.content import Content, from_plain
 from cmail.mail.envelope import Envelope, Notify, Recipient
 from cmail.mail.outcome import Delivered, PermanentFailure, TemporaryFailure
-from cmail.protocol.smtp.client import Delivery, SmtpClient, Stage
+from cmail.protocol.smtp.client import SmtpClient
+from cmail.protocol.smtp.client_delivery import Delivery, Stage
 from cmail.protocol.smtp.client_offers import Offers, parse_offers
 from cmail.protocol.smtp.client_replies import read_reply
 
