@@ -9,7 +9,7 @@ import pytest
 from cmail.mail.outcome import PermanentFailure, TemporaryFailure
 from cmail.net.clock import RealClock
 from cmail.queue.settings import QueueSettings
-from cmail.storage.spool import Change, QueueFilter
+from cmail.storage.spool import Change, QueueFilter, RecipientState
 from cmail.storage.spool_sqlite import SqliteSpool
 from tests.support.fake_agent import deliver
 from tests.unit.queue.house import House
@@ -91,7 +91,8 @@ def test_all_ways_to_end_leave_nothing_behind(tmp_path: Path) -> None:
         await house.send("gone@example.net", "bob@example.net", "grey@example.net", "you@example.org")
         await until(lambda: len(house.log.attempts) >= 5 and not house.scheduler.active)
         assert [to for _, to in house.local.delivered].count("anna@example.org") == 1
-        (entry,) = await house.spool.select(QueueFilter(), 10)
+        queued = QueueFilter(states=(RecipientState.QUEUED,))
+        (entry,) = await house.spool.select(queued, 10)
         assert (entry.forward_path, entry.attempts, entry.reason) == ("grey@example.net", 1, "450 later")
         later.clear()
         changed = await house.spool.change(QueueFilter(), Change.FLUSH, house.scheduler.change_times())

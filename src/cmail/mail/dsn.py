@@ -1,6 +1,5 @@
 """Delivery status notifications: compose and parse (RFC 3464, RFC 6522, RFC 6533)."""
 
-import time
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from enum import StrEnum
@@ -8,12 +7,11 @@ from textwrap import wrap
 from typing import Final
 
 from cmail.mail.address import Address
+from cmail.mail.date import print_date
 from cmail.mail.status import EnhancedStatus
 
 LINE_MAX: Final = 998  # RFC 5322 §2.1.1
 VALUE_MAX: Final = 900  # of a field that repeats what others said: one line with its name
-_DAYS: Final = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
-_MONTHS: Final = "Jan Feb Mar Apr May Jun Jul Aug Sep Oct Nov Dec".split()
 
 
 class Action(StrEnum):
@@ -83,7 +81,7 @@ def compose(report: Report) -> bytes:
         f"From: Mail Delivery System <MAILER-DAEMON@{_clean(report.hostname)}>",
         f"To: <{report.to}>",
         f"Subject: {_SUBJECTS[report.recipients[0].action]}",
-        f"Date: {date_text(report.now_ms)}",
+        f"Date: {print_date(report.now_ms)}",
         f"Message-ID: <{_clean(report.name)}.dsn@{_clean(report.hostname)}>",
         "Auto-Submitted: auto-replied",  # RFC 3834 §5
         "MIME-Version: 1.0",
@@ -96,15 +94,6 @@ def compose(report: Report) -> bytes:
     line = f"\r\n--{boundary}".encode()
     parts = b"".join(line + b"\r\n" + part for part in (first, second, third))
     return "\r\n".join(head).encode() + b"\r\n" + parts + line + b"--\r\n"
-
-
-def date_text(ms: int) -> str:
-    """date-time of RFC 5322 §3.3, in UTC."""
-    t = time.gmtime(ms // 1000)
-    return (
-        f"{_DAYS[t.tm_wday]}, {t.tm_mday} {_MONTHS[t.tm_mon - 1]} {t.tm_year:04}"
-        f" {t.tm_hour:02}:{t.tm_min:02}:{t.tm_sec:02} +0000"
-    )
 
 
 # The part for people
@@ -133,7 +122,7 @@ def _human_part(report: Report) -> bytes:
     lines += wrap(_OPENINGS[report.recipients[0].action], 76)
     for recipient in report.recipients:
         lines += ["", *_fit(f"<{recipient.final_recipient}>"), *_about(recipient)]
-    lines += ["", *wrap(f"Your message arrived here on {date_text(report.arrived_ms)};", 76)]
+    lines += ["", *wrap(f"Your message arrived here on {print_date(report.arrived_ms)};", 76)]
     lines += [f"its name in our logs is {_clean(report.original_id)}."]
     text = "\r\n".join(lines).encode("utf-8", "replace") + b"\r\n"
     charset, encoding = ("us-ascii", "7bit") if text.isascii() else ("utf-8", "8bit")
@@ -144,7 +133,7 @@ def _about(recipient: RecipientReport) -> Iterator[str]:
     for text in _fit(_clean(recipient.reason)):
         yield f"    {text}"
     if recipient.will_retry_until_ms:
-        yield f"    It is tried until {date_text(recipient.will_retry_until_ms)} at least."
+        yield f"    It is tried until {print_date(recipient.will_retry_until_ms)} at least."
 
 
 def _fit(text: str) -> list[str]:
@@ -168,7 +157,7 @@ def _message_fields(report: Report) -> Iterator[tuple[str, str]]:
     if report.envid:
         yield "Original-Envelope-Id", _clean(report.envid, ascii_only=True)
     yield "Reporting-MTA", f"dns; {_clean(report.hostname)}"
-    yield "Arrival-Date", date_text(report.arrived_ms)
+    yield "Arrival-Date", print_date(report.arrived_ms)
 
 
 def _recipient_fields(recipient: RecipientReport, is_global: bool) -> Iterator[tuple[str, str]]:
@@ -184,9 +173,9 @@ def _recipient_fields(recipient: RecipientReport, is_global: bool) -> Iterator[t
     if recipient.diagnostic:
         yield "Diagnostic-Code", f"smtp; {_clean(recipient.diagnostic, ascii_only=not is_global)}"
     if recipient.last_attempt_ms:
-        yield "Last-Attempt-Date", date_text(recipient.last_attempt_ms)
+        yield "Last-Attempt-Date", print_date(recipient.last_attempt_ms)
     if recipient.will_retry_until_ms:
-        yield "Will-Retry-Until", date_text(recipient.will_retry_until_ms)
+        yield "Will-Retry-Until", print_date(recipient.will_retry_until_ms)
 
 
 # The message that it is about

@@ -25,6 +25,7 @@ from cmail.storage.spool import (
     QueuedMessage,
     QueuedRecipient,
     QueueFilter,
+    RecipientState,
     Spool,
     SpoolError,
     first_due_ms,
@@ -278,7 +279,7 @@ class Scheduler:
         """Look at once where something was flushed, and forget that the next hop rests."""
         names = [s.route for s in await self.lookout.summaries()]
         if ids is not None and len(names) > 1:
-            what = QueueFilter(ids=tuple(map(QueueId, ids)))
+            what = QueueFilter(ids=tuple(map(QueueId, ids)), states=(RecipientState.QUEUED,))
             there = {entry.route for entry in await self.spool.select(what, 10_000)}
             names = [name for name in names if name in there]
         for name in names:

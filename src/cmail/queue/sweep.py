@@ -8,12 +8,13 @@ from cmail.mail.outcome import NotNow, TemporaryFailure
 from cmail.mail.queue_id import QueueId
 from cmail.queue.attempt import Conclusion
 from cmail.queue.route_queue import KEY_BITS, RouteQueue
-from cmail.storage.spool import QueuedMessage, QueuedRecipient, QueueEntry, QueueFilter
+from cmail.storage.spool import QueuedMessage, QueuedRecipient, QueueEntry, QueueFilter, RecipientState
 
 if TYPE_CHECKING:
     from cmail.queue.scheduler import Scheduler
 
 PAGE: Final = 100  # messages read at once
+RECIPIENTS_READ_MAX: Final = 10_000  # of one message; more than it can have
 
 
 class Sweep:
@@ -59,7 +60,8 @@ class Sweep:
         ]
         if not meant:
             return
-        found = await self._scheduler.spool.select(QueueFilter(ids=(message.queue_id,)), 10_000)
+        what = QueueFilter(ids=(message.queue_id,), states=(RecipientState.QUEUED,))
+        found = await self._scheduler.spool.select(what, RECIPIENTS_READ_MAX)
         entries = {entry.position: entry for entry in found}
         for name in {queued.route for queued in meant}:
             some = [

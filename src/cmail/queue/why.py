@@ -20,8 +20,9 @@ _UNITS: Final = ((86400, "day"), (3600, "hour"), (60, "minute"), (1, "second"))
 
 
 async def why(scheduler: "Scheduler", queue_id: QueueId, position: int) -> str | None:
-    """What a recipient waits for, and what happened last; None when it is not in the queue."""
-    found = await scheduler.spool.select(QueueFilter(ids=(queue_id,)), 1, (queue_id, position - 1))
+    """What a recipient waits for, and what happened last; None when it does not wait."""
+    what = QueueFilter(ids=(queue_id,), states=(RecipientState.QUEUED, RecipientState.HELD))
+    found = await scheduler.spool.select(what, 1, (queue_id, position - 1))
     if not found or found[0].position != position:
         return None
     entry = found[0]

@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cmail.mail.address import Address, parse_address
+from cmail.mail.date import print_date
 from cmail.mail.dsn import (
     LINE_MAX,
     Action,
@@ -16,7 +17,6 @@ from cmail.mail.dsn import (
     RecipientReport,
     Report,
     compose,
-    date_text,
     parse,
     quoted_printable,
 )
@@ -73,7 +73,7 @@ def test_a_bounce_is_a_multipart_report_of_three_parts() -> None:
     assert dict(groups[0].items()) == {
         "Original-Envelope-Id": "QQ314159",
         "Reporting-MTA": "dns; mail.example.org",
-        "Arrival-Date": "Fri, 15 Jan 2027 08:00:00 +0000",
+        "Arrival-Date": print_date(REPORT.arrived_ms),
     }
     assert dict(groups[1].items()) == {
         "Original-Recipient": "rfc822; bob+x@example.net",
@@ -82,7 +82,7 @@ def test_a_bounce_is_a_multipart_report_of_three_parts() -> None:
         "Status": "5.1.1",
         "Remote-MTA": "dns; mx.example.net",
         "Diagnostic-Code": "smtp; 550 5.1.1 no such user",
-        "Last-Attempt-Date": "Fri, 15 Jan 2027 08:01:00 +0000",
+        "Last-Attempt-Date": print_date(REPORT.now_ms),
     }
     assert message.get_payload(2).get_payload().encode() == HEAD  # type: ignore[union-attr]
 
@@ -102,7 +102,7 @@ def test_every_action_has_its_words(action: Action) -> None:
     lines_are_good(octets)
     report = parse(octets)
     assert [r["action"] for r in report.recipients] == [action] * 2
-    assert report.recipients[0]["will-retry-until"] == "Sat, 16 Jan 2027 08:01:00 +0000"
+    assert report.recipients[0]["will-retry-until"] == print_date(told.will_retry_until_ms)
     assert report.message["reporting-mta"] == "dns; mail.example.org"
     assert report.original == HEAD
 
@@ -211,11 +211,3 @@ def test_quoted_printable_is_read_back(octets: bytes) -> None:
     encoded = quoted_printable(octets)
     assert quopri.decodestring(encoded) == octets.removesuffix(b"\r\n") + b"\r\n"
     assert max(map(len, encoded.split(b"\r\n"))) <= 76
-
-
-def test_dates_are_those_of_rfc_5322() -> None:
-    """As the standard library prints and reads them."""
-    from email.utils import parsedate_to_datetime
-
-    for ms in (0, 951_782_400_000, 1_800_000_000_123, 4_102_444_799_999):
-        assert parsedate_to_datetime(date_text(ms)).timestamp() == ms // 1000

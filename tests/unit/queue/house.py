@@ -151,8 +151,8 @@ class House:
 
     async def settle_down(self) -> None:
         """Let everything happen that happens without time passing."""
-        for turn in range(40):
-            await asyncio.sleep(0 if turn % 4 else 0.0005)
+        for turn in range(30):
+            await asyncio.sleep(0 if turn % 8 else 0.0006)
 
     async def pass_time(self, seconds: float = 0, **units: float) -> None:
         """Let time pass, and what is due then happen."""

@@ -156,8 +156,8 @@ def test_after_its_lifetime_a_message_comes_back_with_the_last_reason() -> None:
     async def test(house: House) -> None:
         house.smtp.outcome = lambda t, q: LATER
         queue_id = await house.send("bob@example.net")
-        for _ in range(5 * 24 * 2 - 2):
-            await house.pass_time(minutes=30)
+        for _ in range(39):
+            await house.pass_time(hours=3)
         assert house.waiting() and not house.log.given_up
         for _ in range(6):
             await house.pass_time(minutes=30)
@@ -287,5 +287,27 @@ def test_an_unknown_user_is_a_bounce_not_a_loop() -> None:
         assert [kind for _, kind in house.log.reports] == ["failed"]
         assert not house.local.delivered
         assert parsed(owed(house)[0]).recipients[0]["status"] == "5.1.1"
+
+    run(test)
+
+
+def test_what_is_being_sent_does_not_expire() -> None:
+    """The sweep leaves alone what a connection has in hand: its attempt decides."""
+
+    async def test(house: House) -> None:
+        house.smtp.outcome = lambda t, q: LATER
+        await house.send("bob@example.net")
+        await house.until(lambda: house.log.attempts)
+        await house.settle_down()
+        house.smtp.gate.clear()
+        await house.pass_time(days=6)
+        assert house.smtp.open_count == 1
+        await house.scheduler.lookout.sweep()
+        await house.settle_down()
+        assert not house.log.reports and house.waiting()
+        house.smtp.outcome = deliver
+        house.smtp.gate.set()
+        await house.until(lambda: not house.waiting())
+        assert not house.log.reports
 
     run(test)

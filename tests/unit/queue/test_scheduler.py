@@ -334,3 +334,35 @@ def test_idle_routes_are_forgotten() -> None:
         assert not house.waiting()
 
     run(test, delivery="mx", settings=QueueSettings())
+
+
+def test_a_message_heard_of_twice_is_sent_once() -> None:
+    """Reading the disk may find a fresh message before its announcement comes: one of the two counts."""
+
+    async def test(house: House) -> None:
+        house.smtp.gate.clear()
+        for to in (("bob@example.net",), ("bob@example.net", "you@example.org")):
+            message = house.message(*to)
+            await house.spool.accept(message)
+            house.scheduler.fresh(message)
+        house.smtp.gate.set()
+        await house.until(lambda: not house.waiting())
+        assert len(house.smtp.delivered) == 2 and len(house.local.delivered) == 1
+
+    run(test)
+
+
+def test_a_due_time_beyond_every_wait_counts_as_now_whenever_it_is_seen() -> None:
+    """Also when nobody knows of a clock that was set: the next look at the route finds it."""
+
+    async def test(house: House) -> None:
+        late = replace(house.message("bob@example.net"), due_ms=house.clock.link_ms() + 10**10)
+        await house.spool.accept(late)
+        await house.settle_down()
+        assert house.waiting()
+        route = house.scheduler.route("relay")
+        route.look_anew()
+        route.refill()
+        await house.until(lambda: not house.waiting())
+
+    run(test)

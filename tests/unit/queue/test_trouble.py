@@ -1,5 +1,7 @@
 """The three kinds of 'not now', never mixed up; next hops that can never be; flush."""
 
+import asyncio
+
 import pytest
 
 from cmail.delivery.agent import HostTrouble, RouteRefusal
@@ -170,7 +172,7 @@ def test_a_next_hop_that_can_never_be_bounces_all() -> None:
         await house.settle_down()
         refusal = PermanentFailure("it takes no mail", detail=NULL_MX)
         house.smtp.ending = RouteRefusal(refusal)
-        await house.until(lambda: not house.scheduler.routes["mx:example.net"].lanes)
+        await house.until(lambda: not house.smtp.open_count)
         for _ in range(5):
             await house.send("bob@example.net")
         await house.until(lambda: not house.waiting())
@@ -178,7 +180,7 @@ def test_a_next_hop_that_can_never_be_bounces_all() -> None:
         assert sorted(failed) == ["bob@example.net"] * 5 + ["carl@example.net"]
         assert len(house.local.delivered) == 6, "each sender got a bounce"
         house.smtp.ending, house.smtp.outcome = None, deliver
-        await house.until(lambda: not any(r.lanes for r in house.scheduler.routes.values()))
+        await house.until(lambda: not house.smtp.open_count)
         await house.send("bob@example.net")
         await house.until(lambda: ("bob@example.net") in [to for _, to in house.smtp.delivered])
 
@@ -234,5 +236,31 @@ def test_an_agent_that_fails_delays_mail_and_loses_none() -> None:
         await house.pass_time(minutes=6)
         await house.until(lambda: not house.waiting())
         assert all(isinstance(o, Delivered) or "an error of ours" in str(o) for _, _, o in house.log.attempts)
+
+    run(test)
+
+
+def test_connections_that_fail_together_count_as_one_failure() -> None:
+    """Four connections to a host that just died: one back-off of five minutes, not one of forty."""
+
+    async def test(house: House) -> None:
+        fails, begun = asyncio.Event(), []
+
+        async def hang_and_fail(route, work):
+            begun.append(route)
+            await fails.wait()
+            return DOWN
+
+        house.smtp.run = hang_and_fail  # type: ignore[method-assign]
+        await house.send("bob@example.net")
+        route = house.scheduler.routes["relay"]
+        route.window.size = 4
+        for _ in range(50):
+            await house.send("bob@example.net")
+        await house.until(lambda: len(begun) == 4)
+        fails.set()
+        await house.until(lambda: route.rest_until and not route.lanes)
+        assert route.failures == 1
+        assert route.rest_until - house.clock.monotonic() == 300
 
     run(test)
