@@ -1,6 +1,5 @@
 """Content: the octets of a message in the form they are sent in (CRLF, dot-stuffed); hides that."""
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 
 _STUFFED = b"\r\n.."

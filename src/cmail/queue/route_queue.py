@@ -16,10 +16,10 @@ from cmail.storage.spool import QueuedMessage, QueuedRecipient
 if TYPE_CHECKING:
     from cmail.queue.scheduler import Scheduler
 
-READY_MAX: Final = 1000  # transactions of one route in memory; the rest stays on the disk
+READY_MAX: Final = 4000  # transactions of one route in memory; the rest stays on the disk
 REFILL_BELOW: Final = 300  # then the next are read while these are being sent
 REFILL_MESSAGES: Final = 500
-OCTETS_MAX: Final = 4 * 2**20  # of content of one route in memory, so that none fills the budget alone
+OCTETS_MAX: Final = 16 * 2**20  # of content of one route in memory, so that none fills the budget alone
 OCTETS_LEAST: Final = 64 * 1024  # too little room to read for, unless the route has nothing at all
 PROBE_MESSAGES: Final = 20  # in memory while nobody knows whether the next hop is back
 AT_ONCE: Final = 5  # what a connection is thought to carry at once, when further ones are opened
