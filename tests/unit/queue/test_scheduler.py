@@ -81,9 +81,10 @@ def test_a_connection_that_lost_its_call_is_no_loss() -> None:
     run(test)
 
 
-def test_more_than_fits_in_memory_comes_from_the_disk() -> None:
+def test_more_than_fits_in_memory_comes_from_the_disk(monkeypatch) -> None:
     """Beyond its cap a route reads back what it left on the disk: each once, none forgotten, memory
     bounded, in memory again at the end."""
+    monkeypatch.setattr(route_queue, "READY_MAX", 1000)
 
     async def test(house: House) -> None:
         house.smtp.gate.clear()
