@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 
 CLOSE_S: Final = 30  # how long a client may take to read our last words
+LEAST_RATE: Final = 10  # octets of content a second; the slowest satellite has thirty times that
 
 
 class Connection(asyncio.Protocol):
@@ -39,6 +40,8 @@ class Connection(asyncio.Protocol):
         self._login: Login | None = None
         self.session = Session(facts, client)
         self.machine = SmtpServer(facts.rules, self, facts.greeting, is_tls=is_tls)
+        self._octets = 0  # received
+        self._mark = (0, 0)  # while content comes: when we looked, and how much there was
         self.heard = 0  # when, by the intake's clock of whole seconds
         self.began = 0
         self.ended = 0
@@ -56,7 +59,9 @@ class Connection(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         """Octets of the client."""
-        self.heard = self._intake.now
+        self._octets += len(data)
+        if data[-1:] == b"\n":  # a command that comes octet by octet must be whole in time, too
+            self.heard = self._intake.now
         try:
             self.machine.receive(data)
         except Exception:  # a mistake of ours delays mail, never loses it (rule 15)
@@ -102,16 +107,30 @@ class Connection(asyncio.Protocol):
     def expire(self, now: int, idle_s: float) -> None:
         """Whether it was silent for too long (RFC 5321 §4.5.3.2); called about once a second."""
         machine = self.machine
-        if machine.waiting_count or self._login is not None:
-            silence_max = limits.CLIENT_DOT_TIMEOUT_S  # it waits for us
-        else:
-            silence_max = limits.SERVER_DATA_TIMEOUT_S if machine.is_in_content else idle_s
-        if machine.is_over and now - self.ended > CLOSE_S:  # it does not read our last words
-            self.abort()
-        elif now - self.heard > silence_max or now - self.began > limits.SERVER_SESSION_MAX_S:
+        if machine.is_over:
+            if now - self.ended > CLOSE_S:  # it does not read our last words
+                self.abort()
+        elif self._is_late(now, idle_s) or now - self.began > limits.SERVER_SESSION_MAX_S:
             self.end(replies.TIMED_OUT)
             if machine.waiting_count:  # the disk has not answered for ten minutes
                 self.abort()
+
+    def _is_late(self, now: int, idle_s: float) -> bool:
+        machine = self.machine
+        if machine.is_in_content and not machine.holding:
+            return self._is_content_slow(now)
+        self._mark = (0, 0)
+        is_ours = machine.waiting_count or self._login is not None  # it waits for us
+        return now - self.heard > (limits.CLIENT_DOT_TIMEOUT_S if is_ours else idle_s)
+
+    def _is_content_slow(self, now: int) -> bool:
+        """Whether content has come to a stand, or to a trickle that keeps others out (rule 11)."""
+        since, octets = self._mark
+        if since and now - since < limits.SERVER_DATA_TIMEOUT_S:
+            return False
+        self._mark = (now, self._octets)
+        self.heard = now  # the command behind it has its own time
+        return bool(since) and self._octets - octets < LEAST_RATE * limits.SERVER_DATA_TIMEOUT_S
 
     # What the machine asks.
 
@@ -298,7 +317,9 @@ class Connection(asyncio.Protocol):
         assert arrival.message is not None
         try:
             future = self._context.spool.accept(arrival.message)
-        except SpoolError as error:
+        except Exception as error:
+            if not isinstance(error, SpoolError):
+                self._context.maillog.failed("a message could not be kept")
             future = asyncio.get_running_loop().create_future()
             future.set_exception(error)
         future.add_done_callback(partial(self._accepted, slot, arrival, receiver, self.session))

@@ -10,33 +10,7 @@ from cmail.smtpd.connection import Connection
 from cmail.smtpd.intake import Intake
 from tests.support.conversation import Conversation, check, context_changes, conversations, split_replies
 from tests.support.intake import make_context
-
-
-class FakeTransport:
-    """Keeps what is written; the client waits while reading is paused."""
-
-    def __init__(self) -> None:
-        self.written = b""
-        self.is_closed = False
-        self.is_paused = False
-
-    def write(self, data: bytes) -> None:
-        assert not self.is_closed
-        self.written += data
-
-    def close(self) -> None:
-        self.is_closed = True
-
-    abort = close
-
-    def pause_reading(self) -> None:
-        self.is_paused = True
-
-    def resume_reading(self) -> None:
-        self.is_paused = False
-
-    def get_extra_info(self, name: str) -> None:
-        return None
+from tests.support.transport import FakeTransport
 
 
 async def _play(conversation: Conversation, packets: list[bytes]) -> tuple[bytes, bool, list[Any]]:
@@ -46,7 +20,7 @@ async def _play(conversation: Conversation, packets: list[bytes]) -> tuple[bytes
     kind: Any = said.get("listener", "smtp")
     client = context.client(said.get("client", "127.0.0.1"))
     connection = Connection(intake, context.facts(kind), client, is_tls="tls" in said)
-    transport: Any = FakeTransport()
+    transport = FakeTransport()
     connection.connection_made(transport)
     for packet in packets:
         for _ in range(20):
