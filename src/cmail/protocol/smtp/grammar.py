@@ -54,7 +54,7 @@ def parse_path(inner: bytes, default_domain: str) -> Address:
 def parse_parameters(rest: bytes) -> Mapping[str, bytes]:
     """ESMTP parameters (RFC 5321 §4.1.2) by keyword in upper case; one without a value has b""."""
     found: dict[str, bytes] = {}
-    words = rest.split()
+    words = [word for word in rest.split(b" ") if word]
     if rest and not rest.startswith(b" "):
         raise GrammarError("a blank must stand between the address and its parameters")
     if len(words) > PARAMETERS_MAX:
