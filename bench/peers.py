@@ -82,7 +82,7 @@ def wait_for_greeting(port: int, seconds: float = 30) -> None:
 
 
 class Postfix:
-    """Debian's Postfix, tuned as its manual advises: no flow delay, 20 deliveries at once, cached connections."""
+    """Debian's Postfix as its manual advises: no flow delay, 20 deliveries at once, connection cache."""
 
     name = "postfix"
 

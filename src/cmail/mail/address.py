@@ -100,9 +100,7 @@ def parse_domain(text: str) -> str:
     domain = text.lower().removesuffix(".")
     if len(domain.encode()) > DOMAIN_OCTETS_MAX or not _DOMAIN.match(domain):
         raise AddressSyntaxError("the domain is not a domain name or an address literal")
-    if any(
-        len(label.encode()) > 63 * (1 + 3 * (not label.isascii())) for label in domain.split(".")
-    ):
+    if any(len(label.encode()) > 63 * (1 + 3 * (not label.isascii())) for label in domain.split(".")):
         raise AddressSyntaxError("a label of the domain is longer than 63 octets")
     return domain
 

@@ -40,9 +40,7 @@ class Content:
 def from_wire(wire: bytes, prefix: bytes = b"") -> Content:
     """Content from checked wire octets: CRLF lines, dot-stuffed, no bare CR or LF, no NUL."""
     stuffed_count = wire.count(_STUFFED) + wire.startswith(b"..")
-    return Content(
-        prefix, wire, len(prefix) + len(wire) - stuffed_count, has_8bit=not wire.isascii()
-    )
+    return Content(prefix, wire, len(prefix) + len(wire) - stuffed_count, has_8bit=not wire.isascii())
 
 
 def from_plain(octets: bytes, prefix: bytes = b"") -> Content:

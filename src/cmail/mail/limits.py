@@ -20,7 +20,7 @@ OUTSTANDING_MESSAGES_MAX: Final = 10  # messages of one session that wait for th
 OUTSTANDING_OCTETS_MAX: Final = 4 * 2**20  # of content that waits for the disk, a session
 
 # Content.
-CONTENT_IN_MEMORY_MAX: Final = 128 * 1024  # beyond it: to a file while it arrives (a row is faster up to here)
+CONTENT_IN_MEMORY_MAX: Final = 128 * 1024  # beyond it: to a file as it arrives (a row is faster up to here)
 CONTENT_MEMORY_BUDGET: Final = 64 * 2**20  # all sessions of a worker together; beyond it: file
 HEADER_OCTETS_MAX: Final = 256 * 1024  # a header section beyond it is refused, 552
 HEADER_LINE_OCTETS_MAX: Final = 64 * 1024

@@ -58,15 +58,9 @@ def parse_reply(lines: list[bytes]) -> Reply:
     texts = []
     for number, line in enumerate(lines, 1):
         mark = line[3:4]
-        if (
-            line[:3] != code
-            or mark not in (b"-", b" ", b"")
-            or (mark == b"-") != (number < len(lines))
-        ):
+        if line[:3] != code or mark not in (b"-", b" ", b"") or (mark == b"-") != (number < len(lines)):
             raise ReplySyntaxError(f"line {number} does not belong to reply {code.decode()}")
-        texts.append(
-            "".join(c if c.isprintable() else "?" for c in line[4:].decode("utf-8", "replace"))
-        )
+        texts.append("".join(c if c.isprintable() else "?" for c in line[4:].decode("utf-8", "replace")))
     status = parse_status(texts[0])
     if status is not None and status.status_class != int(code[:1]):
         status = None

@@ -17,6 +17,4 @@ class TlsSettings:
 class DnsSettings:
     """[dns]"""
 
-    servers: Annotated[
-        tuple[str, ...], 'Empty: the system\'s; "127.0.0.1:5353" or "192.0.2.1".'
-    ] = ()
+    servers: Annotated[tuple[str, ...], 'Empty: the system\'s; "127.0.0.1:5353" or "192.0.2.1".'] = ()

@@ -1,12 +1,16 @@
 """Content: wire form and plain form are two sides of the same octets (RFC 5321 §4.5.2)."""
 
+from itertools import pairwise
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from cmail.mail.content import Unstuffer, from_plain, from_wire, normalize, stuff, unstuff
 
-octets_with_dots = st.lists(st.sampled_from([b".", b"\r\n", b"a", b"..", b"\r\n."]), max_size=12).map(b"".join)
+octets_with_dots = st.lists(st.sampled_from([b".", b"\r\n", b"a", b"..", b"\r\n."]), max_size=12).map(
+    b"".join
+)
 
 LINE_ENDS = [
     ("LF", b"a\nb\n", b"a\r\nb\r\n"),
@@ -39,7 +43,7 @@ def test_unstuffing_in_pieces_is_unstuffing_whole(plain: bytes, cuts: list[int])
     wire = stuff(plain)
     places = sorted({0, len(wire), *(min(c, len(wire)) for c in cuts)})
     unstuffer = Unstuffer()
-    pieces = [unstuffer.feed(wire[a:b]) for a, b in zip(places, places[1:], strict=False)]
+    pieces = [unstuffer.feed(wire[a:b]) for a, b in pairwise(places)]
     assert b"".join(pieces) + unstuffer.finish() == plain
 
 
