@@ -86,7 +86,7 @@ class Connection(asyncio.Protocol):
     def connection_lost(self, exc: Exception | None) -> None:
         """Over. What the spool was given it keeps, whether or not the client hears of it."""
         self._transport = None
-        self.machine.end(b"")
+        self.machine.part()
         self.on_reset()
         if self._login is not None:
             self._login.cancel()

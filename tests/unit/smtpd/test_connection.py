@@ -1,6 +1,7 @@
 """One session without a socket: time-outs, a least rate of content, mistakes of ours, a client that is gone."""
 
 import asyncio
+import ssl
 from typing import Any
 
 import pytest
@@ -206,5 +207,23 @@ def test_bcc_is_taken_out_and_what_is_missing_added_on_submission_only() -> None
             assert new.content.size_bytes == len(new.content.prefix) + len(kept)
             is_added = b"\r\nDate: Fri, 15 Jan 2027 08:00:00 +0000\r\n" in new.content.prefix
             assert is_added == (kind == "submission") == (b"\r\nMessage-ID: <" in new.content.prefix)
+
+    play(talk)
+
+
+def test_reading_stops_before_the_220_of_starttls_is_written(monkeypatch: pytest.MonkeyPatch) -> None:
+    """In the same callback (rule 7): no packet can come between the two."""
+
+    async def talk() -> None:
+        server = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        session = Talk(tls_context=server)
+        states: list[tuple[bytes, bool]] = []
+        transport, intake = session.transport, session.intake
+        monkeypatch.setattr(transport, "write", lambda data: states.append((data, transport.is_paused)))
+        monkeypatch.setattr(intake, "start_tls", lambda connection: None)
+        session.connection.data_received(b"EHLO x\r\n")
+        session.connection.data_received(b"STARTTLS\r\n")
+        assert [paused for _, paused in states] == [False, True]
+        assert states[1][0].startswith(b"220 2.0.0")
 
     play(talk)

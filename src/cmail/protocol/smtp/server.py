@@ -9,7 +9,7 @@ look-up that can be avoided, parsed MAIL and RCPT lines remembered (measured: be
 """
 
 from collections import deque
-from typing import Final
+from typing import Final, cast
 
 from cmail.mail import limits
 from cmail.protocol.lines import BARE_LF, NEED_MORE, TOO_LONG, find_line_end, skip_line
@@ -167,6 +167,11 @@ class SmtpServer:
             self._buffer = b""
             self._give_up()
             (self._slots[-1].after if self._slots else self._out).append(reply)
+
+    def part(self) -> None:
+        """The connection is lost: no question more. Two objects that know each other are freed late."""
+        self.end(b"")
+        self._answers = _NOBODY
 
     def restart_under_tls(self) -> None:
         """The handshake is done: nothing said before counts (RFC 3207 §4.2)."""
@@ -545,6 +550,7 @@ class SmtpServer:
         self._reply(self._bad or replies.OK)
 
 
+_NOBODY: Final = cast(Answers, None)
 _COMMANDS: Final = {
     b"MAIL": SmtpServer._on_mail,
     b"RCPT": SmtpServer._on_rcpt,
