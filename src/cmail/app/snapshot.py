@@ -7,10 +7,15 @@ from typing import Final
 
 from cmail.app import config
 from cmail.app.settings import Settings
+from cmail.observe import maillog
 from cmail.settings import SettingError, SettingProblem
 
 PASSWORD_VARIABLE: Final = "CMAIL_SMTP_PASSWORD"
 PASSWORD_OCTETS_MAX: Final = 4096
+_NOT_AGAIN: Final = (
+    "has changed and cannot be read any more (only root may): the password from before goes on "
+    "until the server is started again"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +37,7 @@ class Source:
         self.path = os.path.abspath(path)
         self._password_in_environ = environ.pop(PASSWORD_VARIABLE, "")  # children need not show it
         self._known: dict[str, str] = {}  # password file -> what was read with the rights of the start
+        self._stamps: dict[str, tuple[int, ...]] = {}  # and what the file looked like then
         try:
             self._folder = os.open(os.path.dirname(self.path), os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
         except OSError as error:
@@ -52,14 +58,25 @@ class Source:
         try:
             with open(path, "rb") as file:
                 octets = file.read(PASSWORD_OCTETS_MAX)
-        except OSError:
-            return self._known.get(path, "")  # checked before: root's, and read by root at the start
+        except OSError:  # checked before: root's, and read by root at the start
+            if path in self._known and self._stamps.get(path) != _stamp(path):
+                maillog.warned(f"smtp.password_file {path} {_NOT_AGAIN}")
+            return self._known.get(path, "")
         password = octets.decode("utf-8", "replace").removesuffix("\n").removesuffix("\r")
         if any(c in password for c in "\r\n\0"):
             reason = f"{path} must hold the password alone, on one line"
             raise SettingError((SettingProblem("smtp.password_file", reason),), self.path)
-        self._known[path] = password
+        self._known[path], self._stamps[path] = password, _stamp(path)
         return password
+
+
+def _stamp(path: str) -> tuple[int, ...]:
+    """Changes when the file does; of one that cannot be looked at nothing is known."""
+    try:
+        found = os.stat(path)
+    except OSError:
+        return ()
+    return found.st_ino, found.st_size, found.st_mtime_ns
 
 
 def handed_over(number: int, path: str, text: str, smtp_password: str) -> Snapshot:
