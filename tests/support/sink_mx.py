@@ -68,6 +68,11 @@ class SinkMx:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
 
+    def drop_all(self) -> None:
+        """End every connection; new ones are taken."""
+        for task in list(self._tasks):
+            task.cancel()
+
     def lines(self, verb: str) -> list[str]:
         """The commands heard that begin with a verb."""
         return [line for line in self.heard if line.upper().startswith(verb.upper())]
@@ -81,8 +86,8 @@ class SinkMx:
         self.connections += 1
         try:
             await _Conversation(self, reader, writer, number).run()
-        except (_Closed, ConnectionError, asyncio.IncompleteReadError, ssl.SSLError):
-            pass
+        except (_Closed, ConnectionError, asyncio.IncompleteReadError, ssl.SSLError, asyncio.CancelledError):
+            pass  # cancelled: by us, at the end or in drop_all(); it is the end of this task anyway
         finally:
             writer.close()
 
