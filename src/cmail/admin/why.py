@@ -1,5 +1,6 @@
 """Why a recipient waits and what can be done about it, in plain words. Pure: a row in, sentences out."""
 
+import re
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -24,7 +25,7 @@ _CLUES: Final = (
         " later attempt; nothing needs to be done.",
     ),
     (
-        ("535", "530 ", "538", "authentication", "password"),
+        ("535", "530", "538", "authentication", "password"),
         "Our log-in at the next server failed. Check [smtp] username and password_file, then: cmail queue"
         " flush",
     ),
@@ -52,7 +53,7 @@ _CLUES: Final = (
         " again by itself.",
     ),
 )
-_OURS: Final = ("no smtp host", "smtp.host", "535", "530 ", "538")  # our own trouble, not the peer's
+_OURS: Final = ("no smtp host", "smtp.host", "535", "530", "538")  # our own trouble, not the peer's
 _AGAIN: Final = "It is tried again by itself; to try now: cmail queue flush {id}"
 
 
@@ -101,7 +102,7 @@ def _times(attempts: int) -> str:
 
 
 def _whose_trouble(row: dict[str, Any]) -> str:
-    if any(clue in str(row["reason"]).lower() for clue in _OURS):
+    if _has_any(str(row["reason"]).lower(), _OURS):
         return "The way out of here is not set up, or does not let us in"
     return "The next server is in trouble" if row["kind"] == NotNow.HOST else "This message was put off"
 
@@ -109,9 +110,14 @@ def _whose_trouble(row: dict[str, Any]) -> str:
 def _advice(row: dict[str, Any]) -> str:
     reason = str(row["reason"]).lower()
     for clues, advice in _CLUES:
-        if any(clue in reason for clue in clues):
+        if _has_any(reason, clues):
             return advice
     return _AGAIN.format(id=row["id"])
+
+
+def _has_any(reason: str, clues: tuple[str, ...]) -> bool:
+    """Whether a clue is in a reason; a reply code is not found within a longer number, such as a port."""
+    return any(re.search(rf"(?<!\d){re.escape(clue)}(?!\d)", reason) for clue in clues)
 
 
 def _way(route: str) -> str:

@@ -11,10 +11,17 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import chain
 from queue import Empty, SimpleQueue
+from time import monotonic_ns
 from typing import Any, Final
 
 import apsw
 
+from cmail.observe.metrics import (
+    SPOOL_CHANGES,
+    SPOOL_COMMITS,
+    SPOOL_FAILURES,
+    SPOOL_SYNC_MICROSECONDS,
+)
 from cmail.storage.spool import NewMessage, SpoolError, SpoolFullError
 from cmail.storage.spool_files import ContentFiles
 from cmail.storage.spool_generations import Generations
@@ -170,11 +177,16 @@ class SpoolWriter:
         jobs = self._synced(jobs)
         if not jobs:
             return
+        began = monotonic_ns()
         try:
             self._commit(jobs)
         except Exception as error:  # anything: a bug of ours must delay mail, never lose it
+            SPOOL_FAILURES.value += 1
             self._failed(jobs, error)
         else:
+            SPOOL_COMMITS.value += 1
+            SPOOL_CHANGES.value += len(jobs)
+            SPOOL_SYNC_MICROSECONDS.value += (monotonic_ns() - began) // 1000
             self._unlinked.clear()
             self.is_blocked = bool(self._unrecorded)  # before anybody hears of it
             self._answer(jobs, None)
