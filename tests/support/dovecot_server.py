@@ -27,7 +27,8 @@ mail_uid = {uid}
 mail_gid = {gid}
 postmaster_address = postmaster@example.org
 hostname = dovecot.example.org
-auth_mechanisms = plain
+auth_mechanisms = {mechanisms}
+auth_failure_delay = 0
 passdb {{
   driver = passwd-file
   args = scheme=PLAIN username_format=%u {d}/users
@@ -42,6 +43,11 @@ service lmtp {{
     port = {lmtp_port}
   }}
   unix_listener {d}/lmtp.sock {{
+    mode = 0666
+  }}
+}}
+service auth {{
+  unix_listener {d}/auth.sock {{
     mode = 0666
   }}
 }}
@@ -65,14 +71,18 @@ service stats {{
 
 
 class DovecotServer:
-    """Runs as long as the with-block; needs root. `mail` may be a mail folder that CMail writes."""
+    """Runs as long as the with-block; needs root. `mail` may be a mail folder that CMail writes. Who wants
+    Dovecot's log-in for another server finds it at auth_socket."""
 
-    def __init__(self, users: dict[str, str], mail: Path | None = None, owner: str = "mail") -> None:
+    def __init__(
+        self, users: dict[str, str], mail: Path | None = None, owner: str = "mail", mechanisms: str = "plain"
+    ) -> None:
         self.folder = Path(tempfile.mkdtemp(prefix="dovecot-", dir="/var/tmp"))
         self.mail = mail or self.folder / "mail"
         self.lmtp_port, self.imap_port = free_port(), free_port()
         self.lmtp_socket = self.folder / "lmtp.sock"
-        self._users, self._owner = users, pwd.getpwnam(owner)
+        self.auth_socket = self.folder / "auth.sock"
+        self._users, self._owner, self._mechanisms = users, pwd.getpwnam(owner), mechanisms
 
     def __enter__(self) -> "DovecotServer":
         self.folder.chmod(0o755)
@@ -91,6 +101,7 @@ class DovecotServer:
                 uid=self._owner.pw_uid,
                 gid=self._owner.pw_gid,
                 allow_all="no",
+                mechanisms=self._mechanisms,
                 lmtp_port=self.lmtp_port,
                 imap_port=self.imap_port,
             )

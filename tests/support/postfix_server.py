@@ -56,6 +56,17 @@ class PostfixServer:
             time.sleep(0.05)
         raise TimeoutError(f"{needle!r} did not come to {name}:\n{self.log[-3000:]}")
 
+    def change(self, old: str, new: str) -> None:
+        """Other settings, for the sessions from now on."""
+        path = self.folder / "etc/main.cf"
+        path.write_text(path.read_text().replace(old, new))
+        reloads = self.log.count("reload -- version")
+        self._postfix("reload")
+        end = time.monotonic() + 10
+        while self.log.count("reload -- version") == reloads:
+            assert time.monotonic() < end, f"no reload:\n{self.log[-3000:]}"
+            time.sleep(0.01)
+
     def _postfix(self, verb: str, *, check: bool = True) -> None:
         command = ["/usr/sbin/postfix", "-c", str(self.folder / "etc"), verb]
         subprocess.run(command, check=check, capture_output=True, timeout=30)
