@@ -365,7 +365,10 @@ class Connection(asyncio.Protocol):
         """Content in a file is complete."""
         if error is not None:
             self._context.maillog.warned(str(error))
-            return self._answer(slot, spool_reply(error))
+            reply = spool_reply(error)
+            assert arrival.message is not None
+            self._refused("END-OF-MESSAGE", reply, arrival.message.envelope.reverse_path_text)
+            return self._answer(slot, reply)
         self._accept(slot, arrival, receiver)
 
     def _refuse_message(

@@ -13,10 +13,17 @@ INODES_MIN: Final = 1000  # a content file each, and the mailboxes need theirs
 class FreeSpace:
     """Free octets and inodes of a folder's file system, as of the last second."""
 
-    def __init__(self, folder: str, free_min: int, monotonic: Callable[[], float]) -> None:
+    def __init__(
+        self,
+        folder: str,
+        free_min: int,
+        monotonic: Callable[[], float],
+        report: Callable[[str], None] = lambda words: None,
+    ) -> None:
         self._folder = folder
         self._free_min = free_min
         self._monotonic = monotonic
+        self._report = report  # called from whichever thread looks
         self._looked_at = 0.0
         self._refusal: SpoolFullError | None = None
         self.look()
@@ -36,7 +43,11 @@ class FreeSpace:
 
     def look(self) -> None:
         """Ask the file system. Blocks when the disk hangs: not for the event loop."""
-        self._refusal = self._ask()
+        before, self._refusal = self._refusal, self._ask()
+        if self._refusal is not None and before is None:
+            self._report(f"new mail has to wait outside (452): {self._refusal}")
+        elif self._refusal is None and before is not None:
+            self._report(f"new mail is taken again: there is room in {self._folder}")
 
     def _ask(self) -> SpoolFullError | None:
         try:

@@ -71,7 +71,7 @@ class SqliteSpool:
         self._hand_over.acquire()
         self._hand_over_timer: TimerHandle | None = None
         self._is_closed = False
-        self._space = FreeSpace(lock.folder, free_space_min, clock.monotonic)
+        self._space = FreeSpace(lock.folder, free_space_min, clock.monotonic, self._said)
         self._files = ContentFiles(lock.folder)
         generations = Generations(lock.folder, self._said, vfs)
         self._writer = SpoolWriter(

@@ -35,6 +35,18 @@ def test_a_folder_that_is_gone_takes_nothing(tmp_path: Path) -> None:
     assert isinstance(space.refusal, SpoolFullError)
 
 
+def test_the_log_hears_once_when_space_runs_out_and_once_when_it_is_back(tmp_path: Path) -> None:
+    """An administrator reads how much is missing, not that it is still missing."""
+    folder, said = tmp_path / "spool", list[str]()
+    space = FreeSpace(str(folder), 0, FakeClock().monotonic, said.append)
+    space.look()
+    folder.mkdir()
+    space.look()
+    space.look()
+    assert len(said) == 2
+    assert "wait outside (452)" in said[0] and "taken again" in said[1]
+
+
 def test_it_is_asked_once_a_second(tmp_path: Path) -> None:
     """is_due() says once a second that it is time to look again."""
     clock = FakeClock()
