@@ -3,6 +3,7 @@
 import shutil
 import subprocess
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 
 from tests.support.ports import free_port, wait_for_port
@@ -11,12 +12,13 @@ _HEAD = "$TTL 60\n@ SOA ns.{zone}. admin.{zone}. 1 3600 600 86400 60\n@ NS ns.{z
 
 
 class NsdServer:
-    """Runs as long as the with-block. `zones`: zone name -> its records, one a line."""
+    """Runs as long as the with-block. `zones`: zone name -> its records, one a line. Whatever is asked of
+    the `broken` zones is answered SERVFAIL."""
 
-    def __init__(self, zones: dict[str, str]) -> None:
+    def __init__(self, zones: dict[str, str], broken: Sequence[str] = ()) -> None:
         self.folder = Path(tempfile.mkdtemp(prefix="nsd-", dir="/var/tmp"))
         self.port = free_port()
-        self._zones = zones
+        self._zones, self._broken = zones, broken
 
     @property
     def address(self) -> str:
@@ -33,6 +35,8 @@ class NsdServer:
         for zone, records in self._zones.items():
             (d / f"{zone}.zone").write_text(_HEAD.format(zone=zone) + records + "\n")
             config += f"zone:\n  name: {zone}\n  zonefile: {zone}.zone\n"
+        for zone in self._broken:
+            config += f"zone:\n  name: {zone}\n  zonefile: {zone}.missing\n"
         (d / "nsd.conf").write_text(config)
         self._process = subprocess.Popen(["/usr/sbin/nsd", "-d", "-c", str(d / "nsd.conf")])
         wait_for_port(self.port)
