@@ -90,6 +90,7 @@ class SpoolWriter:
         self._idle_s: float | None = _IDLE_S  # how long to wait before tidying up; None: it is tidy
         self._broken = ""  # why there is no database to write to
         self._try_again_at = 0.0  # to make a successor
+        self._why_stuck = ""  # why the last try came to nothing
         self._unlinked: set[int] = set()  # whose rows in `leftover` are to be removed
         self._stuck: set[int] = set()  # whose files could not be unlinked
         self.is_blocked = False
@@ -270,10 +271,12 @@ class SpoolWriter:
         try:
             self._connection = self._generations.roll_over(self._connection, self._broken)
         except (apsw.Error, OSError) as error:
-            self._report(f"no successor could be made: {error}")
+            if str(error) != self._why_stuck:  # once, not every second
+                self._report(f"no successor could be made: {error}")
+            self._why_stuck = str(error)
             self._try_again_at = now + _RECOVER_S
             return False
-        self._broken = ""
+        self._broken = self._why_stuck = ""
         return True
 
     def _trouble(self, error: Exception) -> None:
@@ -323,6 +326,7 @@ class SpoolWriter:
         """Nothing to write for a while: empty the log, give pages back, a bounded piece each time."""
         is_first, self._idle_s = self._idle_s == _IDLE_S, None
         if self._broken:
+            self._recovered()  # MAIL is refused meanwhile: no message would come and make us try
             return
         if is_first:
             self._unlink_leftovers()

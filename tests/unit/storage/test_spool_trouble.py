@@ -175,6 +175,25 @@ async def test_a_disk_that_fails_for_good(place: TroubledPlace) -> None:
 
 
 @on_a_bad_disk
+async def test_a_disk_that_comes_back_is_noticed_without_mail(place: TroubledPlace) -> None:
+    """MAIL is refused while there is no database to write to, so no message comes that would make the
+    writer try again: it tries by itself, and says once that it could not."""
+    await place.spool.accept(place.message())
+    place.disk.fail(apsw.IOError, "sync")
+    with pytest.raises(SpoolError):
+        await place.spool.accept(place.message())
+    for _ in range(3):
+        await asyncio.sleep(0.6)  # longer than the writer's patience
+        place.clock.advance(2)
+    assert place.spool.refusal() is not None
+    assert sum("no successor" in report for report in place.reports) == 1, place.reports
+    place.disk.heal()
+    await asyncio.sleep(0.6)
+    assert place.spool.refusal() is None
+    await place.spool.accept(place.message())
+
+
+@on_a_bad_disk
 async def test_a_failed_checkpoint_ends_the_file_too(place: TroubledPlace) -> None:
     """The database itself cannot be synced: what the log has is copied, nothing is lost."""
     messages = [place.message() for _ in range(5)]
