@@ -279,6 +279,28 @@ def test_trouble_with_the_upstream_server(tmp_path: Path, peers: Peers) -> None:
         assert PASSWORD not in cmail.log()
 
 
+@pytest.mark.parametrize("stage", ["connect", "EHLO", "STARTTLS", "AUTH", "content"])
+def test_upstream_server_that_hangs(tmp_path: Path, peers: Peers, stage: str) -> None:
+    """While the upstream server says nothing mail for people here is delivered, new mail for elsewhere is
+    taken, and the server stops when it is told to; what hung is still in the queue, and arrives."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    trustme.CA().issue_cert("127.0.0.1").configure_cert(context)
+    extensions = ("PIPELINING", "AUTH PLAIN")
+    sink = peers.start(SinkMx({stage: HANG}, extensions=extensions, users={"anna": PASSWORD}, tls=context))
+    text = smarthost(sink, "opportunistic")
+    with RunningCmail(tmp_path, more=text, environ={"CMAIL_SMTP_PASSWORD": PASSWORD}) as cmail:
+        send(cmail, "b@example.net")
+        wait_for(lambda: sink.connections, "a connection to the upstream server")
+        send(cmail, "anna@example.org", "c@example.net")
+        cmail.wait_for_mail("anna@example.org")
+        assert len(cmail.queue()) == 2 and sink.taken == []
+        assert cmail.stop() == 0
+        peers.heal(sink)
+        cmail.start()
+        drain(cmail)
+        assert len(sink.taken) == 2 and len(cmail.mailbox("anna@example.org")) == 1
+
+
 @pytest.mark.parametrize("tls", ["required", "implicit"])
 def test_certificate_that_does_not_verify(tmp_path: Path, peers: Peers, tls: str) -> None:
     """Nothing is sent, in the clear or otherwise: it waits, the words name the certificate; with the
