@@ -28,8 +28,11 @@ class PostfixServer:
         self._make_folders()
         self._write_master()
         self._write_main()
-        self._postfix("start")
-        wait_for_port(self.port)
+        try:
+            self._postfix("start")
+            wait_for_port(self.port)
+        except (subprocess.CalledProcessError, TimeoutError) as error:
+            raise AssertionError(f"Postfix does not start: {error}\n{self.log}") from None
         return self
 
     def __exit__(self, *_: object) -> None:
