@@ -39,7 +39,11 @@ class NsdServer:
             config += f"zone:\n  name: {zone}\n  zonefile: {zone}.missing\n"
         (d / "nsd.conf").write_text(config)
         self._process = subprocess.Popen(["/usr/sbin/nsd", "-d", "-c", str(d / "nsd.conf")])
-        wait_for_port(self.port)
+        try:
+            wait_for_port(self.port)
+        except TimeoutError:
+            self.__exit__()
+            raise
         return self
 
     def __exit__(self, *_: object) -> None:

@@ -32,7 +32,9 @@ class PostfixServer:
             self._postfix("start")
             wait_for_port(self.port)
         except (subprocess.CalledProcessError, TimeoutError) as error:
-            raise AssertionError(f"Postfix does not start: {error}\n{self.log}") from None
+            said = self.log
+            self.__exit__()
+            raise AssertionError(f"Postfix does not start: {error}\n{said}") from None
         return self
 
     def __exit__(self, *_: object) -> None:
