@@ -178,7 +178,7 @@ class RouteQueue:
     def _leave_on_disk(self, queue_id: int) -> None:
         if self.is_held:
             return  # a flush writes a due time and looks
-        self.has_more = True
+        self.has_more = self.has_new = True  # has_new: a read that is under way may have begun before it
         self.is_near_end = False
         if (0, queue_id) <= self.cursor:
             self.cursor = (0, queue_id - 1)  # it came later than one with a larger id

@@ -3,11 +3,12 @@
 import asyncio
 import random
 from dataclasses import replace
+from typing import Any
 
 from cmail.mail.outcome import Delivered, TemporaryFailure
 from cmail.queue import connections, route_queue
 from cmail.queue.settings import QueueSettings
-from cmail.storage.spool import Change, QueueFilter, RecipientState, SpoolFullError
+from cmail.storage.spool import Change, QueuedMessage, QueueFilter, RecipientState, SpoolFullError
 from tests.unit.queue.house import House, run
 
 
@@ -21,6 +22,36 @@ def test_a_fresh_message_goes_at_once_and_is_gone() -> None:
         assert house.log.gone == [queue_id]
         assert not house.waiting()
         assert not house.scheduler.active and not house.scheduler.octets
+
+    run(test)
+
+
+def test_a_message_that_comes_during_a_read_is_seen() -> None:
+    """The read of a route began before the message was there and finds nothing: it is looked at again."""
+
+    async def test(house: House) -> None:
+        ask, is_slow = house.spool.due, True
+        shown = asyncio.Event()
+
+        async def late(found: list[QueuedMessage]) -> list[QueuedMessage]:
+            await shown.wait()
+            return found
+
+        def due(*question: Any) -> "asyncio.Future[list[QueuedMessage]]":
+            nonlocal is_slow
+            if not is_slow:
+                return ask(*question)
+            is_slow = False
+            return asyncio.ensure_future(late([]))
+
+        house.spool.due = due  # type: ignore[method-assign, assignment]
+        route = house.scheduler.route("relay")
+        route.look_anew()
+        route.refill()
+        await house.send("bob@example.net")
+        await house.settle_down()
+        shown.set()
+        await house.until(lambda: house.log.gone)
 
     run(test)
 
