@@ -5,6 +5,7 @@ Also what a process asks of the kernel for its life: to end with its parent, to 
 import ctypes
 import os
 import pwd
+import resource
 import signal
 from dataclasses import dataclass
 from typing import Final
@@ -13,6 +14,7 @@ _PR_SET_PDEATHSIG: Final = 1
 _PR_SET_DUMPABLE: Final = 4
 _PR_SET_NAME: Final = 15
 _PR_SET_NO_NEW_PRIVS: Final = 38
+FILES_WANTED: Final = 8192  # a worker: 2,000 sessions, connections out, content, databases; and some
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +51,15 @@ def drop(owner: Owner) -> None:
     _prctl(_PR_SET_NO_NEW_PRIVS, 1)
     if os.getresuid() != (owner.uid,) * 3 or (owner.uid != 0 and 0 in os.getgroups()):
         raise PermissionError(f"the rights of root could not be dropped for {owner.name}")
+
+
+def allow_files(count: int = FILES_WANTED) -> None:
+    """Let us open so many files, as far as the hard limit goes: a shell's usual 1,024 are fewer than the
+    sessions that the settings promise. Children inherit it."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = count if hard == resource.RLIM_INFINITY else min(count, hard)
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
 
 
 def end_with_parent(parent: int) -> None:

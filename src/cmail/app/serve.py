@@ -34,6 +34,7 @@ def serve(config: str | None = None) -> int:
     """`cmail serve`: runs until it is told to stop; the exit code. SettingError: the settings are
     wrong (78). Another server on the data folder: 75. A port that is taken: 69."""
     os.umask(0o077)
+    rights.allow_files()
     started_wall_ms = time.time_ns() // 1_000_000
     source = Source(find_config(config))
     snapshot = source.read(1)
