@@ -22,6 +22,7 @@ BACK_OFF_S: Final = 0.1  # before the first restart; doubled for each that follo
 BACK_OFF_MAX_S: Final = 5.0
 WELL_AFTER_S: Final = 30.0  # a process that lived so long starts with a short wait again
 RECEIVE_OCTETS: Final = 65536
+HANDED_MAX: Final = 250  # sockets in one message: the kernel takes 253 (SCM_MAX_FD)
 
 Answered = Callable[[dict[str, Any] | None, str], None]  # the answer or None, and why not
 
@@ -65,7 +66,8 @@ class Child:
         self._outgoing = bytearray()
 
     def start(self, now: float, before: Callable[[], None]) -> None:
-        """Fork. `before` runs in the child first: it lets go of what is the supervisor's alone."""
+        """Fork. `before` runs in the child first: it lets go of what is the supervisor's alone. OSError
+        when there is no room for a process more."""
         stream, child_stream = socket.socketpair()
         hand, child_hand = socket.socketpair(socket.AF_UNIX, socket.SOCK_DGRAM)
         sys.stdout.flush()
@@ -80,6 +82,7 @@ class Child:
         child_stream.close()
         child_hand.close()
         stream.setblocking(False)
+        hand.setblocking(False)
         self.pid, self.stream, self.hand = pid, stream, hand
         self.started_at, self.is_ready = now, False
         self._incoming.clear()
@@ -87,15 +90,19 @@ class Child:
 
     def ended(self, now: float) -> None:
         """It is gone: nothing that was asked will be answered; say when to start it again."""
-        if now - self.started_at > WELL_AFTER_S:
-            self._back_off_s = BACK_OFF_S
-        self.start_at = now + self._back_off_s
-        self._back_off_s = min(self._back_off_s * 2, BACK_OFF_MAX_S)
         self.pid, self.is_ready = 0, False
+        self.put_off(now)
         self.let_go()
         questions, self._questions = self._questions, deque()
         for question in questions:
             question.answered(None, f"{self.name} has ended")
+
+    def put_off(self, now: float) -> None:
+        """Start it (again) a moment later, and later each time."""
+        if now - self.started_at > WELL_AFTER_S:
+            self._back_off_s = BACK_OFF_S
+        self.start_at = now + self._back_off_s
+        self._back_off_s = min(self._back_off_s * 2, BACK_OFF_MAX_S)
 
     def let_go(self) -> None:
         """Close our ends of the tether."""
@@ -103,6 +110,7 @@ class Child:
             if end is not None:
                 end.close()
         self.stream = self.hand = None
+        self._outgoing.clear()
 
     def ask(
         self,
@@ -116,8 +124,12 @@ class Child:
         if self.stream is None or self.hand is None:
             answered(None, f"{self.name} is not running")
             return
-        for fd in fds:
-            socket.send_fds(self.hand, [b"f"], [fd])
+        try:
+            for start in range(0, len(fds), HANDED_MAX):
+                socket.send_fds(self.hand, [b"f"], fds[start : start + HANDED_MAX])
+        except OSError as error:  # it does not listen, or has just ended
+            answered(None, f"{self.name} could not be handed a socket: {error.strerror or error}")
+            return
         self._questions.append(Question(now, answered))
         self._outgoing += encode({**arguments, "ask": question})
         self.write()
@@ -135,10 +147,14 @@ class Child:
         """Write what can be written now."""
         if self.stream is None:
             return
-        with contextlib.suppress(BlockingIOError, OSError):
+        try:
             while self._outgoing:
                 sent = self.stream.send(self._outgoing)
                 del self._outgoing[:sent]
+        except BlockingIOError:
+            return
+        except OSError:
+            self._outgoing.clear()  # nobody will ever read it
 
     def read(self) -> bool:
         """Take the answers that came; False when no more will come."""
@@ -175,6 +191,17 @@ class Child:
         if self.pid:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(self.pid, number)
+
+
+def take_handed(hand: socket.socket, count: int) -> list[int]:
+    """In a child: the descriptors that came before a question that speaks of so many."""
+    fds: list[int] = []
+    while len(fds) < count:
+        _, some, _, _ = socket.recv_fds(hand, 1, HANDED_MAX)
+        if not some:
+            raise ConnectionError("the supervisor handed over fewer sockets than it said")
+        fds += some
+    return fds
 
 
 def _live(name: str, parent: int, before: Callable[[], None], role: Role, tether: Tether) -> None:

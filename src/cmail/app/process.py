@@ -8,7 +8,7 @@ import socket
 from collections.abc import Coroutine, Mapping
 from typing import Any, Final, Protocol
 
-from cmail.app.child import Tether
+from cmail.app.child import Tether, take_handed
 from cmail.app.snapshot import Snapshot, handed_over
 from cmail.net.control import AnswerFunction, ControlError, ControlServer, Fields
 from cmail.observe import maillog
@@ -164,10 +164,9 @@ async def _hear(part: Part, tasks: Tasks, tether: Tether) -> None:
 
 async def _apply(part: Part, hand: socket.socket, request: Fields) -> Fields:
     ports = [(str(kind), str(address)) for kind, address in request["ports"]]
-    new: dict[PortKey, socket.socket] = {}
-    for kind, address in request["new"]:
-        _, fds, _, _ = socket.recv_fds(hand, 1, 1)  # sent before the question: it is there
-        new[kind, address] = socket.socket(fileno=fds[0])
+    keys = [(str(kind), str(address)) for kind, address in request["new"]]
+    handed = take_handed(hand, len(keys))  # sent before the question: they are there
+    new = {key: socket.socket(fileno=fd) for key, fd in zip(keys, handed, strict=True)}
     try:
         snapshot = handed_over(
             int(request["number"]), request["path"], request["text"], request["smtp_password"]

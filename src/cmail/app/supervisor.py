@@ -24,8 +24,10 @@ STOP_S: Final = 30.0  # for sessions to end and outcomes to be recorded; then SI
 ASKERS_MAX: Final = 20  # control connections at once
 ASKER_S: Final = 60.0
 MISTAKE_S: Final = 0.2  # so that one which comes again does not fill the log at once
+TURN_S: Final = 0.005  # no turn is shorter when nothing happens, whatever is due: we never spin
 EX_CONFIG: Final = 78
 EX_SOFTWARE: Final = 70
+EX_OSERR: Final = 71
 _SIGNALS: Final = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGCHLD)
 
 Answer = Callable[[dict[str, Any]], None]  # takes the last word of a control question
@@ -65,7 +67,8 @@ class Supervisor:
         self._take_signals()
         self._selector.register(self._control, selectors.EVENT_READ, self._on_asker)
         for child in self.children:
-            self._start(child)
+            if not self._stop_at:
+                self._start(child)
         while not self._is_over():
             try:
                 self._turn()
@@ -100,13 +103,22 @@ class Supervisor:
     # --- the processes ------------------------------------------------------------------------
 
     def _start(self, child: Child) -> None:
-        child.start(time.monotonic(), self._let_go)
+        now = time.monotonic()
+        try:
+            child.start(now, self._let_go)
+        except OSError as error:  # no room for a process more: the others are looked after all the same
+            maillog.warned(f"{child.name} cannot be started now: {error.strerror or error}")
+            child.put_off(now)
+            if not child.has_been_ready:
+                self._give_up(child, EX_OSERR)
+            return
         assert child.stream is not None
         self._selector.register(child.stream, selectors.EVENT_READ, lambda file, _: self._hear(child, file))
         self._ping(child)
 
     def _hear(self, child: Child, stream: Any) -> None:
-        if not child.read():
+        is_there = child.stream is stream  # else its end was seen in this same turn
+        if is_there and not child.read():
             self._selector.unregister(stream)  # it ends; SIGCHLD follows
 
     def _let_go(self) -> None:
@@ -121,7 +133,10 @@ class Supervisor:
         while True:
             try:
                 pid, status = os.waitpid(-1, os.WNOHANG)
-            except ChildProcessError:
+            except ChildProcessError:  # there is none: who is thought to run was taken away unseen
+                for child in self.children:
+                    if child.pid:
+                        self._on_end(child, EX_SOFTWARE)
                 return
             if pid == 0:
                 return
@@ -140,11 +155,15 @@ class Supervisor:
         how = f"signal {signal.Signals(-code).name}" if code < 0 else f"exit code {code}"
         if code == EX_CONFIG or not child.has_been_ready:
             maillog.warned(f"{child.name} cannot start ({how}); the server ends")
-            self._code = code if code > 0 else EX_SOFTWARE
-            self.stop(f"{child.name} cannot start")
+            self._give_up(child, code if code > 0 else EX_SOFTWARE)
             return
         child.restarts += 1
         maillog.warned(f"{child.name} ended with {how}; it is started again")
+
+    def _give_up(self, child: Child, code: int) -> None:
+        self._code = self._code or code
+        if not self._stop_at:
+            self.stop(f"{child.name} cannot start")
 
     def _ping(self, child: Child) -> None:
         child.ask(time.monotonic(), "ping", {}, lambda ok, _why: self._on_pong(child, ok is not None))
@@ -168,7 +187,7 @@ class Supervisor:
             return 0.01
         now = time.monotonic()
         starts = [child.start_at - now for child in self.children if not child.pid and not self._stop_at]
-        return max(0.0, min([self._pinged_at + PING_S - now, *starts]))
+        return max(TURN_S, min([self._pinged_at + PING_S - now, *starts]))
 
     def _tend(self, now: float) -> None:
         for child in self.children:
@@ -186,6 +205,7 @@ class Supervisor:
 
     def _look_after(self, now: float) -> None:
         """Ask who answered the last time, watch who did not, and tell systemd."""
+        self._reap()  # should a SIGCHLD have been missed
         for child in self.children:
             since = child.waits_since()
             if since is None:
@@ -230,14 +250,19 @@ class Supervisor:
     # --- control questions ----------------------------------------------------------------------
 
     def _on_asker(self, _file: object, _events: int) -> None:
-        with contextlib.suppress(BlockingIOError, OSError):
+        try:
             asker, _ = self._control.accept()
-            if len(self._askers) >= ASKERS_MAX:
-                asker.close()
-                return
-            asker.setblocking(False)
-            self._askers[asker] = (bytearray(), time.monotonic())
-            self._selector.register(asker, selectors.EVENT_READ, self._on_question)
+        except BlockingIOError:
+            return
+        except OSError:
+            time.sleep(TURN_S)  # no descriptor is free: who asks stays in the line, and so does the event
+            return
+        if len(self._askers) >= ASKERS_MAX:
+            asker.close()
+            return
+        asker.setblocking(False)
+        self._askers[asker] = (bytearray(), time.monotonic())
+        self._selector.register(asker, selectors.EVENT_READ, self._on_question)
 
     def _on_question(self, asker: Any, _events: int) -> None:
         buffer, _ = self._askers[asker]
