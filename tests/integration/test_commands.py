@@ -132,11 +132,15 @@ def test_queue_commands(tmp_path: Path) -> None:
         assert "Subject: A test message" in good(house, "queue", "show", first["id"])
         assert "If you can read it" in good(house, "queue", "show", first["id"], "--content")
         assert "Set host in [smtp]" in good(house, "queue", "why", first["id"])
+        told = json.loads(good(house, "queue", "why", "--json", first["id"]))
+        assert [list(entry) for entry in told] == [["id", "to", "why", "advice"]]
+        assert told[0]["id"] == first["id"] and "Set host in [smtp]" in told[0]["advice"]
         assert good(house, "queue", "hold", "--to", "u1@") == "1 recipient on hold\n"
         states = {row["to"][:2]: row["state"] for row in json.loads(good(house, "queue", "list", "--json"))}
         assert states == {f"u{n}": "held" if n == 1 else "queued" for n in range(6)}
-        assert good(house, "queue", "release").startswith("1 recipient ")
+        assert good(house, "queue", "release", "--all").startswith("1 recipient ")
         assert good(house, "queue", "flush").startswith("6 recipients ")
+        assert json.loads(good(house, "queue", "flush", "--all", "--json")) == {"recipients": 6}
         for words in (["delete"], ["bounce"], ["hold"]):
             assert cmail("queue", *words, config=house.config)[0] == 64
         assert cmail("queue", "show", "0000000000000", config=house.config)[0] == 67

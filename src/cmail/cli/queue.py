@@ -42,6 +42,13 @@ def _filters(function: Command) -> Command:
     return function
 
 
+def _changes(function: Command) -> Command:
+    """What every command takes that changes what waits: the filters, --all and --json."""
+    function = click.option("--json", "is_json", is_flag=True, help="How many, as one object.")(function)
+    function = click.option("--all", "is_all", is_flag=True, help="Everything that waits.")(function)
+    return _filters(function)
+
+
 def _filter(ids: tuple[str, ...], *, older_than: str, from_: str, **others: str) -> dict[str, Any]:
     """The filter as it goes to the workers; empty ones are left out."""
     what: dict[str, Any] = {name: value for name, value in others.items() if value}
@@ -131,15 +138,15 @@ def show(queue_id: str, content: bool, is_json: bool) -> int:
 @command.command("why")
 @_filters
 @click.option("--limit", type=click.IntRange(min=1), default=20, show_default=True)
-def why(limit: int, **filters: Any) -> int:
+@click.option("--json", "is_json", is_flag=True, help="One array, an object a recipient.")
+def why(limit: int, is_json: bool, **filters: Any) -> int:
     """Why it waits, in plain words, and what to do about it."""
     from cmail.admin.why import explain  # before the queue is opened: see open_queue
 
     queue = _open()
-    what, count = _filter(**filters), 0
+    what, found = _filter(**filters), []
     figures = queue.figures()
     for row in queue.rows(what, limit):
-        count += 1
         told = explain(
             row,
             time.time_ns() // 1_000_000,
@@ -147,50 +154,51 @@ def why(limit: int, **filters: Any) -> int:
             is_batch=bool(figures.get("is_batch")),
             is_server_down=not queue.is_running,
         )
-        click.echo(f"{row['id']} to {row['to']}\n  {told.why}\n  {told.advice}")
-    if not count:
+        found.append({"id": row["id"], "to": row["to"], "why": told.why, "advice": told.advice})
+        if not is_json:
+            click.echo(f"{row['id']} to {row['to']}\n  {told.why}\n  {told.advice}")
+    if is_json:
+        click.echo(json.dumps(found))
+    elif not found:
         click.echo("Nothing in the queue fits: it was delivered, returned or deleted; the log says which.")
-    return _say_silent(queue) or (Exit.OK if count or not what else Exit.NO_USER)
+    return _say_silent(queue) or (Exit.OK if found or not what else Exit.NO_USER)
 
 
 @command.command("flush")
-@_filters
-def flush(**filters: Any) -> int:
+@_changes
+def flush(is_all: bool, is_json: bool, **filters: Any) -> int:
     """Try now, whatever the time of the next attempt; without a filter everything."""
-    return _change("flush", _filter(**filters), "now due")
+    return _change("flush", _filter(**filters), "now due", is_json=is_json)
 
 
 @command.command("hold")
-@_filters
-@click.option("--all", "is_all", is_flag=True, help="Everything that waits.")
-def hold(is_all: bool, **filters: Any) -> int:
+@_changes
+def hold(is_all: bool, is_json: bool, **filters: Any) -> int:
     """Stop it until it is released."""
-    return _change("hold", _needs_filter(_filter(**filters), is_all), "on hold")
+    return _change("hold", _needs_filter(_filter(**filters), is_all), "on hold", is_json=is_json)
 
 
 @command.command("release")
-@_filters
-def release(**filters: Any) -> int:
+@_changes
+def release(is_all: bool, is_json: bool, **filters: Any) -> int:
     """Let go what is on hold; without a filter everything."""
-    return _change("release", _filter(**filters), "released")
+    return _change("release", _filter(**filters), "released", is_json=is_json)
 
 
 @command.command("delete")
-@_filters
-@click.option("--all", "is_all", is_flag=True, help="Everything that waits.")
-def delete(is_all: bool, **filters: Any) -> int:
+@_changes
+def delete(is_all: bool, is_json: bool, **filters: Any) -> int:
     """Throw it away; nobody is told."""
-    return _change("delete", _needs_filter(_filter(**filters), is_all), "deleted")
+    return _change("delete", _needs_filter(_filter(**filters), is_all), "deleted", is_json=is_json)
 
 
 @command.command("bounce")
-@_filters
-@click.option("--all", "is_all", is_flag=True, help="Everything that waits.")
+@_changes
 @click.option("--because", default="", metavar="TEXT", help="What the sender is told.")
-def bounce(is_all: bool, because: str, **filters: Any) -> int:
+def bounce(is_all: bool, is_json: bool, because: str, **filters: Any) -> int:
     """Give up on it and tell its sender."""
     what = _needs_filter(_filter(**filters), is_all)
-    return _change("bounce", what, "returned to the sender", reason_given=because)
+    return _change("bounce", what, "returned to the sender", is_json=is_json, reason_given=because)
 
 
 def _needs_filter(what: dict[str, Any], is_all: bool) -> dict[str, Any]:
@@ -199,11 +207,14 @@ def _needs_filter(what: dict[str, Any], is_all: bool) -> dict[str, Any]:
     return what
 
 
-def _change(change: str, what: dict[str, Any], done: str, **more: str) -> int:
+def _change(change: str, what: dict[str, Any], done: str, *, is_json: bool, **more: str) -> int:
     queue = _open()
     changed = queue.change(change, what, **more)
     recipients = changed["recipients"]
-    click.echo(f"{recipients} recipient{'' if recipients == 1 else 's'} {done}")
+    if is_json:
+        click.echo(json.dumps({"recipients": recipients}))
+    else:
+        click.echo(f"{recipients} recipient{'' if recipients == 1 else 's'} {done}")
     code = _say_silent(queue)
     if not recipients and what.get("ids"):
         raise Refusal("none of these is in the queue in that state", Exit.NO_USER)
