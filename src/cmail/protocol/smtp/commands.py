@@ -100,7 +100,7 @@ def parse_bdat(line: bytes) -> Bdat:
     """BDAT chunk-size [LAST]."""
     words = line.split()
     is_last = len(words) == 3 and words[2].upper() == b"LAST"
-    if not (len(words) == 2 or is_last) or not _is_number(words[1]):
+    if line[4:5] != b" " or not (len(words) == 2 or is_last) or not _is_number(words[1]):
         raise CommandError(b"501 5.5.4 Syntax: BDAT size [LAST]\r\n")
     return Bdat(int(words[1]), is_last)
 

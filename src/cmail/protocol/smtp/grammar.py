@@ -13,6 +13,9 @@ _PARAMETER: Final = re.compile(rb"([A-Za-z0-9][A-Za-z0-9-]*)(?:=([!-<>-~\x80-\xf
 _XTEXT: Final = re.compile(rb"(?:[!-*,-<>-~\x80-\xff]|\+[0-9A-F]{2})*\Z")  # RFC 3461 §4
 _XTEXT_HEX: Final = re.compile(rb"\+([0-9A-F]{2})")
 _QUOTED_PATH: Final = re.compile(rb'<(?:[^"<>]|"(?:[^"\\]|\\.)*")*>')
+# A-d-l ":" of RFC 5321 §4.1.2; an address literal in it has colons of its own.
+_AT_DOMAIN: Final = rb"@(?:\[[^][@]+\]|[^][@,:\x00-\x20]+)"
+_SOURCE_ROUTE: Final = re.compile(rb"%b(?:,%b)*:" % (_AT_DOMAIN, _AT_DOMAIN))
 # Domain or address literal, and what clients say instead: underscores, a bare name, odd marks.
 _HELO_NAME: Final = re.compile(rb"[!-~]{1,%d}\Z" % DOMAIN_OCTETS_MAX)
 _CONTROL: Final = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")
@@ -40,9 +43,10 @@ def parse_path(inner: bytes, default_domain: str) -> Address:
     """An address from within < and >. A source route is stripped (RFC 5321 §4.1.1.3, appendix C); a bare name
     gets our domain, so `postmaster` works without one (§4.1.1.3)."""
     if inner.startswith(b"@"):
-        _, colon, inner = inner.partition(b":")
-        if not colon:
-            raise GrammarError("a source route without an address behind it")
+        route = _SOURCE_ROUTE.match(inner)
+        if route is None:
+            raise GrammarError("a source route must look like @one.example,@two.example:")
+        inner = inner[route.end() :]
     try:
         if b"@" not in inner:
             return parse_address(inner + b"@" + default_domain.encode())

@@ -14,6 +14,7 @@ MAILS = {
     b"mail from:<anna@example.org>": Mail(ANNA),
     b"MAIL FROM:<anna>": Mail(ANNA),
     b"MAIL FROM:<@a.example,@b.example:anna@example.org>": Mail(ANNA),
+    b"MAIL FROM:<@[IPv6:2001:db8::1],@b.example:anna@example.org>": Mail(ANNA),
     b"MAIL FROM:<anna@example.org>  SIZE=12  body=8bitmime": Mail(ANNA, 12, True),
     b"MAIL FROM:<anna@example.org> SMTPUTF8 RET=full ENVID=a+2Bb": Mail(ANNA, 0, False, True, "FULL", "a+b"),
     b'MAIL FROM:<"a>b"@example.org> SIZE=1': Mail(Address('"a>b"', "example.org"), 1),
@@ -35,6 +36,9 @@ BAD_MAILS = {
     b"MAIL FROM:<a@b> HOLDFOR=10": b"555 5.5.4",
     b"MAIL FROM:<a b@c>": b"553 5.1.7",
     b"MAIL FROM:<@a.example>": b"553 5.1.7",
+    b"MAIL FROM:<@a.example,b.example:a@c>": b"553 5.1.7",
+    b"MAIL FROM:<@a@b.example:a@c>": b"553 5.1.7",
+    b"MAIL FROM:<@:a@c>": b"553 5.1.7",
     b"MAIL FROM:<a@b\0>": b"500 5.5.2",
 }
 RCPTS = {
@@ -77,7 +81,7 @@ def test_what_is_wrong_is_said(line: bytes, reply: bytes) -> None:
 
 
 @pytest.mark.parametrize(
-    "line", [b"BDAT", b"BDAT -1", b"BDAT 1 FIRST", b"BDAT 1 LAST x", b"BDAT " + b"9" * 21]
+    "line", [b"BDAT", b"BDAT -1", b"BDAT 1 FIRST", b"BDAT 1 LAST x", b"BDAT " + b"9" * 21, b"BDATA 1"]
 )
 def test_a_chunk_of_unknown_length_is_refused(line: bytes) -> None:
     """What is no number of octets, or says more than LAST."""
