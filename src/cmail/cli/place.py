@@ -77,6 +77,8 @@ def find_place(named: str = "") -> Place:
 
 def _place(path: str, tables: dict[str, Any]) -> Place:
     host = _table(tables, "host")
+    if not isinstance(host.get("data_dir", ""), str):  # another folder than the server's must not be taken
+        raise Refusal(f"{path}: host.data_dir must be text in quotes (see: cmail config check)", Exit.CONFIG)
     data_dir = _text(host, "data_dir", HostSettings().data_dir)
     return Place(
         config=path,

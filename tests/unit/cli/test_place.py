@@ -69,3 +69,11 @@ def test_missing_is_said(tmp_path: Path) -> None:
     (tmp_path / "bad.toml").write_text("host = [")
     with pytest.raises(Refusal, match="not TOML"):
         find_place(str(tmp_path / "bad.toml"))
+
+
+def test_a_data_folder_that_is_no_text_is_not_guessed(tmp_path: Path) -> None:
+    """Exit 78: a message must not be left where no server of these settings ever looks."""
+    (tmp_path / "cmail.toml").write_text("[host]\ndata_dir = 3\n")
+    with pytest.raises(Refusal, match=r"host\.data_dir must be text") as refused:
+        find_place(str(tmp_path / "cmail.toml"))
+    assert refused.value.code == Exit.CONFIG
