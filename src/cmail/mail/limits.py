@@ -13,7 +13,7 @@ RECIPIENTS_PER_TRANSACTION: Final = 100  # what we send: every server takes 100 
 RECEIVED_FIELDS_MAX: Final = 100  # §6.3 asks for at least 100 before calling it a loop
 
 # Sessions: what no honest client needs more of.
-ERRORS_MAX: Final = 20  # then 421: somebody is guessing
+ERRORS_MAX: Final = 20  # without a message between them, then 421: somebody is guessing
 IDLE_COMMANDS_MAX: Final = 100  # commands other than RCPT without a message: somebody is playing
 OUTSTANDING_REPLIES_MAX: Final = 1000  # pipelined commands whose replies wait (back-pressure after)
 OUTSTANDING_MESSAGES_MAX: Final = 10  # messages of one session that wait for the disk at once

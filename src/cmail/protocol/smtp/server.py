@@ -228,6 +228,8 @@ class SmtpServer:
         command = _COMMANDS.get(verb) or _COMMANDS.get(verb.upper())
         if command is None:
             self._refuse(line, replies.UNKNOWN_COMMAND if line.isascii() else replies.NOT_ASCII)
+            if verb in _OF_BROWSERS:
+                self.end(replies.BYE)
         else:
             self.said[verb] = self.said.get(verb, 0) + 1
             command(self, line)
@@ -477,7 +479,7 @@ class SmtpServer:
             for _ in range(count):
                 self._reply(self._bad)
             return
-        self._idle = 0
+        self._idle = self._errors = 0
         frame = self._frame
         size = frame.wire_bytes
         slot = Slot(count, size)
@@ -551,6 +553,9 @@ class SmtpServer:
 
 
 _NOBODY: Final = cast(Answers, None)
+# HTTP. A page can have the browser of somebody whom we trust post octets of its choice to us: none of them
+# may be read as commands.
+_OF_BROWSERS: Final = frozenset((b"GET ", b"HEAD", b"POST", b"PUT ", b"OPTI", b"CONN"))
 _COMMANDS: Final = {
     b"MAIL": SmtpServer._on_mail,
     b"RCPT": SmtpServer._on_rcpt,

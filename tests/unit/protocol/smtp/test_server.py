@@ -197,3 +197,11 @@ def test_a_message_sets_the_count_of_commands_back() -> None:
     house.hears(HELLO + (MESSAGE + b"NOOP\r\n" + b"RSET\r\n") * 20)
     assert len(house.taken) == 20 and not house.machine.is_over
     assert house.hears(b"NOOP\r\n" * 10).endswith(replies.TOO_MANY_COMMANDS)
+
+
+def test_a_message_sets_the_count_of_errors_back() -> None:
+    """A relay that goes on for days is not ended for one unknown user now and then; who guesses is."""
+    house = FakeHouse(Rules("smtp", "example.org", errors_max=3))
+    house.hears(HELLO + (b"EAT\r\n" * 2 + MESSAGE) * 20)
+    assert len(house.taken) == 20 and not house.machine.is_over
+    assert house.hears(b"EAT\r\n" * 3).endswith(replies.TOO_MANY_ERRORS)
