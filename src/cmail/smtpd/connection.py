@@ -8,6 +8,7 @@ from cmail.mail import limits
 from cmail.mail.reply import Reply, ReplySyntaxError, parse_reply
 from cmail.protocol.smtp import server_replies as replies
 from cmail.protocol.smtp.commands import Mail, Rcpt
+from cmail.protocol.smtp.extensions import SUBMISSION_KINDS
 from cmail.protocol.smtp.server import SmtpServer
 from cmail.protocol.smtp.server_states import Hold, Slot
 from cmail.smtpd.checks import check_mail, check_rcpt, spool_reply
@@ -310,7 +311,13 @@ class Connection(asyncio.Protocol):
 
     def _new_receiver(self) -> Receiver:
         intake = self._intake
-        self._receiver = Receiver(self._context.spool, intake.budget, intake.writers, self._on_room)
+        self._receiver = Receiver(
+            self._context.spool,
+            intake.budget,
+            intake.writers,
+            self._on_room,
+            hides_bcc=self.session.facts.kind in SUBMISSION_KINDS,
+        )
         return self._receiver
 
     def _accept(self, slot: Slot, arrival: Arrival, receiver: Receiver | None) -> None:

@@ -38,24 +38,36 @@ class Receiver:
     __slots__ = (
         "_budget",
         "_held",
+        "_hides_bcc",
         "_on_room",
         "_pieces",
         "_spool",
         "_writers",
         "file",
         "head",
+        "hidden_bytes",
         "queue_id",
         "refusal",
     )
 
-    def __init__(self, spool: Spool, budget: Budget, writers: Writers, on_room: Callable[[], None]) -> None:
+    def __init__(
+        self,
+        spool: Spool,
+        budget: Budget,
+        writers: Writers,
+        on_room: Callable[[], None],
+        *,
+        hides_bcc: bool = False,
+    ) -> None:
         self._spool = spool
+        self._hides_bcc = hides_bcc
         self._budget = budget
         self._writers = writers
         self._on_room = on_room
         self._pieces: list[bytes] = []
         self._held = 0  # octets that the budget was charged with
-        self.head = b""  # header section of content in a file
+        self.head = b""  # header section of content in a file, as it stands there
+        self.hidden_bytes = 0  # of the header that came and is not in the file: Bcc
         self.file: ContentFile | None = None
         self.queue_id = QueueId(0)
         self.refusal = b""  # when it cannot be taken, whatever still comes
@@ -101,10 +113,18 @@ class Receiver:
             self.refusal = HEADER_TOO_LONG
             self.release()
             return
+        if self._hides_bcc:
+            so_far = self._without_bcc(so_far)
         self.queue_id = self._spool.new_queue_id()
         self.file = ContentFile(self._spool.content_path(self.queue_id), self._writers, self._on_room)
         self.file.write(so_far)
         self.release()
+
+    def _without_bcc(self, so_far: bytes) -> bytes:
+        came = len(self.head)
+        self.head = without_bcc(self.head)
+        self.hidden_bytes = came - len(self.head)
+        return self.head + so_far[came:] if self.hidden_bytes else so_far
 
 
 class Arrival:
@@ -151,6 +171,8 @@ def new_message(
             if shown is not header:
                 octets = shown + octets[len(header) :]
                 size_bytes -= len(header) - len(shown)
+        elif receiver is not None:
+            size_bytes -= receiver.hidden_bytes
     content = Content(
         prefix,
         octets,

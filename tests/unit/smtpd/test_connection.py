@@ -211,6 +211,30 @@ def test_bcc_is_taken_out_and_what_is_missing_added_on_submission_only() -> None
     play(talk)
 
 
+@pytest.mark.parametrize("kind", ["smtp", "submission"])
+def test_bcc_is_taken_out_of_a_large_message_too(kind: str) -> None:
+    """What was written to a file is shown to the recipients as well: no Bcc in it, and its size is right."""
+
+    async def talk() -> None:
+        content = b"From: a\r\n" + BCC + b"Subject: x\r\n\r\n" + b"Bcc: body\r\n" * 20_000
+        session = Talk(kind)
+        session.connection.session.username = "anna@example.org"
+        session.hears(BEGIN + b"DATA\r\n")
+        for at in range(0, len(content), 50_000):
+            session.hears(content[at : at + 50_000])
+        session.hears(b".\r\n")
+        while not session.spool._messages:
+            await asyncio.sleep(0.001)
+        [found] = session.spool._messages.values()
+        kept = content if kind == "smtp" else content.replace(BCC, b"", 1)
+        with open(found.new.content.path, "rb") as file:  # noqa: ASYNC230
+            assert file.read() == kept
+        assert found.new.content.size_bytes == len(found.new.content.prefix) + len(kept)
+        assert found.new.content.wire_bytes == len(kept)
+
+    play(talk)
+
+
 def test_reading_stops_before_the_220_of_starttls_is_written(monkeypatch: pytest.MonkeyPatch) -> None:
     """In the same callback (rule 7): no packet can come between the two."""
 
