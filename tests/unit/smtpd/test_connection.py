@@ -223,7 +223,7 @@ def test_bcc_is_taken_out_of_a_large_message_too(kind: str) -> None:
         for at in range(0, len(content), 50_000):
             session.hears(content[at : at + 50_000])
         session.hears(b".\r\n")
-        while not session.spool._messages:
+        while not session.spool._messages:  # noqa: ASYNC110 - a thread writes the file
             await asyncio.sleep(0.001)
         [found] = session.spool._messages.values()
         kept = content if kind == "smtp" else content.replace(BCC, b"", 1)
