@@ -8,6 +8,7 @@ from cmail.mail.address import Address, parse_address
 from cmail.mail.limits import ALIAS_TARGETS_MAX
 
 POSTMASTER: Final = "postmaster"
+_POSTMASTERS: Final = frozenset((POSTMASTER, "root"))  # root: cron writes to it, and gets what `sendmail` bounces
 _REMEMBERED_MAX: Final = 4096  # answers kept; then all are forgotten, so guessing costs no memory
 
 
@@ -40,7 +41,8 @@ class Directory:
 
     Case does not matter in a local part of ours. The host name (and an address literal of ours) means
     the primary domain. What matches first wins: alias, user, the same without what stands behind the
-    separator, the catch-all of the domain, postmaster (whom every domain has, RFC 5321 §4.5.1)."""
+    separator, the catch-all of the domain, postmaster (whom every domain has, RFC 5321 §4.5.1). Mail for
+    root is postmaster's when nobody has that name: what a machine tells its keeper must not get lost."""
 
     def __init__(
         self,
@@ -99,7 +101,7 @@ class Directory:
             name = self._find_at(local_part, at)
             if name is not None:
                 return name
-        return self._postmaster() if local_part == POSTMASTER else None
+        return self._postmaster() if local_part in _POSTMASTERS else None
 
     def _find_at(self, local_part: str, domain: str) -> str | None:
         whole = f"{local_part}@{domain}"

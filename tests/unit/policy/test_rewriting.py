@@ -69,6 +69,9 @@ FOUND: list[tuple[str, str, Resolution]] = [
     ("catch-all", "whoever@example.net", to("anna@example.org")),
     ("postmaster always exists", "postmaster@example.org", box("postmaster@example.org")),
     ("in any case and at the host", "PostMaster@mx.example.com", box("postmaster@example.org")),
+    ("root is postmaster", "root@example.org", box("postmaster@example.org")),
+    ("root at the host too", "Root@mx.example.com", box("postmaster@example.org")),
+    ("catch-all before root", "root@example.net", to("anna@example.org")),
     ("catch-all before postmaster", "postmaster@example.net", to("anna@example.org")),
 ]
 
