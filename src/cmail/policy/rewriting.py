@@ -8,7 +8,7 @@ from cmail.mail.address import Address, parse_address
 from cmail.mail.limits import ALIAS_TARGETS_MAX
 
 POSTMASTER: Final = "postmaster"
-_POSTMASTERS: Final = frozenset((POSTMASTER, "root"))  # root: cron writes to it, and gets what `sendmail` bounces
+_POSTMASTERS: Final = frozenset((POSTMASTER, "root"))  # cron writes to root; bounces to cron go there too
 _REMEMBERED_MAX: Final = 4096  # answers kept; then all are forgotten, so guessing costs no memory
 
 
