@@ -141,6 +141,7 @@ def test_shard_without_a_worker_is_adopted(tmp_path: Path) -> None:
     with cmail:
         assert len(cmail.queue()) == 20
         assert cmail.ask("worker-0", "status")["shards"] == [0, 1]
+        assert not (cmail.data / "run" / "worker-1.sock").exists()  # nobody would answer there
 
 
 @pytest.mark.needs("root")

@@ -210,8 +210,7 @@ def test_a_question_when_no_descriptor_is_free(signals: None, run_folder: str) -
 
 @pytest.mark.limit(60)
 def test_many_new_listeners_at_once(tmp_path: Path) -> None:
-    """A reload that adds thirty listeners: each process gets all of them; the supervisor waits for nobody
-    (a Unix datagram socket holds ten messages)."""
+    """A reload that adds thirty listeners: each process gets all of them, and every one is served."""
     with RunningCmail(tmp_path) as cmail:
         ports = [free_port() for _ in range(30)]
         added = "".join(f'[[listener]]\nkind = "smtp"\naddress = "127.0.0.1:{port}"\n' for port in ports)

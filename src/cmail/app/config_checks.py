@@ -8,7 +8,7 @@ from datetime import timedelta
 from ipaddress import ip_network
 from typing import Any, Final
 
-from cmail.app.catalog import LISTENERS_NOT_YET, print_duration
+from cmail.app.catalog import LISTENERS_NOT_YET
 from cmail.app.settings import Settings
 from cmail.mail.address import AddressSyntaxError, parse_domain
 from cmail.mail.queue_id import SHARDS_MAX
@@ -95,9 +95,6 @@ def _check_numbers(settings: Settings, say: Say) -> None:
         say("host.workers", "must be 0 (one a core) to 64")
     if not settings.queue.retry or min(settings.queue.retry) < _SECOND:
         say("queue.retry", "must have at least one wait, each of 1s or more")
-    if settings.queue.delay_notice and settings.queue.delay_notice < timedelta(minutes=1):
-        waits = print_duration(settings.queue.delay_notice)
-        say("queue.delay_notice", f"{waits} would tell of every hiccup; at least 1m, or 0s for never")
     assert SHARDS_MAX >= 64, "every worker has a shard of its own"
 
 

@@ -14,7 +14,7 @@ from typing import Any, Final
 
 from cmail.app.child import Child
 from cmail.app.systemd import Notifier
-from cmail.net.control import LINE_MAX, ControlError, decode, encode, listen
+from cmail.net.control import LINE_MAX, ControlError, decode, encode, listen, remove_stale
 from cmail.observe import maillog
 
 PING_S: Final = 2.0
@@ -54,6 +54,7 @@ class Supervisor:
         self._selector = selectors.DefaultSelector()
         self._signals, self._wakeup = socket.socketpair()
         self._askers: dict[socket.socket, tuple[bytearray, float]] = {}
+        remove_stale(run_folder)
         self._control = listen(run_folder, "supervisor")
         self._is_ready = False
         self._stop_at = 0.0  # when who has not ended by then is killed; 0: we are not stopping

@@ -183,6 +183,7 @@ class Worker:
         settings = replace(settings, host=fixed)
         await asyncio.to_thread(self._reload_tls, settings)
         await self._accounts.reload(_account_rules(settings))
+        is_other_upstream = _upstream(settings, snapshot) != _upstream(old, self._snapshot)
         self._snapshot = replace(snapshot, settings=settings)
         self._take_ports(ports, new)
         self._drop.hostname = settings.host.hostname
@@ -190,6 +191,8 @@ class Worker:
         self._rebuild()
         for spool, scheduler in zip(self._spools, self._schedulers, strict=True):
             await self._reroute(spool, scheduler)
+            if is_other_upstream:
+                scheduler.upstream_changed()
 
     def _reload_tls(self, settings: Settings) -> None:
         try:
@@ -238,10 +241,19 @@ class Worker:
 
     async def _link_changed(self, request: Fields) -> Fields:
         try:
-            self._link_clock.changed(parse_reading(request))
+            reading = parse_reading(request)
         except ValueError as error:
             raise ControlError(str(error)) from None
+        if not reading.is_down and reading == self._link_clock.reading:
+            self._link_is_up_again()
+        self._link_clock.changed(reading)
         return {}
+
+    def _link_is_up_again(self) -> None:
+        """Somebody says so though it was never called down: waits are over all the same."""
+        self._agents.resolver.forget()
+        for scheduler in self._schedulers:
+            scheduler.start_all()
 
     async def _metrics(self, _request: Fields) -> Fields:
         recipients: dict[str, int] = {}
@@ -276,6 +288,12 @@ class Worker:
         await asyncio.gather(*(spool.close() for spool in self._spools))
         self._agents.close()
         self._accounts.close()
+
+
+def _upstream(settings: Settings, snapshot: Snapshot) -> tuple[object, ...]:
+    """Which upstream server is meant, and how we come to it."""
+    smtp = settings.smtp
+    return smtp.host, smtp.port, smtp.tls, smtp.username, snapshot.smtp_password, settings.tls.ca_file
 
 
 def _account_rules(settings: Settings) -> AccountRules:

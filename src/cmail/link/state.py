@@ -62,9 +62,13 @@ class Link:
         return self._reading
 
     async def up(self) -> LinkReading:
-        """The link is up: everything starts. Up already is fine, and kicks again."""
+        """The link is up: everything starts. Up already is fine: whoever says so has dialled perhaps,
+        and nobody told us that it was down, so all is told again and kicked again."""
         async with self._changing:
-            await self._change(self._reading.up(self._clock.wall_ms()), "the link is up")
+            if self._reading.is_down:
+                await self._change(self._reading.up(self._clock.wall_ms()), "the link is up")
+            else:
+                await self._announce(self._reading)
         if self._at_link_up is not None:
             task = asyncio.create_task(self._kick(self._at_link_up), name="kick")
             self._kicks.add(task)

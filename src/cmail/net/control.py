@@ -84,6 +84,17 @@ def listen(folder: str, name: str) -> socket.socket:
     return bound
 
 
+def remove_stale(folder: str) -> None:
+    """Remove the sockets of a server that is gone: of a worker that there is no more, nobody would."""
+    fd = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        for name in os.listdir(fd):
+            if name.endswith(".sock"):
+                os.unlink(name, dir_fd=fd)
+    finally:
+        os.close(fd)
+
+
 def encode(fields: Mapping[str, object]) -> bytes:
     """One line of the protocol."""
     return json.dumps(fields, ensure_ascii=False, separators=(",", ":")).encode() + b"\n"

@@ -203,21 +203,22 @@ class Scheduler:
         if is_down == self._was_down:
             return
         self._was_down = is_down
+        if not is_down:
+            self.start_all()
+            return
         for route in list(self.routes.values()):
-            if not route.needs_link:
-                continue
-            if not is_down:
-                route.rest_until = 0.0
-            route.judge_gate()
-            if is_down:
+            if route.needs_link:
+                route.judge_gate()
                 self.connections.cut(route)
                 route.drop_ready()
-            else:
+
+    def start_all(self) -> None:
+        """The link came up, or somebody who knows says that it is: rests and waits end at once."""
+        for route in list(self.routes.values()):
+            if route.needs_link:
                 route.trusted()
-                route.look_anew()
-                route.refill()
-        if not is_down:
-            self.spawn(self._link_is_up(), "link-up")
+                self.connections.end_rest(route)
+        self.spawn(self._link_is_up(), "link-up")
 
     async def _link_is_up(self) -> None:
         """Everything starts: first what is due, then what was put off (waits mean little to who is
@@ -252,6 +253,11 @@ class Scheduler:
             route.judge_gate()
             route.drop_ready()
         self.spawn(self.lookout.look_at_all(), "new settings")
+
+    def upstream_changed(self) -> None:
+        """The settings name another upstream server, or another way to it: what the old one said, and
+        the waits that came of it, mean nothing to the new one."""
+        self.spawn(self.connections.wake(RELAY, (NotNow.HOST, NotNow.MESSAGE)), "another upstream server")
 
     def change_times(self) -> dict[str, int]:
         """The due times that spool.change() is to write: now, on the clock of each route."""

@@ -74,6 +74,19 @@ def test_what_cannot_be_recorded_is_not_told(tmp_path: Path) -> None:
     asyncio.run(test())
 
 
+def test_up_again_is_told_again(tmp_path: Path) -> None:
+    """`link up` when it counts as up: it is told to all once more, the clock and the period go on."""
+
+    async def test() -> None:
+        told: list[LinkReading] = []
+        made, _ = link(tmp_path, FakeClock(), told)
+        before = made.reading
+        await made.up()
+        assert told == [before] and made.reading == before
+
+    asyncio.run(test())
+
+
 def test_link_up_kicks_and_keeps_the_result(tmp_path: Path) -> None:
     """Each `link up` kicks, also when it was up; the words stand in status and log."""
 

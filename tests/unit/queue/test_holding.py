@@ -1,6 +1,6 @@
 """Link down and up, batch and flush: what may go now, and what waits without being counted."""
 
-from cmail.mail.outcome import TemporaryFailure
+from cmail.mail.outcome import NotNow, TemporaryFailure
 from cmail.queue.settings import QueueSettings
 from cmail.storage.spool import Change, QueueFilter
 from tests.support.fake_agent import deliver
@@ -65,6 +65,41 @@ def test_link_up_starts_also_what_was_put_off() -> None:
         await house.pass_time(hours=20)
         up(house)
         await house.until(lambda: not house.waiting())
+
+    run(test)
+
+
+def test_link_up_that_was_never_called_down_starts_all_the_same() -> None:
+    """A hook says `link up` after dialling, and nobody said `down` before: what rests starts at once."""
+
+    async def test(house: House) -> None:
+        house.smtp.outcome = lambda t, q: TemporaryFailure("connection timed out", NotNow.HOST)
+        await house.send("bob@example.net")
+        await house.until(lambda: house.log.attempts)
+        await house.settle_down()
+        house.smtp.outcome = deliver
+        house.scheduler.start_all()
+        await house.until(lambda: not house.waiting())
+
+    run(test)
+
+
+def test_another_upstream_server_does_not_inherit_the_waits() -> None:
+    """The old one was down or refused for now; what waits goes to the new one at once, what waits for
+    others goes on waiting."""
+
+    async def test(house: House) -> None:
+        house.smtp.outcome = lambda t, q: TemporaryFailure("450 greylisted")
+        house.local.outcome = lambda t, q: TemporaryFailure("no space")
+        await house.send("bob@example.net")
+        await house.send("you@example.org")
+        await house.until(lambda: len(house.log.attempts) == 2)
+        await house.settle_down()
+        house.smtp.outcome = house.local.outcome = deliver
+        house.scheduler.upstream_changed()
+        await house.until(lambda: "bob@example.net" not in house.waiting())
+        await house.settle_down()
+        assert house.waiting() == ["you@example.org"]
 
     run(test)
 
