@@ -35,6 +35,7 @@ def serve(config: str | None = None) -> int:
     wrong (78). Another server on the data folder: 75. A port that is taken: 69."""
     os.umask(0o077)
     rights.allow_files()
+    rights.prefer_throughput()
     started_wall_ms = time.time_ns() // 1_000_000
     source = Source(find_config(config))
     snapshot = source.read(1)

@@ -3,6 +3,7 @@
 It takes all that waits, commits it as one transaction and answers all of it; while it syncs, the
 next batch gathers. A lone message pays one sync and no wait."""
 
+import contextlib
 import errno
 import threading
 from asyncio import Future
@@ -33,6 +34,7 @@ _BATCH_JOBS_MAX: Final = 1000
 _STATEMENT_ROWS_MAX: Final = 64  # 6 KiB of SQL; SQLite's compiled form of each length is kept
 _LOG_OCTETS_MAX: Final = 16 * 2**20  # of write-ahead log between checkpoints
 _PAGE_OCTETS: Final = 4096
+_COMPANY_S: Final = 0.004  # how long the record that a message is gone may wait for company
 _IDLE_S: Final = 1.0  # nothing to write so long: tidy up
 _RETRY_S: Final = 0.5  # between tries to record an outcome that the disk did not take
 _RECOVER_S: Final = 1.0  # between tries to make a successor of a broken database
@@ -143,10 +145,23 @@ class SpoolWriter:
         try:
             if not self._waiting and not self._is_closing:
                 self._taken(self._queue.get(timeout=self._patience()))
-            while True:
-                self._taken(self._queue.get_nowait())
+            self._take_rest()
         except Empty:
             pass
+        if self._waiting and not self._is_closing and all(job.whole_id for job in self._waiting):
+            self._wait_for_company()
+
+    def _take_rest(self) -> None:
+        """All there is, until Empty is raised."""
+        while True:
+            self._taken(self._queue.get_nowait())
+
+    def _wait_for_company(self) -> None:
+        """Nobody waits for the end of a message to be recorded: it rides with the next that somebody
+        does wait for, if one comes soon. Saves every second sync of a relay under load."""
+        with contextlib.suppress(Empty):
+            self._taken(self._queue.get(timeout=_COMPANY_S))
+            self._take_rest()
 
     def _patience(self) -> float | None:
         if self._unrecorded or self._broken:
