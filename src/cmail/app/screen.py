@@ -1,6 +1,8 @@
 """The start screen: a few friendly lines that say what listens where and what to do next."""
 
 import os
+import shutil
+import sys
 from collections.abc import Iterable
 from typing import Final
 
@@ -70,4 +72,7 @@ def _short(path: str) -> str:
 
 def _program() -> str:
     """`cmail` as one has to type it here."""
-    return ".venv/bin/cmail" if os.path.exists(".venv/bin/cmail") else "cmail"
+    if os.path.exists(".venv/bin/cmail"):
+        return ".venv/bin/cmail"
+    beside = os.path.join(os.path.dirname(sys.executable), "cmail")
+    return beside if shutil.which("cmail") is None and os.path.exists(beside) else "cmail"
