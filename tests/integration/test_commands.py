@@ -72,6 +72,16 @@ def test_config(tmp_path: Path) -> None:
     shown = cmail("config", "show", config=path)[1]
     assert "[smtp.advanced]" in shown and 'timeout = "30s"' in shown and shown.count("[[listener]]") == 2
     assert json.loads(cmail("config", "show", "--json", config=path)[1])["smtp"]["port"] == 25
+    secret = tmp_path / "password"
+    secret.write_text("sesame")
+    secret.chmod(0o600)
+    has_password = path.read_text().replace('password_file = ""', f'password_file = "{secret}"')
+    path.write_text(
+        has_password.replace('username = ""', 'username = "u"').replace('host = ""', 'host = "h.example"')
+    )
+    for words in (["show"], ["show", "--json"], ["check"]):
+        code, out, error = cmail("config", *words, config=path)
+        assert code == 0 and "sesame" not in out + error, f"{words}: {error}"
     path.write_text('[smtp]\nport = "x"\n\n[host]\neat = 1\n')
     code, _, error = cmail("config", "check", config=path)
     assert code == 78

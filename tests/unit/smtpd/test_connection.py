@@ -132,6 +132,22 @@ def test_a_client_that_is_gone_has_still_sent_its_message() -> None:
     play(talk)
 
 
+def test_a_client_that_has_said_all_still_hears_what_it_is_owed() -> None:
+    """Commands, QUIT and the end of its half of the connection in one go: the 250 comes when the disk has it."""
+
+    async def talk() -> None:
+        session = Talk()
+        session.hears(BEGIN + b"DATA\r\nSubject: x\r\n\r\n.\r\nQUIT\r\n")
+        assert session.connection.eof_received(), "our half stays open"
+        for _ in range(5):
+            await asyncio.sleep(0)
+        written = session.transport.written.decode().split("\r\n")
+        assert written[-3].startswith("250 2.0.0 Ok: queued as") and written[-2].startswith("221 ")
+        assert session.transport.is_closed
+
+    play(talk)
+
+
 @pytest.mark.parametrize("where", ["resolve", "new_queue_id", "accept"])
 def test_a_mistake_of_ours_delays_mail_and_never_loses_it(
     where: str, monkeypatch: pytest.MonkeyPatch
