@@ -1,5 +1,6 @@
 """Snapshot: the settings that hold, numbered, with the secrets that don't stand in them."""
 
+import ctypes
 import os
 from collections.abc import MutableMapping
 from dataclasses import dataclass, field
@@ -35,7 +36,10 @@ class Source:
 
     def __init__(self, path: str, environ: MutableMapping[str, str] = os.environ) -> None:
         self.path = os.path.abspath(path)
-        self._password_in_environ = environ.pop(PASSWORD_VARIABLE, "")  # children need not show it
+        self._password_in_environ = environ.get(PASSWORD_VARIABLE, "")
+        if environ is os.environ:
+            _wipe(PASSWORD_VARIABLE)
+        environ.pop(PASSWORD_VARIABLE, None)
         self._known: dict[str, str] = {}  # password file -> what was read with the rights of the start
         self._stamps: dict[str, tuple[int, ...]] = {}  # and what the file looked like then
         try:
@@ -77,6 +81,15 @@ def _stamp(path: str) -> tuple[int, ...]:
     except OSError:
         return ()
     return found.st_ino, found.st_size, found.st_mtime_ns
+
+
+def _wipe(variable: str) -> None:
+    """Overwrite it where the kernel put it: /proc/PID/environ shows that, of our children too."""
+    libc = ctypes.CDLL(None)
+    libc.getenv.restype = ctypes.c_void_p
+    place = libc.getenv(variable.encode())
+    if place:
+        ctypes.memset(place, 0, len(ctypes.string_at(place)))
 
 
 def handed_over(number: int, path: str, text: str, smtp_password: str) -> Snapshot:

@@ -25,6 +25,7 @@ from cmail.storage.spool import Final as Ended
 from cmail.world import Clock, LinkClock
 
 SERVICES: Final = {LOCAL: "local", LMTP: "lmtp"}  # as the log calls them; else smtp
+TOGETHER_MS: Final = 100  # the clock goes on while many recipients of one transaction are put off
 REASON_MAX: Final = 1000  # of what a peer said, in the spool: a screen full is enough
 Delays = tuple[float, float, float, float]
 
@@ -108,6 +109,7 @@ class Attempts:
         """What the outcomes of one transaction mean. `host_wait_ms`: the back-off of its next hop,
         0 when the next hop works (then HOST trouble is this message's own)."""
         end = Conclusion()
+        chance = self.jitter()  # one for all: who was put off together comes back in one transaction
         for queued in recipients:
             outcome = outcomes[queued.position]
             match outcome:
@@ -121,7 +123,7 @@ class Attempts:
                     end.untried.append(queued)
                     continue
                 case TemporaryFailure():
-                    self._deferred(end, message, queued, outcome, host_wait_ms)
+                    self._deferred(end, message, queued, outcome, host_wait_ms, chance)
                 case _:
                     assert_never(outcome)
             self.say(message, queued, outcome, setup_s, sending_s)
@@ -175,16 +177,19 @@ class Attempts:
         queued: QueuedRecipient,
         outcome: TemporaryFailure,
         host_wait_ms: int,
+        chance: float,
     ) -> None:
         tried = self.count_attempt(queued)
         age = self.age(message, queued.route)
-        decision = retry.decide(tried.attempts, age, tried.periods, self.settings, self.jitter())
+        decision = retry.decide(tried.attempts, age, tried.periods, self.settings, chance)
         match decision:
             case GiveUp():
                 self.expire(end, message, tried, outcome)
             case RetryAfter(wait_ms):
                 is_host = outcome.kind is NotNow.HOST and host_wait_ms > 0
                 due_ms = self.now_ms(queued.route) + (host_wait_ms if is_host else wait_ms)
+                if end.deferrals and 0 <= due_ms - end.deferrals[-1].due_ms < TOGETHER_MS:
+                    due_ms = end.deferrals[-1].due_ms
                 kind = NotNow.HOST if is_host else NotNow.MESSAGE
                 self.put_off(end, message, tried, outcome, due_ms, kind)
 

@@ -1,5 +1,8 @@
 """The settings of a running server, and the secrets that don't stand in them."""
 
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -25,6 +28,19 @@ def test_password_from_the_environment(tmp_path: Path) -> None:
     snapshot = source.read(1)
     assert snapshot.smtp_password == "secret"
     assert "secret" not in repr(snapshot)
+
+
+def test_password_does_not_stay_in_proc(tmp_path: Path) -> None:
+    """What the kernel shows of the environment of a server (and of its children) has no password in it."""
+    code = (
+        "import sys; from cmail.app.snapshot import Source\n"
+        "assert Source(sys.argv[1]).read(1).smtp_password == 'hush-hush'\n"
+        "sys.stdout.buffer.write(open('/proc/self/environ', 'rb').read())"
+    )
+    environ = {**os.environ, "CMAIL_SMTP_PASSWORD": "hush-hush", "OTHER": "stays"}
+    command = [sys.executable, "-c", code, str(config(tmp_path))]
+    shown = subprocess.run(command, env=environ, capture_output=True, check=True).stdout
+    assert b"OTHER=stays" in shown and b"hush" not in shown
 
 
 def test_password_from_a_file(tmp_path: Path) -> None:

@@ -120,6 +120,22 @@ def test_a_message_refused_for_now_has_its_own_back_off() -> None:
     run(test)
 
 
+def test_who_was_put_off_together_comes_back_together() -> None:
+    """Recipients of one transaction that were refused for now share the next one too."""
+
+    async def test(house: House) -> None:
+        chances = iter([0.1, 0.9, 0.4, 0.6, 0.2, 0.8])
+        house.scheduler.attempts.jitter = lambda: next(chances)
+        house.smtp.outcome = lambda t, q: TemporaryFailure("450 greylisted")
+        await house.send("bob@example.net", "carl@example.net", "dora@example.net")
+        await house.until(lambda: len(house.log.attempts) == 3)
+        await house.settle_down()
+        due = {row.queued.due_ms for m in house.spool._messages.values() for row in m.waiting}
+        assert len(due) == 1
+
+    run(test)
+
+
 def test_a_message_that_a_peer_hangs_up_on_does_not_stop_the_route() -> None:
     """HOST trouble with one message while others get through is that message's own: no wild circle."""
 
