@@ -23,7 +23,6 @@ OUTSTANDING_OCTETS_MAX: Final = 4 * 2**20  # of content that waits for the disk,
 CONTENT_IN_MEMORY_MAX: Final = 128 * 1024  # beyond it: to a file as it arrives (a row is faster up to here)
 CONTENT_MEMORY_BUDGET: Final = 64 * 2**20  # all sessions of a worker together; beyond it: file
 HEADER_OCTETS_MAX: Final = 256 * 1024  # a header section beyond it is refused, 552
-HEADER_LINE_OCTETS_MAX: Final = 64 * 1024
 
 # RFC 5321 §4.5.3.2: time-outs. Server side waits 5 minutes for the next command (§4.5.3.2.7).
 SERVER_COMMAND_TIMEOUT_S: Final = 300.0
