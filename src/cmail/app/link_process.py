@@ -3,7 +3,8 @@
 import asyncio
 import os
 import socket
-from collections.abc import Awaitable, Mapping
+from collections.abc import Awaitable, Mapping, Sequence
+from typing import Final
 
 from cmail.app.estate import LINK_FILE, Estate
 from cmail.app.process import PortKey, Tasks
@@ -16,16 +17,19 @@ from cmail.net.control import EX_TEMPFAIL, AnswerFunction, ControlClient, Contro
 from cmail.net.dns_client import DnsClient
 from cmail.observe import maillog
 
+AGAIN_S: Final = 0.5
+AGAIN_TIMES: Final = 120  # who does not hear for a minute is ended by the supervisor, and reads the file
+
 
 class LinkProcess:
     """See process.Part."""
 
     def __init__(self, estate: Estate) -> None:
         self._snapshot = estate.snapshot
-        self._run_folder = estate.run_folder
-        self._workers = [f"worker-{number}" for number in range(estate.workers_count)]
+        workers = [f"worker-{number}" for number in range(estate.workers_count)]
+        self._announcer = Announcer(estate.run_folder, workers)
         self._link = Link(
-            os.path.join(estate.data_dir, LINK_FILE), RealClock(), maillog, self._announce, self._kick
+            os.path.join(estate.data_dir, LINK_FILE), RealClock(), maillog, self._announcer.tell, self._kick
         )
         estate.release()
 
@@ -43,6 +47,7 @@ class LinkProcess:
 
     async def stop(self) -> None:
         """End a kick that is under way."""
+        self._announcer.close()
         await self._link.close()
 
     def answers(self) -> Mapping[str, AnswerFunction]:
@@ -67,15 +72,49 @@ class LinkProcess:
         primary = settings.host.domains[0] if settings.host.domains else settings.host.hostname
         return await SmarthostKick(settings.smtp, primary, self._resolver)()
 
-    async def _announce(self, reading: LinkReading) -> None:
+
+class Announcer:
+    """Tells the workers how the link is. One that cannot hear it now (it starts, and has perhaps read the
+    file of before already) is told a moment later."""
+
+    def __init__(self, run_folder: str, workers: Sequence[str]) -> None:
+        self._run_folder = run_folder
+        self._workers = workers
+        self._latest = LinkReading()
+        self._behind: dict[str, asyncio.Task[None]] = {}
+
+    async def tell(self, reading: LinkReading) -> None:
+        """Tell all; when it returns, whoever could hear it has heard it."""
+        self._latest = reading
         await asyncio.gather(*(self._tell(name, reading) for name in self._workers))
 
     async def _tell(self, name: str, reading: LinkReading) -> None:
-        """A worker that is being restarted reads it from the file."""
         try:
-            await ControlClient(self._run_folder, name, 5.0).ask("link.changed", reading.fields())
+            await self._ask(name, reading)
         except ControlError as error:
-            maillog.warned(f"{name} was not told of the link: {error}")
+            maillog.warned(f"{name} was not told of the link, it is told again: {error}")
+            if name not in self._behind:
+                self._behind[name] = asyncio.create_task(self._tell_again(name), name=f"tell {name}")
+
+    async def _tell_again(self, name: str) -> None:
+        try:
+            for _ in range(AGAIN_TIMES):
+                await asyncio.sleep(AGAIN_S)
+                try:
+                    await self._ask(name, self._latest)
+                    return
+                except ControlError:
+                    continue
+        finally:
+            del self._behind[name]
+
+    async def _ask(self, name: str, reading: LinkReading) -> None:
+        await ControlClient(self._run_folder, name, 5.0).ask("link.changed", reading.fields())
+
+    def close(self) -> None:
+        """Tell nobody any more."""
+        for task in list(self._behind.values()):
+            task.cancel()
 
 
 def _only_all(request: Fields) -> None:
