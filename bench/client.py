@@ -21,9 +21,8 @@ import uvloop
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from cmail.delivery.line import SessionLimits
-
 from cmail.delivery.agent import Transaction
+from cmail.delivery.line import SessionLimits
 from cmail.delivery.session import Session
 from cmail.delivery.settings import AdvancedSettings, SmtpSettings
 from cmail.delivery.smtp import SmtpAgent

@@ -5,9 +5,9 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
-from cmail.delivery.line import SessionLimits
 
 from cmail.delivery.agent import Finished, HostTrouble
+from cmail.delivery.line import SessionLimits
 from cmail.delivery.lmtp import LmtpAgent, parse_lmtp
 from cmail.delivery.settings import LocalSettings
 from cmail.mail.outcome import Delivered, NotNow, PermanentFailure, TemporaryFailure

@@ -12,8 +12,8 @@ from datetime import timedelta
 from pathlib import Path
 
 import pytest
-from cmail.delivery.line import SessionLimits
 
+from cmail.delivery.line import SessionLimits
 from cmail.delivery.lmtp import LmtpAgent
 from cmail.delivery.settings import AdvancedSettings, LocalSettings, SmtpSettings
 from cmail.delivery.smtp import SmtpAgent

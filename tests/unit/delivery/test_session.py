@@ -4,8 +4,8 @@ import asyncio
 from typing import Any
 
 import pytest
-from cmail.delivery.line import SessionLimits
 
+from cmail.delivery.line import SessionLimits
 from cmail.delivery.session import Session
 from cmail.protocol.smtp.client import SmtpClient
 from cmail.protocol.smtp.client_handshake import HandshakeError, Manners
