@@ -1,7 +1,9 @@
 """MemorySpool: a Spool that forgets; passes the same contract suite as the real one."""
 
 import asyncio
+import atexit
 import os
+import shutil
 import tempfile
 from asyncio import Future
 from collections.abc import Callable, Mapping
@@ -104,7 +106,9 @@ class MemorySpool:
 
     def content_path(self, queue_id: QueueId) -> str:
         """A path in a folder for this test."""
-        self._folder = self._folder or tempfile.mkdtemp(prefix="cmail-spool-")
+        if not self._folder:
+            self._folder = tempfile.mkdtemp(prefix="cmail-spool-")
+            atexit.register(shutil.rmtree, self._folder, ignore_errors=True)
         return os.path.join(self._folder, print_queue_id(queue_id))
 
     def accept(self, message: NewMessage) -> "Future[None]":
