@@ -247,3 +247,42 @@ def test_account_book_is_the_same(tmp_path: Path) -> None:
     good(house, "user", "add", "bob", "--password-stdin", stdin="secret\n")
     with AccountBook(str(house.data), domains=("example.org",), hostname="mail.example.org") as book:
         assert [user.address for user in book.users()] == ["bob@example.org"]
+
+
+# As `cmail` would be run by somebody else; everything is loaded while it still may be (a checkout below /root).
+AS_ANOTHER = """
+import os, sys
+import cmail.cli.main, cmail.cli.accounts, cmail.cli.alias, cmail.cli.link, cmail.cli.queue, cmail.cli.user
+import cmail.admin.accounts, cmail.admin.queue, cmail.storage.account_book, cmail.app.config
+os.setgroups([]); os.setgid(int(sys.argv[1])); os.setuid(int(sys.argv[1]))
+cmail.cli.main.main(sys.argv[2:])
+"""
+
+
+@pytest.mark.needs("root")
+@pytest.mark.parametrize("is_up", [True, False], ids=["server up", "server down"])
+def test_another_user_has_no_right(tmp_path: Path, is_up: bool) -> None:
+    """Neither root nor the server's user: what touches mail, accounts or the line says so with 77, and changes
+    nothing."""
+    other = str(pwd.getpwnam("daemon").pw_uid)
+    house = RunningCmail(tmp_path)
+    house.start()
+    with house:
+        before = good(house, "user", "list") + good(house, "alias", "list")
+        if not is_up:
+            house.stop()
+        for words in (
+            ["queue", "list"],
+            ["queue", "flush"],
+            ["link", "down"],
+            ["user", "list"],
+            ["user", "add", "eve@example.org", "--password", "secret"],
+            ["alias", "add", "all@example.org", "eve@example.net"],
+        ):
+            if not is_up and words[0] == "link":
+                continue  # without a server there is nothing to have a right to
+            command = [sys.executable, "-c", AS_ANOTHER, other, *words, "--config", str(house.config)]
+            done = subprocess.run(command, capture_output=True, text=True, timeout=60)
+            assert done.returncode == 77, (words, done.returncode, done.stdout, done.stderr)
+            assert "Traceback" not in done.stderr and "as root" in done.stderr, done.stderr
+        assert good(house, "user", "list") + good(house, "alias", "list") == before

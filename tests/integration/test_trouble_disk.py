@@ -3,9 +3,7 @@ accepted stays, and it recovers by itself."""
 
 import pwd
 import re
-import signal
 import smtplib
-import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -16,6 +14,7 @@ from tests.support.house import SETTINGS, RunningCmail, wait_for
 from tests.support.peers import Peers
 from tests.support.sink_mx import SinkMx
 from tests.support.small_disk import SmallDisk
+from tests.support.tracing import failing
 
 ONE = SETTINGS.replace("workers = 2", "workers = 1")
 ON_DISK = ONE.replace('data_dir = "data"', 'data_dir = "disk/data"')
@@ -156,7 +155,7 @@ def test_delivered_while_the_disk_is_full(tmp_path: Path) -> None:
             peers.heal(sink)
             wait_for(lambda: sink.taken, "a delivery", 20)
             disk.empty()
-            wait_for(lambda: not cmail.queue(), "an empty queue", 75)  # at the latest by the slow look
+            wait_for(lambda: not cmail.queue(), "an empty queue", 20)
             arrived = [subject for subject in subjects(sink) if subject != "filler"]
             assert arrived == ["n0", "n1", "n2"]
 
@@ -202,26 +201,6 @@ def test_folder_that_cannot_be_written(tmp_path: Path) -> None:
                 path.chmod(mode)
         assert say(cmail, "after", size=200_000)[1] == 250
         assert len(cmail.queue()) == 3 and "is started again" not in cmail.log()
-
-
-@contextmanager
-def failing(pid: int, calls: str, error: str) -> Iterator[None]:
-    """Every such system call of a process fails, as it would on a disk that does."""
-    strace = subprocess.Popen(
-        ["strace", "-f", "-q", "-p", str(pid), "-e", f"trace={calls}", "-e", f"inject={calls}:error={error}"],
-        stderr=subprocess.PIPE,
-    )
-    try:
-        wait_for(lambda: f"TracerPid:\t{strace.pid}" in Path(f"/proc/{pid}/status").read_text(), "strace")
-        tasks = Path(f"/proc/{pid}/task")
-        wait_for(
-            lambda: all("TracerPid:\t0" not in (task / "status").read_text() for task in tasks.iterdir()),
-            "strace on all threads",
-        )
-        yield
-    finally:
-        strace.send_signal(signal.SIGINT)
-        strace.communicate(timeout=10)
 
 
 @pytest.mark.needs("strace")

@@ -11,7 +11,7 @@ from cmail.mail.status import BAD_CONNECTION, LOCAL_TROUBLE
 from cmail.policy import retry
 from cmail.queue.lane import Lane
 from cmail.queue.route_queue import FAR_MS, ID_MAX, OCTETS_LEAST, START, Cursor, RouteQueue
-from cmail.storage.spool import QueuedMessage
+from cmail.storage.spool import QueuedMessage, SpoolFullError
 
 if TYPE_CHECKING:
     from cmail.queue.scheduler import Scheduler
@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 LANES_MAX: Final = 400  # connections of a worker, all routes together: a process has 1024 files
 PAGE: Final = 100  # messages read at once, when all that waits is bounced
 OFFLINE_WAIT_S: Final = 60.0  # when a delivery has found us off line and no link-up is seen
+WAKE_TRIES: Final = 60  # on a full disk
+WAKE_AGAIN_S: Final = 1.0
 FRUITLESS_MAX: Final = 3  # connections in a row that ended in order without having settled anything
 FRUITLESS_S: Final = 1.0  # a connection that ends sooner without having taken what is ready: in vain
 INTERNAL: Final = TemporaryFailure("an error of ours, see the log", detail=LOCAL_TROUBLE)
@@ -189,7 +191,14 @@ class Connections:
     async def wake(self, name: str, kinds: Sequence[NotNow]) -> None:
         """What waits for one of these reasons is due now."""
         now_ms = self._scheduler.attempts.now_ms(name)
-        woken = [await self._scheduler.spool.wake(name, kind, now_ms) for kind in kinds]
+        for _ in range(WAKE_TRIES):
+            try:
+                woken = [await self._scheduler.spool.wake(name, kind, now_ms) for kind in kinds]
+                break
+            except SpoolFullError:  # space may come soon
+                await asyncio.sleep(WAKE_AGAIN_S)
+        else:
+            return  # each waits for its own time
         if any(woken):
             route = self._scheduler.route(name)
             route.look_anew()

@@ -8,7 +8,7 @@ from cmail.policy import retry
 from cmail.queue.route_queue import FAR_MS, ID_MAX, RouteQueue
 from cmail.queue.sweep import Sweep
 from cmail.queue.wakeups import Wakeups
-from cmail.storage.spool import RouteSummary
+from cmail.storage.spool import RouteSummary, SpoolError
 
 if TYPE_CHECKING:
     from cmail.queue.scheduler import Scheduler
@@ -101,7 +101,12 @@ class Lookout:
     async def _peek(self, route: RouteQueue) -> None:
         now_ms = self._scheduler.attempts.now_ms(route.name)
         after = (now_ms, ID_MAX)
-        for message in await self._scheduler.spool.due(route.name, FAR_MS, after, 1, 1):
+        try:
+            found = await self._scheduler.spool.due(route.name, FAR_MS, after, 1, 1)
+        except SpoolError as error:
+            self.look_later(route, f"when {route.name} is due next: {error}")
+            return
+        for message in found:
             due_ms = message.recipients[0].due_ms
             is_ours = message.envelope.hold_until_ms <= self._scheduler.clock.wall_ms()
             if is_ours and due_ms > self._horizon_ms(route):

@@ -112,9 +112,7 @@ class Recorder:
             is_whole=not message.recipients_count,
         )
         self.record(route, transaction, settlement)
-        if end.deferrals:
-            self._scheduler.lookout.wake_at(route, min(deferral.due_ms for deferral in end.deferrals))
-            route.owes_wake |= any(deferral.kind is NotNow.HOST for deferral in end.deferrals)
+        route.owes_wake |= any(deferral.kind is NotNow.HOST for deferral in end.deferrals)
 
     def _may_be_gone(self, message: QueuedMessage) -> bool:
         """Nobody of this copy is in memory any more, and the others may have ended on other routes."""
@@ -162,6 +160,8 @@ class Recorder:
             return
         route.release(transaction)
         self.deactivate(transaction)
+        if settlement.deferrals:  # only now: a look before this would have passed over it
+            self._scheduler.lookout.wake_at(route, min(each.due_ms for each in settlement.deferrals))
         if settlement.is_whole:
             self._scheduler.log.removed(settlement.queue_id)
         elif settlement.finals and self._may_be_gone(transaction.message):

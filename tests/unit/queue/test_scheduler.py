@@ -9,6 +9,7 @@ from cmail.mail.outcome import Delivered, TemporaryFailure
 from cmail.queue import connections, route_queue
 from cmail.queue.settings import QueueSettings
 from cmail.storage.spool import Change, QueuedMessage, QueueFilter, RecipientState, SpoolFullError
+from tests.support.fake_agent import deliver
 from tests.unit.queue.house import House, run
 
 
@@ -218,6 +219,28 @@ def test_nothing_is_begun_while_outcomes_cannot_be_recorded() -> None:
         house.spool.fail_with(None)
         await house.until(lambda: not house.waiting(), 10_000)
         assert [queue_id for queue_id, _ in house.smtp.delivered] == [first.queue_id, second]
+
+    run(test)
+
+
+def test_what_was_put_off_while_the_disk_was_full_is_not_forgotten() -> None:
+    """A deferral that could be recorded only after its time had come is tried again at once, not by the
+    slow look a minute later."""
+
+    async def test(house: House) -> None:
+        house.smtp.outcome = lambda transaction, queued: TemporaryFailure("451 4.3.0 later")
+        first = house.message("bob@example.net")
+        await house.spool.accept(first)
+        house.spool.fail_with(SpoolFullError("full"))
+        await house.until(lambda: house.spool.is_blocked)
+        await house.pass_time(minutes=30)
+        house.scheduler.lookout.look()
+        await house.settle_down()
+        house.smtp.outcome = deliver
+        house.spool.fail_with(None)
+        await house.settle_down()
+        house.scheduler.lookout.look()
+        await house.until(lambda: not house.waiting())
 
     run(test)
 

@@ -1,0 +1,84 @@
+"""What is synced before what, in the running server, as the kernel saw it: the order is the promise."""
+
+import smtplib
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import pytest
+
+from tests.support.house import SETTINGS, RunningCmail, wait_for
+from tests.support.tracing import Call, attached, calls_of
+
+ONE = SETTINGS.replace("workers = 2", "workers = 1")
+CALLS = "trace=fsync,fdatasync,rename,write,sendto,sendmsg"
+
+
+def trace_of_a_message(tmp_path: Path, size: int) -> Sequence[Call]:
+    """The calls of the worker from the greeting to the end of the delivery into a mailbox here."""
+    trace = tmp_path / "trace"
+    with RunningCmail(tmp_path, settings=ONE) as cmail:
+        with smtplib.SMTP("127.0.0.1", cmail.port("smtp"), timeout=30) as client:
+            client.sendmail("a@example.net", ["anna@example.org"], b"Subject: first\r\n\r\nx\r\n")
+            wait_for(lambda: cmail.mailbox("anna@example.org") and not cmail.queue(), "the first one")
+            words = ("-y", "-s", "200", "-e", CALLS, "-o", str(trace))
+            with attached(cmail.pid("worker-0"), *words):
+                client.sendmail(
+                    "a@example.net", ["anna@example.org"], b"Subject: x\r\n\r\n" + b"y\r\n" * size
+                )
+                wait_for(lambda: len(cmail.mailbox("anna@example.org")) == 2, "the message")
+                wait_for(lambda: not cmail.queue(), "an empty queue")
+    return calls_of(trace)
+
+
+def first(calls: Sequence[Call], what: str, is_it: Callable[[Call], bool], after: int = -1) -> Call:
+    """The first call of this kind that began after a line of the trace; AssertionError without one."""
+    found = [call for call in calls if call.began > after and is_it(call)]
+    assert found, f"no {what} after line {after}"
+    return min(found, key=lambda call: call.began)
+
+
+def is_sync_of(part: str) -> Callable[[Call], bool]:
+    """A sync, that succeeded, of a file or folder with this in its path."""
+    return lambda call: (
+        call.name in ("fsync", "fdatasync") and part in call.text and call.text.endswith("= 0")
+    )
+
+
+def is_sent(words: str) -> Callable[[Call], bool]:
+    """Octets to a socket or the log."""
+    return lambda call: call.name in ("write", "sendto", "sendmsg") and words in call.text
+
+
+@pytest.mark.needs("strace")
+def test_synced_before_250_and_before_delivered(tmp_path: Path) -> None:
+    """The log of the spool is synced before the 250 starts; the file of the mailbox before its rename, the
+    folder before 'status=sent' is said and before the spool forgets the message."""
+    calls = trace_of_a_message(tmp_path, 1000)
+    go_ahead = first(calls, "354", is_sent('"354 '))
+    synced = first(calls, "sync of the spool", is_sync_of("-wal>"), go_ahead.ended)
+    acknowledged = first(calls, "250", is_sent('"250 2'), go_ahead.ended)
+    assert synced.ended < acknowledged.began
+
+    file = first(calls, "sync of the file", is_sync_of("/example.org/anna/tmp/"), synced.ended)
+    named = first(calls, "rename", lambda c: c.name == "rename" and "/anna/tmp/" in c.text, synced.ended)
+    folder = first(calls, "sync of the folder", is_sync_of("/example.org/anna/new>"), named.ended)
+    said = first(calls, "word of it", is_sent("status=sent"), synced.ended)
+    forgotten = first(calls, "record of it", is_sync_of("-wal>"), folder.ended)
+    assert file.ended < named.began < named.ended < folder.began
+    assert folder.ended < said.began and folder.ended < forgotten.began
+    assert not [c for c in calls if is_sync_of("-wal>")(c) and named.ended < c.began < folder.ended]
+
+
+@pytest.mark.needs("strace")
+def test_large_content_is_synced_with_its_folder_before_250(tmp_path: Path) -> None:
+    """Content beside the database: the file, then its folder, then the row that names it, then the 250."""
+    calls = trace_of_a_message(tmp_path, 100_000)
+    go_ahead = first(calls, "354", is_sent('"354 '))
+    acknowledged = first(calls, "250", is_sent('"250 2'), go_ahead.ended)
+    synced = [
+        c for c in calls if go_ahead.ended < c.began and c.ended < acknowledged.began and c.name[0] == "f"
+    ]
+    paths = [call.text.partition("<")[2].partition(">")[0] for call in synced]
+    wal = next(number for number, path in enumerate(paths) if path.endswith("-wal"))
+    content, its_folder = paths[:2]
+    assert wal == 2 and Path(content).parent == Path(its_folder), paths
