@@ -276,13 +276,13 @@ def test_another_user_has_no_right(tmp_path: Path, is_up: bool) -> None:
             ["queue", "flush"],
             ["link", "down"],
             ["user", "list"],
-            ["user", "add", "eve@example.org", "--password", "secret"],
+            ["user", "add", "eve@example.org", "--password-stdin"],
             ["alias", "add", "all@example.org", "eve@example.net"],
         ):
             if not is_up and words[0] == "link":
                 continue  # without a server there is nothing to have a right to
             command = [sys.executable, "-c", AS_ANOTHER, other, *words, "--config", str(house.config)]
-            done = subprocess.run(command, capture_output=True, text=True, timeout=60)
+            done = subprocess.run(command, input="secret\n", capture_output=True, text=True, timeout=60)
             assert done.returncode == 77, (words, done.returncode, done.stdout, done.stderr)
             assert "Traceback" not in done.stderr and "as root" in done.stderr, done.stderr
         assert good(house, "user", "list") + good(house, "alias", "list") == before

@@ -64,7 +64,7 @@ def test_synced_before_250_and_before_delivered(tmp_path: Path) -> None:
     folder = first(calls, "sync of the folder", is_sync_of("/example.org/anna/new>"), named.ended)
     said = first(calls, "word of it", is_sent("status=sent"), synced.ended)
     forgotten = first(calls, "record of it", is_sync_of("-wal>"), folder.ended)
-    assert file.ended < named.began < named.ended < folder.began
+    assert file.ended < named.began <= named.ended < folder.began
     assert folder.ended < said.began and folder.ended < forgotten.began
     assert not [c for c in calls if is_sync_of("-wal>")(c) and named.ended < c.began < folder.ended]
 
@@ -80,5 +80,5 @@ def test_large_content_is_synced_with_its_folder_before_250(tmp_path: Path) -> N
     ]
     paths = [call.text.partition("<")[2].partition(">")[0] for call in synced]
     wal = next(number for number, path in enumerate(paths) if path.endswith("-wal"))
-    content, its_folder = paths[:2]
-    assert wal == 2 and Path(content).parent == Path(its_folder), paths
+    content = paths[0]
+    assert "/content/" in content and str(Path(content).parent) in paths[1:wal], paths

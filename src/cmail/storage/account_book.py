@@ -298,7 +298,8 @@ def _open(path: str) -> apsw.Connection:
             db.close()
             raise
     except OSError as error:
-        raise AccountError(f"{path} cannot be opened: {error.strerror}") from error
+        hint = "; run this as root or as the server's user" if isinstance(error, PermissionError) else ""
+        raise AccountError(f"{path} cannot be opened: {error.strerror}{hint}") from error
     except apsw.Error as error:
         raise AccountError(f"{path} cannot be used: {error}") from error
     return db
