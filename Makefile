@@ -1,7 +1,7 @@
 # CMail Server. `make` alone tells what there is.
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help install run check test bench format clean
+.PHONY: help install run check test torture bench format clean
 
 # The Python that .venv is made with: the system's where it is 3.11 or newer, else the newest on PATH.
 PYTHON ?=
@@ -28,6 +28,11 @@ test: ## the whole test suite; as root it installs the mail programs that some t
 	@scripts/test-programs
 	@scripts/install test
 	@.venv/bin/python -m pytest --durations=10 $(TESTS)
+
+torture: ## tries every promise of docs/promises.md for long: 45 minutes at most (PART="storm disk": some of it)
+	@scripts/test-programs
+	@scripts/install test
+	@.venv/bin/python -m tests.torture $(PART)
 
 bench: ## measures CMail and Postfix side by side and prints the table
 	@scripts/test-programs

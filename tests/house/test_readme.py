@@ -6,8 +6,10 @@ from pathlib import Path
 
 import pytest
 
+from tests.torture import PARTS
+
 ROOT = Path(__file__).parents[2]
-PAGES = [ROOT / "README.md", ROOT / "docs/install.md", ROOT / "packaging/README.md"]
+PAGES = [ROOT / page for page in ("README.md", "docs/install.md", "docs/promises.md", "packaging/README.md")]
 MAKEFILE = (ROOT / "Makefile").read_text()
 TARGETS = set(re.findall(r"^([a-z]+):", MAKEFILE, re.MULTILINE))
 
@@ -55,3 +57,12 @@ def test_scripts_say_what_they_are_for_and_can_be_run() -> None:
         assert lines[0].startswith("#!"), script
         assert lines[1].startswith("# "), script
         assert script.stat().st_mode & 0o111 == 0o111, script
+
+
+def test_promises_name_the_parts_that_try_them() -> None:
+    """docs/promises.md names every part of `make torture` and no other; a test that it names is there."""
+    text = (ROOT / "docs/promises.md").read_text()
+    named = {part for parts in re.findall(r'PART="?([a-z -]+)', text) for part in parts.split()}
+    assert named == {part.name for part in PARTS}
+    for path in re.findall(r"`(tests/[^`]+)`", text):
+        assert (ROOT / path).exists(), path
