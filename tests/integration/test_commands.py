@@ -90,8 +90,7 @@ def test_config(tmp_path: Path) -> None:
 
 def test_with_the_server_down(tmp_path: Path) -> None:
     """Accounts and the queue can be seen and changed; what needs the server says so."""
-    house = RunningCmail(tmp_path)
-    assert cmail("status", config=house.config)[0] == 69
+    with RunningCmail(tmp_path) as house:
     good(house, "user", "add", "bob", "--password-stdin", stdin="secret\n")
     assert good(house, "user", "list") == "bob@example.org\n"
     assert cmail("user", "add", "bob", "--password-stdin", config=house.config, stdin="x\n")[0] == 65
@@ -197,8 +196,7 @@ def test_status_and_link(tmp_path: Path) -> None:
 @pytest.mark.limit(300)
 def test_hundred_thousand(tmp_path: Path) -> None:
     """The first 50 of 100,000 are listed within 0.3 s; a change of all is one command."""
-    house = RunningCmail(tmp_path)
-    house.start()
+    with RunningCmail(tmp_path) as house:
     house.stop()
     entry = house.data.stat()
     code = (
@@ -243,8 +241,7 @@ def _seconds(house: RunningCmail, *words: str) -> float:
 
 def test_account_book_is_the_same(tmp_path: Path) -> None:
     """What the command wrote is what the server reads."""
-    house = RunningCmail(tmp_path)
-    good(house, "user", "add", "bob", "--password-stdin", stdin="secret\n")
+    with RunningCmail(tmp_path) as house:
     with AccountBook(str(house.data), domains=("example.org",), hostname="mail.example.org") as book:
         assert [user.address for user in book.users()] == ["bob@example.org"]
 
@@ -265,9 +262,7 @@ def test_another_user_has_no_right(tmp_path: Path, is_up: bool) -> None:
     """Neither root nor the server's user: what touches mail, accounts or the line says so with 77, and changes
     nothing."""
     other = str(pwd.getpwnam("daemon").pw_uid)
-    house = RunningCmail(tmp_path)
-    house.start()
-    with house:
+    with RunningCmail(tmp_path) as house:
         before = good(house, "user", "list") + good(house, "alias", "list")
         if not is_up:
             house.stop()
