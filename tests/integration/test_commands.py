@@ -90,7 +90,8 @@ def test_config(tmp_path: Path) -> None:
 
 def test_with_the_server_down(tmp_path: Path) -> None:
     """Accounts and the queue can be seen and changed; what needs the server says so."""
-    with RunningCmail(tmp_path) as house:
+    house = RunningCmail(tmp_path)
+    assert cmail("status", config=house.config)[0] == 69
     good(house, "user", "add", "bob", "--password-stdin", stdin="secret\n")
     assert good(house, "user", "list") == "bob@example.org\n"
     assert cmail("user", "add", "bob", "--password-stdin", config=house.config, stdin="x\n")[0] == 65
@@ -196,7 +197,8 @@ def test_status_and_link(tmp_path: Path) -> None:
 @pytest.mark.limit(300)
 def test_hundred_thousand(tmp_path: Path) -> None:
     """The first 50 of 100,000 are listed within 0.3 s; a change of all is one command."""
-    with RunningCmail(tmp_path) as house:
+    house = RunningCmail(tmp_path)
+    house.start()
     house.stop()
     entry = house.data.stat()
     code = (
@@ -241,7 +243,8 @@ def _seconds(house: RunningCmail, *words: str) -> float:
 
 def test_account_book_is_the_same(tmp_path: Path) -> None:
     """What the command wrote is what the server reads."""
-    with RunningCmail(tmp_path) as house:
+    house = RunningCmail(tmp_path)
+    good(house, "user", "add", "bob", "--password-stdin", stdin="secret\n")
     with AccountBook(str(house.data), domains=("example.org",), hostname="mail.example.org") as book:
         assert [user.address for user in book.users()] == ["bob@example.org"]
 
