@@ -16,9 +16,11 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final, Self
 
+from cmail.net.control import ControlError
+
 _TAG: Final = re.compile(rb"^Subject: (\S+)", re.MULTILINE)
 _QUEUED_AS: Final = re.compile(rb"queued as ([0-9A-Z]+)")
-_LINE: Final = "Hello, this is a line of the body.\r\n"
+_LINE: Final = ".%s: a line of the body, of this message alone, with a dot that has to be stuffed.\r\n"
 TRIES_MAX: Final = 5000  # of one message, each a moment after the one before it
 AGAIN_S: Final = 0.02
 
@@ -27,7 +29,7 @@ AGAIN_S: Final = 0.02
 class Acknowledged:
     """A message that got its 250."""
 
-    recipient: str
+    recipient: str  # or several, with commas
     queue_id: str  # as the reply says it
     monotonic: float  # when
 
@@ -46,7 +48,8 @@ class Balance:
 
 class Senders:
     """Clients in threads. Each message is tried until it is acknowledged, each try under a tag of its own
-    (a try without an answer may arrive too, and is another message); recipients take turns."""
+    (a try without an answer may arrive too, and is another message); recipients take turns ("a@x,b@x" are
+    two of one message), and so do sizes."""
 
     def __init__(
         self,
@@ -57,14 +60,16 @@ class Senders:
         senders: int = 4,
         rate: float = 0.0,  # messages a second, of all together; 0: as fast as it goes
         size: int = 1500,
+        sizes: Sequence[int] = (),  # in turns, instead of one size
         host: str = "127.0.0.1",
         name: str = "m",
     ) -> None:
         self._port, self._recipients, self._host, self._name = port, recipients, host, name
-        self._count, self._size = count, size
+        self._count, self._sizes = count, sizes or (size,)
         self._pause_s = senders / rate if rate else 0.0
         self.acknowledged: dict[str, Acknowledged] = {}
         self.tried: set[str] = set()
+        self.sent: dict[str, tuple[str, int]] = {}  # recipients and size of each that was tried
         self._is_stopping = threading.Event()
         self._threads = [threading.Thread(target=self._send_all, args=(n,)) for n in range(senders)]
 
@@ -104,16 +109,18 @@ class Senders:
 
     def _send(self, client: smtplib.SMTP | None, number: int, count: int) -> smtplib.SMTP | None:
         to = self._recipients[(number + count) % len(self._recipients)]
+        size = self._sizes[(number * 7 + count) % len(self._sizes)]
         for attempt in range(TRIES_MAX):
             if self._is_stopping.is_set():
                 return client
             tag = f"{self._name}{number}x{count}t{attempt}"
             self.tried.add(tag)
+            self.sent[tag] = (to, size)
             try:
                 client = client or smtplib.SMTP(self._host, self._port(), timeout=10)
-                self.acknowledged[tag] = _submit(client, tag, to, self._size)
+                self.acknowledged[tag] = _submit(client, tag, to, size)
                 return client
-            except (OSError, smtplib.SMTPException, AssertionError):
+            except (OSError, smtplib.SMTPException, AssertionError, ControlError):
                 if client is not None:
                     client.close()
                 client = None
@@ -124,12 +131,14 @@ class Senders:
 def message(tag: str, size: int = 1500) -> bytes:
     """A message that is known again by its Subject."""
     head = f"From: a@example.com\r\nSubject: {tag}\r\n\r\n"
-    return (head + _LINE * max(1, (size - len(head)) // len(_LINE))).encode()
+    line = _LINE % tag
+    return (head + line * max(1, (size - len(head)) // len(line))).encode()
 
 
 def _submit(client: smtplib.SMTP, tag: str, to: str, size: int) -> Acknowledged:
     client.ehlo_or_helo_if_needed()
-    for code, text in (client.mail("a@example.com"), client.rcpt(to)):
+    for step, argument in ((client.mail, "a@example.com"), *((client.rcpt, each) for each in to.split(","))):
+        code, text = step(argument)
         if code != 250:
             client.rset()
             raise smtplib.SMTPResponseException(code, text)
