@@ -10,9 +10,18 @@ from dataclasses import dataclass, field
 HANG = "hang"
 CLOSE = "close"
 RESET = "reset"
+DRIP = "drip"  # the usual reply, an octet each `drip_s`
+HALF = "half"  # half of the usual reply, then it closes
+NO_END = "no end"  # the usual reply without CRLF, then it hangs
+ENDLESS = "endless"  # lines of one reply for ever, as fast as they are read
+TWICE = "twice"  # the usual reply, and once more: one reply too many
+SILENT = "silent"  # it obeys and says nothing: one reply too few
+LEAVES = "leaves"  # the usual reply, then it closes
 Reaction = bytes | str
 # Stages: connect, EHLO, HELO, LHLO, STARTTLS, AUTH, MAIL, RCPT, DATA, content, RSET, QUIT; a key like
-# "RCPT:anna@example.org" means that command only, "content:1" the second content (from 0) of the server.
+# "RCPT:anna@example.org" means that command only, "content:1" the second content (from 0) of the server,
+# "MAIL@1" any on its second connection, "MAIL#1" the second MAIL (from 0) on each connection.
+# After the command of a stage comes what was usual: 334 is what AUTH asks, BDAT a chunk that is not the last.
 Script = Mapping[str, Reaction]
 
 
@@ -45,12 +54,15 @@ class SinkMx:
     on_stage: Callable[[str], None] | None = None
     delay_s: float = 0.0
     keeps_content: bool = True
+    drip_s: float = 1.0  # between two octets of DRIP
+    is_hasty: bool = False  # `taken` before its reply to the content is said, unless that is 4yz or 5yz
 
     taken: list[Taken] = field(default_factory=list)
     heard: list[str] = field(default_factory=list)
     connections: int = 0
     contents: int = 0
     packets: list[bytes] = field(default_factory=list)
+    endless_octets: int = 0  # said of an ENDLESS reply, all together
 
     async def __aenter__(self) -> "SinkMx":
         self._tasks: set[asyncio.Task[None]] = set()
@@ -103,6 +115,7 @@ class _Conversation:
         self.sink, self.reader, self.writer, self.number = sink, reader, writer, number
         self.user = ""
         self.is_encrypted = sink.is_implicit_tls
+        self.said: dict[str, int] = {}  # how often each stage was reached
         self.forget()
 
     def forget(self) -> None:
@@ -134,16 +147,9 @@ class _Conversation:
             sink.on_stage(stage)
         if sink.delay_s:
             await asyncio.sleep(sink.delay_s)
-        reaction: Reaction = usual
-        keys = (
-            [f"{stage}@{self.number}", f"{stage}:{detail}", stage]
-            if detail
-            else [f"{stage}@{self.number}", stage]
-        )
-        for key in keys:
-            if key in sink.script:
-                reaction = sink.script[key]
-                break
+        reaction = self.reaction(stage, detail)
+        if reaction is None:
+            reaction = usual
         if reaction == HANG:
             await asyncio.Event().wait()
         if reaction == CLOSE:
@@ -151,12 +157,54 @@ class _Conversation:
         if reaction == RESET:
             self.writer.transport.abort()
             raise _Closed
-        assert isinstance(reaction, bytes), reaction
+        if isinstance(reaction, str):
+            return await self.oddly(reaction, usual)
         self.writer.write(reaction)
         await self.writer.drain()
         if reaction.startswith(b"421"):
             raise _Closed
         return reaction
+
+    def reaction(self, stage: str, detail: str) -> Reaction | None:
+        """What the script says of this stage now."""
+        count = self.said.get(stage, 0)
+        self.said[stage] = count + 1
+        script = self.sink.script
+        for key in (
+            f"{stage}@{self.number}",
+            f"{stage}#{count}",
+            f"{stage}:{detail}" if detail else stage,
+            stage,
+        ):
+            if key in script:
+                return script[key]
+        return None
+
+    async def oddly(self, reaction: str, usual: bytes) -> bytes:
+        """Say the usual reply, but not as one does."""
+        if reaction == DRIP:
+            for octet in usual:
+                self.writer.write(bytes([octet]))
+                await asyncio.sleep(self.sink.drip_s)
+        elif reaction == HALF:
+            self.writer.write(usual[: len(usual) // 2])
+            raise _Closed
+        elif reaction == NO_END:
+            self.writer.write(usual[:-2])
+            await asyncio.Event().wait()
+        elif reaction == ENDLESS:
+            while True:
+                self.writer.write(usual[:3] + b"-and so on\r\n")
+                self.sink.endless_octets += 15
+                await self.writer.drain()
+        elif reaction == LEAVES:
+            self.writer.write(usual)
+            raise _Closed
+        else:
+            assert reaction in (TWICE, SILENT), reaction
+            self.writer.write(usual * 2 if reaction == TWICE else b"")
+        await self.writer.drain()
+        return usual
 
     async def on_ehlo(self, text: str) -> None:
         extensions = list(self.sink.extensions)
@@ -186,7 +234,7 @@ class _Conversation:
         self.user = user
 
     async def ask(self, challenge: bytes) -> bytes:
-        self.writer.write(b"334 " + base64.b64encode(challenge) + b"\r\n")
+        await self.say("334", b"334 " + base64.b64encode(challenge) + b"\r\n")
         return base64.b64decode((await self.reader.readuntil(b"\r\n")).strip())
 
     async def log_in(self, mechanism: str, initial: str) -> str:
@@ -277,17 +325,30 @@ class _Conversation:
                 self.forget()
             return  # after BDAT the transaction stays open: the worst that a client may meet
         replies = len(self.recipients) if self.sink.is_lmtp else 1
-        accepted = []
+        accepted: list[str] = []
+        if self.sink.is_hasty and not self.refuses(number):
+            self.take(self.recipients, content, by_bdat)
         for recipient in self.recipients[:replies]:
             address = recipient[recipient.index("<") + 1 : recipient.index(">")]
             detail = address if self.sink.is_lmtp else str(number)
             said = await self.say("content", b"250 2.0.0 queued as %d\r\n" % number, detail)
             if said.startswith(b"2"):
                 accepted.append(recipient)
-        if accepted:
-            recipients = accepted if self.sink.is_lmtp else self.recipients
-            kept = content if self.sink.keeps_content else b""
-            self.sink.taken.append(
-                Taken(self.mail, recipients, kept, self.number, self.is_encrypted, self.user, by_bdat)
-            )
+        if accepted and not self.sink.is_hasty:
+            self.take(accepted if self.sink.is_lmtp else self.recipients, content, by_bdat)
         self.forget()
+
+    def refuses(self, number: int) -> bool:
+        """Whether the reply to this content will be a clear no."""
+        script = self.sink.script
+        count = self.said.get("content", 0)
+        keys = (f"content@{self.number}", f"content#{count}", f"content:{number}", "content")
+        found = next((script[key] for key in keys if key in script), b"2")
+        return isinstance(found, bytes) and found[:1] in (b"4", b"5")
+
+    def take(self, recipients: list[str], content: bytes, by_bdat: bool) -> None:
+        """It is here now."""
+        kept = content if self.sink.keeps_content else b""
+        self.sink.taken.append(
+            Taken(self.mail, recipients, kept, self.number, self.is_encrypted, self.user, by_bdat)
+        )

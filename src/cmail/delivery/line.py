@@ -10,7 +10,7 @@ from cmail.mail.limits import TLS_HANDSHAKE_TIMEOUT_S
 from cmail.mail.status import BAD_CONNECTION
 from cmail.protocol.smtp.client_handshake import HandshakeError, Manners, Say, StartTls, handshake
 from cmail.protocol.smtp.client_offers import Offers
-from cmail.protocol.smtp.client_replies import Replies
+from cmail.protocol.smtp.client_replies import Replies, read_reply
 
 _WRITE_BUFFER_MAX: Final = 512 * 1024
 
@@ -60,6 +60,9 @@ class Line(asyncio.Protocol):
 
     async def _say(self, step: Say) -> bytes:
         if step.octets:
+            if self._came:
+                said = read_reply(self._came[0])
+                raise HandshakeError(f"the server said more than it was asked: {said}", BAD_CONNECTION, said)
             self._write(step.octets)
         self._waits_for = step.name
         self._set_deadline(step.timeout_s)

@@ -44,6 +44,7 @@ class Session(Line):
         self._machine: SmtpClient | None = None
         self._work: Work | None = None
         self._taken = 0
+        self._awaited: tuple[int, Stage | None] | None = None  # the reply that the deadline is for
         self.settled = 0
         self.error: Exception | None = None  # a mistake of ours that ended it
         self.was_idle = False  # when the connection was lost
@@ -75,6 +76,8 @@ class Session(Line):
             self._fail("the server said more than it was asked")
         else:
             self._pump()
+            return
+        self.was_idle = False  # nothing could be sent: the next host is to be tried
 
     def data_received(self, data: bytes) -> None:
         """From the transport."""
@@ -129,8 +132,13 @@ class Session(Line):
         if machine.streaming is not None and self._streaming is None:
             self._streaming = self._loop.create_task(self._stream(machine.streaming), name="content")
         if machine.is_idle:
+            self._awaited = None
             self._rest(work)
-        else:
+            return
+        # RFC 5321 §4.5.3.2: a reply has its time as a whole, or who sends an octet now and then holds us.
+        awaited = (machine.replies_count, machine.stage)
+        if awaited != self._awaited:
+            self._awaited = awaited
             self._set_deadline(STAGE_TIMEOUTS_S[machine.stage])
 
     def _end(self, delivery: Delivery) -> None:

@@ -65,9 +65,13 @@ def test_garbage_in_the_handshake_ends_it(replies: bytes) -> None:
     async def main() -> None:
         session = Session(asyncio.get_running_loop(), SessionLimits())
         session.connection_made(Wire())
-        session.data_received(replies)
+        first, behind = replies.split(b"\r\n", 1)
+        session.data_received(first + b"\r\n" if b"250" in replies else replies)
         if b"250" in replies:
-            await session.shake(Manners("me"), None, "mx")
+            shaking = asyncio.create_task(session.shake(Manners("me"), None, "mx"))
+            await asyncio.sleep(0)
+            session.data_received(behind)
+            await shaking
             machine, work = SmtpClient(Offers(), "mx"), MemoryWork([transaction()])
             session.converse(machine, work, lambda: 0.0, lambda transaction: False)
             assert session.ended.done() and machine.doubt and len(work.ready) == 1

@@ -5,7 +5,7 @@ from typing import Final
 
 from cmail.mail.outcome import NotNow, Outcome, PermanentFailure, TemporaryFailure
 from cmail.mail.reply import Reply
-from cmail.mail.status import BAD_CONNECTION, BAD_PROTOCOL, LOCAL_TROUBLE, TOO_MANY_RECIPIENTS
+from cmail.mail.status import BAD_CONNECTION, BAD_PROTOCOL, LOCAL_TROUBLE, TOO_MANY_RECIPIENTS, Detail
 from cmail.protocol.smtp.client_commands import mail_command, rcpt_command
 from cmail.protocol.smtp.client_delivery import Delivery, Stage
 from cmail.protocol.smtp.client_offers import Offers
@@ -41,6 +41,7 @@ class SmtpClient:
         self._unacknowledged = 0  # octets sent by BDAT
         self._needs_rset = False  # the last transaction may still be open at the peer
         self._is_halted = False
+        self.replies_count = 0  # that were read
         self.streaming: Delivery | None = None  # its content's file is to be sent now, then streamed()
         self.is_done = False
         self.doubt: str | None = None
@@ -170,10 +171,15 @@ class SmtpClient:
     def receive(self, data: bytes) -> list[Delivery]:
         """Take what has arrived; the deliveries that ended with it."""
         replies = self._replies
-        for raw in replies.feed(data):
-            self._on_reply(raw)
-            if self.is_done:
-                break
+        found = replies.feed(data)
+        self.replies_count += len(found)
+        if len(found) > 1 and not self._is_pipelining:
+            self._receive_in_step(found)
+        else:
+            for raw in found:
+                self._on_reply(raw)
+                if self.is_done:
+                    break
         if replies.error and not self.is_done:
             self._broken(replies.error)
         if self._again and not self.is_done:
@@ -182,6 +188,18 @@ class SmtpClient:
         if ended:
             self._ended = []
         return ended
+
+    def _receive_in_step(self, found: list[bytes]) -> None:
+        """Where one command is out at a time two replies at once belong together only behind content (LMTP).
+        A 5yz that came of itself must not be taken for the refusal of the next command."""
+        for count, raw in enumerate(found):
+            is_early = count and self._flight and self._flight[0].stage is not Stage.DOT
+            if is_early and raw[:3] != b"421":
+                self._broken(f"the server said more than it was asked: {read_reply(raw)}")
+            else:
+                self._on_reply(raw)
+            if self.is_done:
+                break
 
     def _on_reply(self, raw: bytes) -> None:
         code = raw[:3]
@@ -362,12 +380,9 @@ class SmtpClient:
         self._close(str(reply), is_refused=True)
 
     def _broken(self, reason: str) -> None:
-        """The peer does not speak SMTP: the first delivery is not now, the rest as if it had gone."""
-        if self._flight:
-            d = self._flight[0]
-            d.fail_open(TemporaryFailure(reason, NotNow.MESSAGE, BAD_PROTOCOL, self._relay))
-            self._ended.append(self._flight.popleft())
-        self._close(reason)
+        """The peer does not speak SMTP. What is out may have been taken, whatever it meant to say; the
+        rest goes to another connection, or another host."""
+        self._close(reason, detail=BAD_PROTOCOL)
 
     def stream_failed(self, reason: str) -> list[Delivery]:
         """The file of the content cannot be read: no dot is sent, the connection is to be closed."""
@@ -398,7 +413,7 @@ class SmtpClient:
         ended, self._ended = self._ended, []
         return ended
 
-    def _close(self, doubt: str | None, is_refused: bool = False) -> None:
+    def _close(self, doubt: str | None, *, is_refused: bool = False, detail: Detail = BAD_CONNECTION) -> None:
         """No further reply is read. `is_refused`: the peer has said that it did not take the rest."""
         if not self.is_done:
             self.is_done = True
@@ -408,21 +423,21 @@ class SmtpClient:
         while self._flight:
             d = self._flight.popleft()
             if d.is_content_out and not d.is_void and not is_refused:
-                d.fail_open(self._doubtful(doubt or "the connection ended"))
+                d.fail_open(self._doubtful(doubt or "the connection ended", detail))
                 self._ended.append(d)
             else:
-                self._put_back(d, doubt or "the connection ended")
+                self._put_back(d, doubt or "the connection ended", detail)
                 d.is_blamed = is_first and d.is_put_back
             is_first = False
         self._drop_again()
 
-    def _doubtful(self, reason: str) -> TemporaryFailure:
+    def _doubtful(self, reason: str, detail: Detail) -> TemporaryFailure:
         text = f"{reason}, after all of the message was sent: it may have arrived, and then arrives twice"
-        return TemporaryFailure(text, NotNow.MESSAGE, BAD_CONNECTION, self._relay)
+        return TemporaryFailure(text, NotNow.MESSAGE, detail, self._relay)
 
-    def _put_back(self, d: Delivery, reason: str) -> None:
+    def _put_back(self, d: Delivery, reason: str, detail: Detail = BAD_CONNECTION) -> None:
         if all(outcome is None for outcome in d.outcomes):
             d.is_put_back = True
         else:
-            d.fail_open(TemporaryFailure(reason, NotNow.MESSAGE, BAD_CONNECTION, self._relay))
+            d.fail_open(TemporaryFailure(reason, NotNow.MESSAGE, detail, self._relay))
         self._ended.append(d)
