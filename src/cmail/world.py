@@ -21,10 +21,16 @@ class Clock(Protocol):
 
 
 class LinkClock(Protocol):
-    """The time that counts for mail that needs the link: it stands still while the link is down."""
+    """The time that counts for mail that needs the link: it stands still while the link is down, while
+    the machine sleeps and while the server is off, and nobody can set it."""
 
     def link_ms(self) -> int:
-        """Wall milliseconds minus all the time that the link was down."""
+        """Lived milliseconds minus all the time that the link was down."""
+        ...
+
+    @property
+    def down_for_ms(self) -> int:
+        """How long it has been down now; 0 when it is not."""
         ...
 
     @property

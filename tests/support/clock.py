@@ -11,7 +11,8 @@ class FakeClock:
     def __init__(self, wall_ms: int = START_WALL_MS) -> None:
         self._wall_ms = wall_ms
         self._monotonic = 1000.0
-        self._down_ms = 0  # how long the link has been down, all in all
+        self._link_ms = wall_ms  # nobody can set it
+        self._down_for_ms = 0
         self._is_down = False
         self._periods = 1
 
@@ -24,8 +25,13 @@ class FakeClock:
         return self._monotonic
 
     def link_ms(self) -> int:
-        """Wall milliseconds minus all the time that the link was down."""
-        return self._wall_ms - self._down_ms
+        """Milliseconds that passed while the link was up."""
+        return self._link_ms
+
+    @property
+    def down_for_ms(self) -> int:
+        """How long it has been down now; 0 when it is not."""
+        return self._down_for_ms
 
     @property
     def is_down(self) -> bool:
@@ -43,10 +49,12 @@ class FakeClock:
         self._wall_ms += round(seconds * 1000)
         self._monotonic += seconds
         if self._is_down:
-            self._down_ms += round(seconds * 1000)
+            self._down_for_ms += round(seconds * 1000)
+        else:
+            self._link_ms += round(seconds * 1000)
 
     def set_wall_ms(self, wall_ms: int) -> None:
-        """Somebody sets the clock of the machine; monotonic time knows nothing of it."""
+        """Somebody sets the clock of the machine, or it slept; the other times know nothing of it."""
         self._wall_ms = wall_ms
 
     def link_down(self) -> None:
@@ -57,4 +65,5 @@ class FakeClock:
         """The link comes up: another period begins."""
         if self._is_down:
             self._is_down = False
+            self._down_for_ms = 0
             self._periods += 1

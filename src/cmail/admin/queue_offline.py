@@ -27,6 +27,7 @@ class _NoLinkClock:
 
     is_down = True
     periods = 0
+    down_for_ms = 0
 
     def link_ms(self) -> int:
         """0: whatever is to be due now is due on a link clock from its very start."""

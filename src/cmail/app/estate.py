@@ -7,11 +7,13 @@ from typing import Final
 from cmail.app.ports import Port
 from cmail.app.settings import Settings
 from cmail.app.snapshot import Snapshot
+from cmail.link.lived import LivedClock
 from cmail.net.control import RUN_FOLDER
 from cmail.net.tls import ServerTls
 
 ADMIN: Final = "admin"  # the kind of the admin address among the ports
 LINK_FILE: Final = "link.json"  # in the data folder: what the link process knows
+CLOCK_FILE: Final = "clock.json"  # beside it: how late it was when it looked last
 
 
 @dataclass(slots=True)
@@ -24,6 +26,7 @@ class Estate:
     tls: ServerTls
     workers_count: int
     started_wall_ms: int
+    lived: LivedClock  # one for all processes
 
     @property
     def settings(self) -> Settings:

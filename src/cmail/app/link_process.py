@@ -1,14 +1,16 @@
 """The link process: the one owner of the link's state; tells the workers, kicks the upstream server."""
 
 import asyncio
+import contextlib
 import os
 import socket
 from collections.abc import Awaitable, Mapping, Sequence
 from typing import Final
 
-from cmail.app.estate import LINK_FILE, Estate
+from cmail.app.estate import CLOCK_FILE, LINK_FILE, Estate
 from cmail.app.process import PortKey, Tasks
 from cmail.app.snapshot import Snapshot
+from cmail.link import lived
 from cmail.link.clock import LinkReading
 from cmail.link.kick import SmarthostKick
 from cmail.link.state import Link
@@ -28,8 +30,10 @@ class LinkProcess:
         self._snapshot = estate.snapshot
         workers = [f"worker-{number}" for number in range(estate.workers_count)]
         self._announcer = Announcer(estate.run_folder, workers)
+        self._lived = estate.lived
+        self._clock_file = os.path.join(estate.data_dir, CLOCK_FILE)
         self._link = Link(
-            os.path.join(estate.data_dir, LINK_FILE), RealClock(), maillog, self._announcer.tell, self._kick
+            os.path.join(estate.data_dir, LINK_FILE), self._lived, maillog, self._announcer.tell, self._kick
         )
         estate.release()
 
@@ -37,6 +41,7 @@ class LinkProcess:
         """Read how the link was; workers read the same."""
         self._link.open()
         self._resolver = DnsClient(self._snapshot.settings.dns)
+        tasks.spawn(self._note_the_time(), "note the time")
 
     async def apply(
         self, snapshot: Snapshot, ports: list[PortKey], new: dict[PortKey, socket.socket]
@@ -49,6 +54,21 @@ class LinkProcess:
         """End a kick that is under way."""
         self._announcer.close()
         await self._link.close()
+        with contextlib.suppress(OSError):  # said before, and the note of before is good enough
+            await asyncio.to_thread(lived.note, self._clock_file, RealClock(), self._lived)
+
+    async def _note_the_time(self) -> None:
+        """Now and then, so that the next start knows how long we were there. A full disk is said once."""
+        has_said = False
+        while True:
+            try:
+                await asyncio.to_thread(lived.note, self._clock_file, RealClock(), self._lived)
+                has_said = False
+            except OSError as error:
+                if not has_said:
+                    maillog.warned(f"how late it is cannot be noted: {error}")
+                has_said = True
+            await asyncio.sleep(lived.NOTE_EVERY_S)
 
     def answers(self) -> Mapping[str, AnswerFunction]:
         """`cmail link up|down|status`."""
@@ -62,7 +82,9 @@ class LinkProcess:
             return await _recorded(self._link.down())
 
         async def status(_request: Fields) -> Fields:
-            return self._link.status()
+            told = self._link.status()
+            since_ms = told["changed_wall_ms"]
+            return {**told, "changed_wall_ms": since_ms + self._lived.ahead_ms() if since_ms else 0}
 
         return {"link.up": up, "link.down": down, "link.status": status}
 

@@ -12,7 +12,7 @@ from cmail import __version__
 from cmail.app import ground, house, ports, rights
 from cmail.app.child import Child
 from cmail.app.config import find_config
-from cmail.app.estate import ADMIN, Estate
+from cmail.app.estate import ADMIN, CLOCK_FILE, Estate
 from cmail.app.first_start import first_user
 from cmail.app.ground import GroundError
 from cmail.app.ports import Port, PortError
@@ -22,6 +22,8 @@ from cmail.app.settings import Settings
 from cmail.app.snapshot import Snapshot, Source
 from cmail.app.supervisor import Supervisor
 from cmail.app.systemd import Notifier, given_sockets
+from cmail.link import lived
+from cmail.net.clock import RealClock
 from cmail.net.tls import ServerTls
 from cmail.observe import maillog
 from cmail.storage.account_book import AccountError
@@ -34,6 +36,7 @@ def serve(config: str | None = None) -> int:
     """`cmail serve`: runs until it is told to stop; the exit code. SettingError: the settings are
     wrong (78). Another server on the data folder: 75. A port that is taken: 69."""
     os.umask(0o077)
+    rights.leave_no_core()
     rights.allow_files()
     rights.prefer_throughput()
     started_wall_ms = time.time_ns() // 1_000_000
@@ -70,7 +73,8 @@ def _acquire(snapshot: Snapshot, owner: rights.Owner, started_wall_ms: int) -> E
     maillog.open(settings.log, settings.host.hostname, "supervisor")
     ensure_certificate(settings.host.data_dir, settings.host.hostname)
     tls = ServerTls(settings.tls, settings.host.data_dir)
-    return Estate(snapshot, bound, admin_port, tls, workers_count, started_wall_ms)
+    time_lived = lived.resume(os.path.join(settings.host.data_dir, CLOCK_FILE), RealClock(), maillog)
+    return Estate(snapshot, bound, admin_port, tls, workers_count, started_wall_ms, time_lived)
 
 
 def _own_log(settings: Settings, owner: rights.Owner) -> None:

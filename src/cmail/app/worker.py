@@ -53,7 +53,7 @@ class Worker:
         self._own_literals = frozenset(_literals(port.endpoint.host for port in estate.ports))
         estate.release()
         self._clock = RealClock()
-        self._link_clock = LinkView(self._clock)
+        self._link_clock = LinkView(estate.lived)
         self._accounts: Accounts
         self._router: Router
         self._schedulers: list[Scheduler] = []

@@ -1,4 +1,6 @@
-"""Link-up time: the clock of retries, lifetimes and notices. It stands still while the link is down."""
+"""Link-up time: the clock of retries, lifetimes and notices. It stands still while the link is down.
+
+Wall times here are those of link/lived.py, which no step of the machine's clock changes."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
@@ -49,7 +51,8 @@ def parse_reading(fields: Mapping[str, Any]) -> LinkReading:
 
 
 class LinkView:
-    """The LinkClock of a worker: what the link process said last. When that is away, it goes on."""
+    """The LinkClock of a worker: what the link process said last. When that is away, it goes on. Its
+    clock is the LivedClock that all processes share."""
 
     def __init__(self, clock: Clock, reading: LinkReading = LinkReading()) -> None:
         self._clock = clock
@@ -57,8 +60,14 @@ class LinkView:
         self._listeners: list[Callable[[], None]] = []
 
     def link_ms(self) -> int:
-        """Wall milliseconds minus all the time that the link was down."""
+        """Lived milliseconds minus all the time that the link was down."""
         return self._reading.link_ms(self._clock.wall_ms())
+
+    @property
+    def down_for_ms(self) -> int:
+        """How long it has been down now; 0 when it is not."""
+        reading = self._reading
+        return max(0, self._clock.wall_ms() - reading.changed_wall_ms) if reading.is_down else 0
 
     @property
     def is_down(self) -> bool:

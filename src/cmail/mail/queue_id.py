@@ -12,6 +12,7 @@ _LOW_BITS: Final = SHARD_BITS + SEQUENCE_BITS
 _DIGITS: Final = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"  # no I, L, O, U: read over the telephone
 _VALUES: Final = {c: v for v, c in enumerate(_DIGITS)}
 _LENGTH: Final = 13  # 63 bits, 5 a digit
+_MS_MAX: Final = (1 << 42) - (1 << 36)  # the year 2107: a clock beyond it is wrong, and ids go on below
 _PAIRS: Final = [a + b for a in _DIGITS for b in _DIGITS]  # two digits at once: a third of the time
 
 
@@ -55,7 +56,7 @@ class QueueIds:
 
     def new(self) -> QueueId:
         """The next id, larger than all before."""
-        now = self._wall_ms()
+        now = min(self._wall_ms(), _MS_MAX)
         if now > self._ms:
             self._ms, self._sequence = now, 0
         else:

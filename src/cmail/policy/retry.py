@@ -24,8 +24,8 @@ class RetryTimes(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Age:
-    """How old a message is by the wall clock, and how much of that its link was up. For a route that
-    does not need the link both are the same."""
+    """How old a message is by the wall clock, and how much of that it had to be delivered in: the server
+    ran, and its link was up."""
 
     wall_ms: int
     link_ms: int

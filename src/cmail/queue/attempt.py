@@ -90,11 +90,14 @@ class Attempts:
         return self.link_clock.link_ms() if self.router.needs_link(route) else self.clock.wall_ms()
 
     def age(self, message: QueuedMessage, route: str) -> Age:
-        """How old a message is for a route; never negative, whatever somebody did to the clock."""
-        wall = max(0, self.clock.wall_ms() - message.arrived_wall_ms)
-        if not self.router.needs_link(route):
-            return Age(wall, wall)
-        return Age(wall, max(0, self.link_clock.link_ms() - message.arrived_link_ms))
+        """How old a message is for a route. By the wall clock alone it would be given up when somebody
+        sets that forward, or never when back; link-up time has certainly passed. For a route that does
+        not need the link the time counts that it has been down now, too."""
+        link = max(0, self.link_clock.link_ms() - message.arrived_link_ms)
+        wall = max(self.clock.wall_ms() - message.arrived_wall_ms, link)
+        if self.router.needs_link(route):
+            return Age(wall, link)
+        return Age(wall, min(wall, link + self.link_clock.down_for_ms))
 
     def conclude(
         self,

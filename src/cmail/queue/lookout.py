@@ -4,10 +4,12 @@ import asyncio
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Final
 
+from cmail.mail.outcome import NotNow
 from cmail.policy import retry
 from cmail.queue.route_queue import FAR_MS, ID_MAX, RouteQueue
 from cmail.queue.sweep import Sweep
 from cmail.queue.wakeups import Wakeups
+from cmail.queue.why import duration
 from cmail.storage.spool import RouteSummary, SpoolError
 
 if TYPE_CHECKING:
@@ -20,7 +22,8 @@ AGAIN_AFTER_S: Final = 1.0  # when the disk could not be read, or is full
 TIMER_MIN_S: Final = 0.001
 TIMER_MAX_S: Final = 3600.0
 MARGIN_MS: Final = 300_000  # a due time so far beyond the longest wait was written by a wrong clock
-CLOCK_STEP_MS: Final = 30_000  # the wall clock was set back, when it falls behind by more than this
+CLOCK_STEP_MS: Final = 30_000  # off by more than this: somebody has set the clock, or the machine slept
+CLOCK_LOOK_S: Final = 5.0  # to see that; it costs a microsecond
 
 
 class Lookout:
@@ -32,6 +35,7 @@ class Lookout:
         self._timer: asyncio.TimerHandle | None = None
         self._slow_timer: asyncio.TimerHandle | None = None
         self._unblock_timer: asyncio.TimerHandle | None = None
+        self._clock_timer: asyncio.TimerHandle | None = None
         self._drift_ms = 0
         self._sweep = Sweep(scheduler)
         self._swept_at = 0.0
@@ -40,11 +44,12 @@ class Lookout:
         """Look at what is there, then every minute."""
         self._drift_ms = self._drift()
         self._slow_timer = self._scheduler.loop.call_later(LOOK_EVERY_S, self._look_slowly)
+        self._look_at_clock()
         self._scheduler.spawn(self._begin(), "scheduler begin")
 
     def stop(self) -> None:
         """Look no more."""
-        for timer in (self._timer, self._slow_timer, self._unblock_timer):
+        for timer in (self._timer, self._slow_timer, self._unblock_timer, self._clock_timer):
             if timer is not None:
                 timer.cancel()
 
@@ -121,6 +126,11 @@ class Lookout:
         now_ms = self._scheduler.attempts.now_ms(route.name)
         return now_ms + retry.wait_max_ms(self._scheduler.settings) + MARGIN_MS
 
+    def _look_at_clock(self) -> None:
+        self._clock_timer = self._scheduler.loop.call_later(CLOCK_LOOK_S, self._look_at_clock)
+        if abs(self._drift() - self._drift_ms) > CLOCK_STEP_MS:
+            self._scheduler.spawn(self.look_at_all(), "the clock was set")
+
     def _drift(self) -> int:
         return self._scheduler.clock.wall_ms() - int(self._scheduler.clock.monotonic() * 1000)
 
@@ -136,17 +146,31 @@ class Lookout:
         await self._sweep.run()
 
     async def look_at_all(self) -> None:
-        """See whether a route was missed, and whether somebody has set the clock back."""
-        drift_ms = self._drift()
-        is_back = drift_ms < self._drift_ms - CLOCK_STEP_MS
-        self._drift_ms = drift_ms
+        """See whether a route was missed, and whether somebody has set the clock. Then waits mean
+        little, as when a laptop wakes up: all that may go now is tried, as at link-up."""
+        step_ms, self._drift_ms = self._drift() - self._drift_ms, self._drift()
+        is_set = abs(step_ms) > CLOCK_STEP_MS
         summaries = await self.summaries()
-        self._look_at(summaries, is_clock_doubted=is_back)
+        self._look_at(summaries, is_clock_doubted=step_ms < -CLOCK_STEP_MS)
+        if is_set:
+            await self._end_waits(summaries, step_ms)
         waiting = {summary.route for summary in summaries}
         for route in list(self._scheduler.routes.values()):
             if not route.rest_until and route.name not in waiting:
                 route.forgiven()  # nothing waits for it any more: its troubles are forgotten
                 self._scheduler.forget_if_idle(route)
+
+    async def _end_waits(self, summaries: Sequence[RouteSummary], step_ms: int) -> None:
+        scheduler = self._scheduler
+        how = "was set back" if step_ms < 0 else "was set forward, or we slept,"
+        scheduler.log.noted(f"the clock {how} by {duration(abs(step_ms) / 1000)}: what waits is tried now")
+        for summary in summaries:
+            route = scheduler.route(summary.route)
+            if route.needs_link and scheduler.link_clock.is_down:
+                continue
+            if route.rest_until:
+                scheduler.connections.end_rest(route)
+            await scheduler.connections.wake(summary.route, (NotNow.HOST, NotNow.MESSAGE))
 
     async def summaries(self) -> list[RouteSummary]:
         """The routes on which somebody waits, the earliest due first."""

@@ -71,7 +71,7 @@ class MaildirStore:
         folder = self.path(append.mailbox)
         if folder not in self._made:
             self._make(folder)
-        if now_wall_ms - append.arrived_wall_ms > FRESH_MS and _is_delivered(folder, append):
+        if abs(now_wall_ms - append.arrived_wall_ms) > FRESH_MS and _is_delivered(folder, append):
             return None
         temporary = os.path.join(folder, "tmp", append.name)
         try:

@@ -1,6 +1,9 @@
 """The certificate that we make ourselves at the first start, so that TLS always works."""
 
 import os
+import re
+import ssl
+import time
 import traceback
 from typing import Final
 
@@ -10,6 +13,12 @@ FOLDER: Final = "tls"
 CERTIFICATE: Final = "certificate.pem"
 KEY: Final = "key.pem"
 LIFETIME_DAYS: Final = 3650  # nobody checks it, and nobody wants to think of it again
+RENEW_DAYS: Final = 30  # before it ends
+_DAY_S: Final = 86400
+# A clock that shows an earlier time than this program's own is wrong (a board without a battery wakes up
+# in 1970): the certificate is made for the time that it will be when somebody has set it.
+_NOT_BEFORE_US_S: Final = 1_767_225_600  # 2026-01-01
+_TIME: Final = re.compile(rb"\x17\x0d(\d{12})Z|\x18\x0f(\d{14})Z")  # in DER; RFC 5280 §4.1.2.5
 
 
 class CertificateError(Exception):
@@ -17,11 +26,11 @@ class CertificateError(Exception):
 
 
 def ensure_certificate(data_dir: str, hostname: str) -> bool:
-    """Make DATA/tls/ with a key and a certificate for the host name unless both are there; whether it
-    made them. It blocks. The work is done in a child: the library for it takes 17 MB of memory that
-    everybody forked from us later would have too."""
+    """Make DATA/tls/ with a key and a certificate for the host name unless both are there and their time
+    is now (they may have been made by a wrong clock); whether it made them. It blocks. The work is done in
+    a child: the library for it takes 17 MB that everybody forked from us later would have too."""
     folder = os.path.join(data_dir, FOLDER)
-    if all(os.path.exists(os.path.join(folder, name)) for name in (CERTIFICATE, KEY)):
+    if os.path.exists(os.path.join(folder, KEY)) and _is_its_time(os.path.join(folder, CERTIFICATE)):
         return False
     told, tell = os.pipe()
     child = os.fork()
@@ -35,6 +44,27 @@ def ensure_certificate(data_dir: str, hostname: str) -> bool:
     if status:
         raise CertificateError(f"no certificate could be made in {folder}: {said or status}")
     return True
+
+
+def _is_its_time(certificate: str) -> bool:
+    """Whether our certificate holds today and for some days more. What cannot be read is left as it is:
+    somebody has put it there, and who loads it says what is wrong with it."""
+    try:
+        with open(certificate, encoding="ascii") as file:
+            found: list[tuple[bytes, bytes]] = _TIME.findall(ssl.PEM_cert_to_DER_cert(file.read()))
+    except FileNotFoundError:
+        return False
+    except (OSError, ValueError):
+        return True
+    if len(found) < 2:
+        return True
+    begin, end = (full or (b"19" if short >= b"5" else b"20") + short for short, full in found[:2])
+    now = max(time.time(), _NOT_BEFORE_US_S)
+    return begin <= _printed(now) and _printed(now + RENEW_DAYS * _DAY_S) <= end
+
+
+def _printed(time_s: float) -> bytes:
+    return time.strftime("%Y%m%d%H%M%S", time.gmtime(time_s)).encode()
 
 
 def _be_the_child(folder: str, hostname: str, tell: int) -> None:
@@ -75,7 +105,7 @@ def _new(hostname: str) -> tuple[bytes, bytes]:
 
     key = ec.generate_private_key(ec.SECP256R1())
     name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, hostname[:64])])
-    now = datetime.now(UTC)
+    now = datetime.fromtimestamp(max(time.time(), _NOT_BEFORE_US_S), UTC)
     names = [x509.DNSName(host) for host in dict.fromkeys((_ascii(hostname), "localhost"))]
     usage = x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH])
     certificate = (
