@@ -20,15 +20,28 @@ _SECOND: Final = timedelta(seconds=1)
 _AT_LEAST: Final = {
     "limits.sessions": 1,
     "limits.sessions_per_address": 1,
+    "limits.connections_per_minute": 1,
+    "limits.messages_per_minute": 1,
+    "limits.recipients_per_minute": 100,
     "limits.recipients": 100,  # RFC 5321 §4.5.3.1.8
     "limits.errors": 1,
     "limits.idle_commands": 1,
+    "limits.login_failures_per_address": 1,
+    "limits.login_failures_per_account": 1,
+    "limits.data_rate": 0,
+    "limits.handshakes": 1,
     "smtp.advanced.max_message_size": 65536,  # RFC 5321 §4.5.3.1.7
     "smtp.advanced.connections": 1,
     "smtp.advanced.messages_per_connection": 1,
 }
 _PORTS: Final = ("smtp.port", "smtp.trigger_port", "smtp.advanced.outbound_port")
-_DURATIONS: Final = ("limits.command_timeout", "smtp.advanced.timeout", "queue.lifetime")
+_DURATIONS: Final = (
+    "limits.command_timeout",
+    "limits.login_timeout",
+    "limits.data_timeout",
+    "smtp.advanced.timeout",
+    "queue.lifetime",
+)
 
 
 def check_meaning(settings: Settings, say: Say) -> None:
@@ -53,8 +66,8 @@ def check_machine(settings: Settings, say: Say, files_held: tuple[str, ...] = ()
         ("tls.key_file", tls.key_file, True),
         ("tls.ca_file", tls.ca_file, False),
     ):
-        if path and path not in files_held:
-            mode = _readable(key, path, say)
+        if path:
+            mode = _mode(path) if path in files_held else _readable(key, path, say)
             if is_secret and mode is not None and mode & 0o007:
                 say(key, f"{path} can be read by everybody: chmod 600 it")
 
@@ -211,6 +224,14 @@ def _check_user(user: str, say: Say) -> None:
         return
     if entry.pw_uid == 0:
         say("host.user", "must not be root: mail is read with no more rights than it needs")
+
+
+def _mode(path: str) -> int | None:
+    """The mode of a file that need not be readable; None when not even that can be seen."""
+    try:
+        return os.stat(path).st_mode
+    except OSError:
+        return None
 
 
 def _readable(key: str, path: str, say: Say) -> int | None:

@@ -64,6 +64,13 @@ def allow_files(count: int = FILES_WANTED) -> None:
             resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
 
 
+def leave_no_core() -> None:
+    """What we hold in memory, passwords too, is never written to a file when the kernel ends us, nor by a
+    collector of cores that asks how much we allow. Children inherit it, and nobody gets it back."""
+    with contextlib.suppress(OSError, ValueError):  # a sandbox may refuse it: its unit says LimitCORE
+        resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+
+
 def prefer_throughput() -> None:
     """Ask the kernel not to interrupt others for each packet of ours (SCHED_BATCH): a turn of the loop
     then finds more to do, and one sync serves more messages (bench: 5-20 % more). Children inherit it."""
