@@ -3,6 +3,7 @@
 import os
 import smtplib
 import socket
+import time
 from pathlib import Path
 
 import pytest
@@ -320,3 +321,21 @@ def test_settings_that_only_root_can_reach(tmp_path: Path) -> None:
         cmail.config.write_text(text.replace("mail.example.org", "post.example.org"))
         assert cmail.ask("supervisor", "reload") == {"number": 2}
         assert greeting(cmail.port("smtp")).startswith("220 post.example.org")
+
+
+def test_told_to_stop_while_it_starts(tmp_path: Path) -> None:
+    """SIGTERM as soon as one process serves, others being on their way: it ends in order with exit code 0
+    and without a trace in the log, each time."""
+    cmail = RunningCmail(tmp_path)
+    cmail._make_accounts()
+    for delay_s in (0.0, 0.01, 0.02, 0.03, 0.05, 0.08):
+        served = cmail.data / "run" / "worker-0.sock"
+        served.unlink(missing_ok=True)
+        cmail.launch()
+        try:
+            wait_for(served.exists, "a worker", 30)
+            time.sleep(delay_s)  # each time at another moment of the start
+        finally:
+            code = cmail.stop()
+        assert code == 0, cmail.log()
+        assert "Traceback" not in cmail.log()

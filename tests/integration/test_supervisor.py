@@ -142,9 +142,10 @@ def test_a_first_start_that_fails_ends_the_server(signals: None, run_folder: str
 def test_a_process_that_goes_unseen(
     signals: None, run_folder: str, name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A process ends and no SIGCHLD comes, or the kernel has taken it away: it is started again."""
+    """A process ends and no SIGCHLD comes, or the kernel has taken it away: it is started again, also
+    while another one is there."""
     monkeypatch.setattr(module, "PING_S", 0.1)
-    child = Child("worker-0", obedient)
+    child, other = Child("worker-0", obedient), Child("link", obedient)
 
     def each(turns: Turns) -> None:
         if turns.is_ready and not turns.since_ready:
@@ -154,11 +155,11 @@ def test_a_process_that_goes_unseen(
         elif child.restarts and child.is_ready:
             turns.supervisor.stop("enough")
 
-    turns = Turns([child], run_folder, each)
+    turns = Turns([child, other], run_folder, each)
     turns.run()
-    assert child.restarts == 1
-    assert not child.pid
-    assert turns.count < 100
+    assert (child.restarts, other.restarts) == (1, 0)
+    assert not child.pid and not other.pid
+    assert turns.count < 200
 
 
 def test_stop_while_a_process_waits_to_be_started_again(signals: None, run_folder: str) -> None:

@@ -186,6 +186,14 @@ class Child:
         else:
             question.answered(None, str(fields.get("error")))
 
+    def is_gone(self) -> bool:
+        """Whether it was taken away and nobody told us."""
+        try:
+            os.kill(self.pid, 0)
+        except ProcessLookupError:
+            return True
+        return False
+
     def kill(self, number: signal.Signals) -> None:
         """Send it a signal, if it is there."""
         if self.pid:

@@ -13,7 +13,7 @@ from cmail.observe import maillog
 from cmail.policy.routing import RoutingTable
 from cmail.storage import durable
 from cmail.storage.migrations import SchemaTooNewError
-from cmail.storage.spool import SpoolError
+from cmail.storage.spool import SpoolClosedError, SpoolError
 from cmail.storage.spool_rows import stored_address
 from cmail.storage.spool_shards import ShardTakenError, shards
 from cmail.storage.spool_sqlite import SqliteSpool
@@ -63,6 +63,8 @@ async def reroute(
         return 0
     try:
         count = await spool.reroute(lambda forward_path: table.route(stored_address(forward_path)))
+    except SpoolClosedError:  # we are stopping: it is done at the next start
+        return 0
     except SpoolError as error:
         maillog.warned(f"mail in the queue goes its old way until the next start: {error}")
         return 0

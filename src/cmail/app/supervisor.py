@@ -134,10 +134,7 @@ class Supervisor:
         while True:
             try:
                 pid, status = os.waitpid(-1, os.WNOHANG)
-            except ChildProcessError:  # there is none: who is thought to run was taken away unseen
-                for child in self.children:
-                    if child.pid:
-                        self._on_end(child, EX_SOFTWARE)
+            except ChildProcessError:  # there is none
                 return
             if pid == 0:
                 return
@@ -207,6 +204,9 @@ class Supervisor:
     def _look_after(self, now: float) -> None:
         """Ask who answered the last time, watch who did not, and tell systemd."""
         self._reap()  # should a SIGCHLD have been missed
+        for child in self.children:
+            if child.pid and child.is_gone():  # taken away, and we were not told
+                self._on_end(child, EX_SOFTWARE)
         for child in self.children:
             since = child.waits_since()
             if since is None:

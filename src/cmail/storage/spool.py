@@ -27,6 +27,10 @@ class SpoolError(Exception):
     """The spool cannot make it durable now: 451 for the peer. The text is for the log."""
 
 
+class SpoolClosedError(SpoolError):
+    """It was closed: the process is at its end."""
+
+
 class SpoolFullError(SpoolError):
     """No space, or no inodes, or the queue is at its limit: 452 for the peer."""
 

@@ -25,6 +25,7 @@ from cmail.storage.spool import (
     QueueFilter,
     RouteSummary,
     Settlement,
+    SpoolClosedError,
     SpoolError,
     SpoolFigures,
 )
@@ -230,7 +231,8 @@ class SqliteSpool:
         self._lock.release()
 
     def _future(self) -> "Future[Any]":
-        assert not self._is_closed, "the spool is closed"
+        if self._is_closed:
+            raise SpoolClosedError("the spool is closed")
         if self._loop is None:
             self._loop = asyncio.get_running_loop()
         return self._loop.create_future()
@@ -303,10 +305,11 @@ class SqliteSpool:
         return self._put(Job(self._future(), [], task=task))
 
     def _ask(self, question: Callable[..., Any], *args: Any) -> "Future[Any]":
-        assert not self._is_closed, "the spool is closed"
         return asyncio.ensure_future(self._asked(question, *args))
 
     async def _asked(self, question: Callable[..., Any], *args: Any) -> Any:
+        if self._is_closed:
+            raise SpoolClosedError("the spool is closed")
         try:
             return await asyncio.get_running_loop().run_in_executor(self._pool, question, *args)
         except apsw.Error as error:
