@@ -20,6 +20,11 @@ class Why:
 # What a reason has in it -> what it means. The first that fits is taken; small letters.
 _CLUES: Final = (
     (
+        ("it may have arrived",),
+        "Their machine had all of the message and did not say what became of it. It is sent again by itself,"
+        " rather than lost, so whoever it is for may get it twice; ask there if it may not come twice.",
+    ),
+    (
         ("greylist", "grey list", "graylist"),
         "Their server wants every new sender to wait a little (greylisting). It takes the message at a"
         " later attempt; nothing needs to be done.",

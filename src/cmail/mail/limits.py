@@ -15,6 +15,8 @@ RECEIVED_FIELDS_MAX: Final = 100  # §6.3 asks for at least 100 before calling i
 # Sessions: what no honest client needs more of.
 ERRORS_MAX: Final = 20  # without a message between them, then 421: somebody is guessing
 IDLE_COMMANDS_MAX: Final = 100  # commands other than RCPT without a message: somebody is playing
+RECIPIENTS_OVER_MAX: Final = 10_000  # refused for being too many (452), then 421: it does not listen
+CHUNK_OCTETS_MIN: Final = 512  # BDAT chunks below it count as idle commands: they cost more than they carry
 OUTSTANDING_REPLIES_MAX: Final = 1000  # pipelined commands whose replies wait (back-pressure after)
 OUTSTANDING_MESSAGES_MAX: Final = 10  # messages of one session that wait for the disk at once
 OUTSTANDING_OCTETS_MAX: Final = 4 * 2**20  # of content that waits for the disk, a session
@@ -29,6 +31,9 @@ SERVER_COMMAND_TIMEOUT_S: Final = 300.0
 SERVER_DATA_TIMEOUT_S: Final = 180.0  # between two pieces of content
 SERVER_SESSION_MAX_S: Final = 24 * 3600.0
 TLS_HANDSHAKE_TIMEOUT_S: Final = 60.0
+CROWDED_COMMAND_TIMEOUT_S: Final = 10.0  # §4.5.3.2.7 wants 5 minutes; a stranger gets less where room is short
+CROWDED_DATA_TIMEOUT_S: Final = 30.0
+CROWDED_HANDSHAKE_TIMEOUT_S: Final = 10.0
 CLIENT_GREETING_TIMEOUT_S: Final = 300.0  # §4.5.3.2.1
 CLIENT_MAIL_TIMEOUT_S: Final = 300.0  # §4.5.3.2.2
 CLIENT_RCPT_TIMEOUT_S: Final = 300.0  # §4.5.3.2.3
@@ -40,5 +45,6 @@ CLIENT_QUIT_TIMEOUT_S: Final = 5.0  # nothing depends on the reply
 # As a client.
 REPLY_LINE_OCTETS_MAX: Final = 2048  # §4.5.3.1.5 says 512
 REPLY_LINES_MAX: Final = 200
+REPLY_KEPT_OCTETS_MAX: Final = 4096  # of a reply, for people: it goes into log, memory and spool, a recipient
 ALIAS_DEPTH_MAX: Final = 20  # expansions of one address before it is called a loop
 ALIAS_TARGETS_MAX: Final = 1000

@@ -27,6 +27,15 @@ CASES: dict[str, tuple[dict[str, Any], dict[str, bool], str, str]] = {
     "no host": ({"reason": "no SMTP host is set (smtp.host)"}, {}, "not set up", "Set host in [smtp]"),
     "refused": ({"reason": "connection refused", "kind": 2}, {}, "The next server is in trouble", "firewall"),
     "a port is no code": ({"reason": "h[192.0.2.1]:25526: connection refused"}, {}, "", "firewall"),
+    "in doubt": (
+        {
+            "reason": "the server closed the connection, after all of the message was sent: it may have arrived,"
+            " and then arrives twice"
+        },
+        {},
+        "it may have arrived",
+        "may get it twice",
+    ),
     "anything": ({}, {}, "next attempt is in 4 min", "cmail queue flush 38G6TPN5J0000"),
     "others failed": ({"attempts": 0, "kind": 2}, {}, "has not been tried itself; others were", "flush"),
     "due": ({"next_ms": NOW - 1}, {}, "its turn now", "flush"),

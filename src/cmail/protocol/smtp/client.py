@@ -14,6 +14,8 @@ from cmail.protocol.smtp.client_replies import Replies, read_reply
 
 UNACKNOWLEDGED_MAX: Final = 8  # messages sent by BDAT whose reply waits; a lost connection doubts them all
 UNACKNOWLEDGED_OCTETS_MAX: Final = 512 * 1024  # of them together, so that a slow peer costs no memory
+DOUBT: Final = "it may have arrived, and then arrives twice"
+DOUBT_MAX: Final = 500
 _LOG_IN_TROUBLE: Final = (b"530", b"535", b"538")  # RFC 4954 §6: what is wrong between us and our upstream
 
 
@@ -432,7 +434,8 @@ class SmtpClient:
         self._drop_again()
 
     def _doubtful(self, reason: str, detail: Detail) -> TemporaryFailure:
-        text = f"{reason}, after all of the message was sent: it may have arrived, and then arrives twice"
+        # A reply that was none may be long, and what is kept of a reason may end before the warning.
+        text = f"{reason[:DOUBT_MAX]}, after all of the message was sent: {DOUBT}"
         return TemporaryFailure(text, NotNow.MESSAGE, detail, self._relay)
 
     def _put_back(self, d: Delivery, reason: str, detail: Detail = BAD_CONNECTION) -> None:

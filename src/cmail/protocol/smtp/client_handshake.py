@@ -80,9 +80,10 @@ def handshake(manners: Manners) -> Handshake:
 
 def _hello(manners: Manners) -> Handshake:
     verb = "LHLO" if manners.is_lmtp else "EHLO"
-    reply = read_reply((yield Say(f"{verb} {manners.hostname}\r\n".encode(), verb)))
+    raw = yield Say(f"{verb} {manners.hostname}\r\n".encode(), verb)
+    reply = read_reply(raw)
     if reply.code // 100 == 2:
-        return parse_offers(reply)
+        return parse_offers(read_reply(raw, is_whole=True))
     if reply.is_permanent and not manners.is_lmtp:  # RFC 5321 §3.2: then HELO
         helo = read_reply((yield Say(f"HELO {manners.hostname}\r\n".encode(), "HELO")))
         if helo.code // 100 == 2:

@@ -2,7 +2,7 @@
 
 from typing import Final
 
-from cmail.mail.limits import REPLY_LINE_OCTETS_MAX, REPLY_LINES_MAX
+from cmail.mail.limits import REPLY_KEPT_OCTETS_MAX, REPLY_LINE_OCTETS_MAX, REPLY_LINES_MAX
 from cmail.mail.reply import Reply, ReplySyntaxError, parse_reply
 
 _FIRST_DIGITS: Final = b"2345"
@@ -71,12 +71,24 @@ class Replies:
         return b"\n".join(lines)
 
 
-def read_reply(raw: bytes) -> Reply:
-    """The Reply that feed() gave as octets."""
+def read_reply(raw: bytes, *, is_whole: bool = False) -> Reply:
+    """The Reply that feed() gave as octets; what nobody will read is cut off, unless all is asked for."""
+    lines = raw.split(b"\n")
+    if len(raw) > REPLY_KEPT_OCTETS_MAX and not is_whole:
+        lines = _cut(lines)
     try:
-        return parse_reply(raw.split(b"\n"))
+        return parse_reply(lines)
     except ReplySyntaxError:  # feed() has looked at the lines; what is left must still not raise
         return Reply(450, None, "reply that is none: " + _garbage(raw))
+
+
+def _cut(lines: list[bytes]) -> list[bytes]:
+    kept_octets = 0
+    for count, line in enumerate(lines):
+        kept_octets += len(line)
+        if kept_octets > REPLY_KEPT_OCTETS_MAX:
+            return [*lines[:count], lines[0][:3] + b" ..."]
+    return lines
 
 
 def _garbage(octets: bytes) -> str:

@@ -2,7 +2,7 @@
 
 import pytest
 
-from cmail.mail.limits import REPLY_LINE_OCTETS_MAX, REPLY_LINES_MAX
+from cmail.mail.limits import REPLY_KEPT_OCTETS_MAX, REPLY_LINE_OCTETS_MAX, REPLY_LINES_MAX
 from cmail.protocol.smtp.client_replies import Replies, read_reply
 
 
@@ -49,3 +49,12 @@ def test_what_is_no_reply_ends_the_reading(name: str, octets: bytes, good: int) 
     assert len(replies.feed(octets)) == good
     assert replies.error, name
     assert replies.feed(b"250 ok\r\n") == []
+
+
+@pytest.mark.parametrize("lines", [1, 3, 199])
+def test_long_reply_is_kept_in_part(lines: int) -> None:
+    """What a peer says goes into log, memory and spool for each recipient: a screen full of it is enough."""
+    raw = b"\n".join([b"550-" + b"x" * 2000] * (lines - 1) + [b"550 " + b"x" * 2000])
+    assert Replies().feed(raw.replace(b"\n", b"\r\n") + b"\r\n") == [raw]
+    assert read_reply(raw).code == 550 and len(str(read_reply(raw))) < REPLY_KEPT_OCTETS_MAX + 100
+    assert len(read_reply(raw, is_whole=True).text) == lines * 2001 - 1
