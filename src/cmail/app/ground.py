@@ -16,7 +16,7 @@ DATA_MODE: Final = 0o711
 DROP_MODE: Final = 0o1733
 FOLDERS: Final = ("spool", "mail", "run", "secrets", "tls")  # 0700
 LOCK: Final = "lock"
-ORPHANS_S: Final = 15.0  # the children of a server that was killed need a moment to end
+ORPHANS_S: Final = 35.0  # the children of a server that was killed end in order: process.STOP_S, and a bit
 _STEP_S: Final = 0.05
 
 
@@ -83,7 +83,15 @@ def lock(data_dir: str, owner: Owner) -> int:
     until = time.monotonic() + ORPHANS_S
     while not _try(fd):
         pid = _written_pid(fd)
-        if _is_running(pid) or time.monotonic() > until:
+        is_orphaned = not _is_running(pid)
+        if is_orphaned and time.monotonic() > until:
+            os.close(fd)
+            raise GroundError(
+                f"processes of a server that is no more (it was process {pid}) still work on {data_dir}: they"
+                " end by themselves; start again in a minute",
+                75,
+            )
+        if not is_orphaned:
             os.close(fd)
             raise GroundError(
                 f"another server works on {data_dir} already (process {pid}): end that one first"

@@ -5,11 +5,12 @@ import pwd
 import stat
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 import pytest
 
-from cmail.app import ground
+from cmail.app import ground, process
 from cmail.app.rights import Owner, owner_of
 from cmail.app.starter import blocked_at, starter_data_dir
 from tests.support.house import reachable
@@ -78,6 +79,30 @@ def test_lock_names_who_has_it(tmp_path: Path) -> None:
         ground.lock(str(tmp_path), US)
     assert refused.value.code == 75
     other.communicate()
+    os.close(ground.lock(str(tmp_path), US))
+
+
+def test_orphans_of_a_killed_server_get_time_to_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A child of a server that is no more holds the lock: it is waited for, as long as a child may take to
+    end; then whoever starts is told that nothing is to be ended by hand."""
+    code = (
+        "import sys, os; from cmail.app import ground; from cmail.app.rights import Owner; "
+        "fd = ground.lock(sys.argv[1], Owner('us', os.geteuid(), os.getegid(), ())); "
+        "os.fork() and os._exit(0); print('locked', flush=True); sys.stdin.read()"
+    )
+    server = subprocess.Popen(
+        [sys.executable, "-c", code, str(tmp_path)], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    )
+    assert server.stdout is not None and server.stdin is not None
+    assert server.stdout.readline() == b"locked\n"
+    server.wait()
+    assert ground.ORPHANS_S > process.STOP_S
+    monkeypatch.setattr(ground, "ORPHANS_S", 0.2)
+    with pytest.raises(ground.GroundError, match=rf"\(it was process {server.pid}\).*a minute") as refused:
+        ground.lock(str(tmp_path), US)
+    assert refused.value.code == 75
+    monkeypatch.setattr(ground, "ORPHANS_S", 30.0)
+    threading.Timer(0.2, server.stdin.close).start()
     os.close(ground.lock(str(tmp_path), US))
 
 
