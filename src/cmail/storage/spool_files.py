@@ -27,6 +27,11 @@ class ContentFiles:
         folder, so that a batch of them needs one sync for their names."""
         return f"{self._folder}/{_spread(queue_id):02x}/{print_queue_id(queue_id)}"
 
+    def forget(self) -> None:
+        """The folder was made again: nothing is in it."""
+        self._made.clear()
+        durable.make_folder(self._folder)
+
     def make_room(self, queue_id: int) -> str:
         """path(), and its folder exists."""
         spread = _spread(queue_id)

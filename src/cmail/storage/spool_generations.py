@@ -5,26 +5,50 @@ beside it says so, and spool.<n>.sqlite3 takes over with what was committed in i
 
 import os
 import re
+import threading
+import time
 from collections.abc import Callable, Iterator
 from typing import Final
 
 import apsw
 
 from cmail.storage import durable
+from cmail.storage.anchor import Anchor, Where
 from cmail.storage.spool_schema import open_for_reading, open_for_writing
 
 _NAME: Final = re.compile(r"spool(?:\.(\d+))?\.sqlite3")
 _ENDINGS: Final = ("", "-wal", "-shm", ".broken")
 _COPY: Final = (("message", "id", 14), ("content", "id", 3), ("recipient", "message_id", 15))
+_TRIES: Final = 10  # a disk that cannot be read now may be read in a moment; then what cannot be is left
+_AGAIN_S: Final = 0.5  # between them, at start
+_WORDS: Final = {
+    Where.AWAY: "is not there any more: was its folder moved, or its disk unmounted? It is taken up again"
+    " when it is back",
+    Where.OTHER: "is another file than the one that was opened; start the server again to use this one",
+    Where.RETURNED: "is on another device than before",
+    Where.REMOVED: "was removed while it was in use",
+    Where.REPLACED: "was removed and another file put in its place; start the server again to use this one",
+}
 
 
 class Generations:
     """The database files of one shard, oldest first; the last one that is whole is the spool."""
 
-    def __init__(self, folder: str, report: Callable[[str], None], vfs: str | None) -> None:
+    def __init__(
+        self,
+        folder: str,
+        report: Callable[[str], None],
+        vfs: str | None,
+        remade: Callable[[], None] = lambda: None,
+    ) -> None:
+        """`remade` is called when the folder had to be made again, before anything is put in it."""
         self._folder = folder
         self._vfs = vfs
         self._report = report
+        self._remade = remade
+        self._anchor: Anchor | None = None
+        self._anchoring = threading.Lock()  # readers look too
+        self._tries = 0  # to copy what the disk could not read
         self.number = 0
 
     @property
@@ -34,6 +58,29 @@ class Generations:
 
     def open(self) -> apsw.Connection:
         """The writer's connection to the newest whole one; makes it when there is none."""
+        connection = self._opened_newest()
+        self._hold()
+        return connection
+
+    def close(self) -> None:
+        """Let go of the file."""
+        if self._anchor is not None:
+            self._anchor.close()
+
+    def where(self) -> tuple[Where, str]:
+        """Whether the database still stands where it was opened, and words for when it does not."""
+        with self._anchoring:
+            assert self._anchor is not None
+            found = self._anchor.look()
+        return found, "" if found is Where.HERE else f"{self.path} {_WORDS[found]}"
+
+    def _hold(self) -> None:
+        with self._anchoring:
+            if self._anchor is not None:
+                self._anchor.close()
+            self._anchor = Anchor(self.path)
+
+    def _opened_newest(self) -> apsw.Connection:
         *before, self.number = self._numbers() or [0]
         if os.path.exists(self._mark(self.number)):
             return self._instead_of(self.number)
@@ -50,21 +97,50 @@ class Generations:
         return connection
 
     def _instead_of(self, before: int) -> apsw.Connection:
-        successor = self._succeed(before)
+        for left in reversed(range(_TRIES)):
+            try:
+                successor = self._succeed(before, may_lose=not left)
+                break
+            except apsw.IOError:
+                if not left:
+                    raise
+                time.sleep(_AGAIN_S)
         self._set_aside([before])
         return successor
 
     def roll_over(self, connection: apsw.Connection, why: str) -> apsw.Connection:
-        """A sync of this file failed: mark it, copy what was committed into the next one."""
+        """A sync of this file failed: mark it, copy what was committed into the next one. OSError or
+        apsw.Error: not now, try again later."""
         connection.config(apsw.SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1)
+        where, words = self.where()
+        if where is Where.REMOVED:
+            return self._begin_anew(connection)
+        if where not in (Where.HERE, Where.RETURNED):
+            raise FileNotFoundError(words)
         if not os.path.exists(self._mark(self.number)):
             self._mark_broken(why)
         # The old connection stays open meanwhile: with it closed, a reader would take what the
         # failed commit left in the write-ahead log for committed.
         before = self.number
-        successor = self._succeed(before)
+        self._tries += 1
+        successor = self._succeed(before, may_lose=self._tries >= _TRIES)
+        self._tries = 0
         connection.close(True)
         self._set_aside([before])
+        self._hold()
+        return successor
+
+    def _begin_anew(self, connection: apsw.Connection) -> apsw.Connection:
+        """Somebody has removed the database (and perhaps all that was beside it). The open file still
+        has what stood in it: that goes into a new one."""
+        data_dir = os.path.dirname(os.path.dirname(self._folder))
+        if not os.path.isdir(data_dir):
+            raise FileNotFoundError(f"{data_dir} is not there")
+        durable.make_folder(self._folder)
+        self._remade()
+        successor = self._succeed(self.number, may_lose=True, source=connection)
+        connection.close(True)
+        self._hold()
         return successor
 
     def _opened(self, number: int) -> apsw.Connection | None:
@@ -73,20 +149,25 @@ class Generations:
         except (apsw.NotADBError, apsw.CorruptError):
             return None
 
-    def _succeed(self, before: int) -> apsw.Connection:
+    def _succeed(
+        self, before: int, *, may_lose: bool, source: apsw.Connection | None = None
+    ) -> apsw.Connection:
         """Make the next generation. Until the one before is out of the way, a start takes the copy
         into it for unfinished, unless it says that it is complete."""
         number = before + 1
         self._remove(number)
         connection = open_for_writing(self._path(number), self._vfs)
         try:
-            lost = _copy(self._path(before), connection)
+            copied = _copy(source or open_for_reading(self._path(before)), connection, may_lose)
+            self._seal(connection)
+        except (apsw.CorruptError, apsw.NotADBError) as error:  # when it was opened for reading
+            copied = f"nothing in it could be read: {error}"
             self._seal(connection)
         except BaseException:
             connection.close(True)
             raise
         self.number = number
-        self._report(f"{self._path(before)} is not used any more, {self.path} is; {lost}")
+        self._report(f"{self._path(before)} is not used any more, {self.path} is; {copied}")
         return connection
 
     def _set_aside(self, numbers: list[int]) -> None:
@@ -127,53 +208,84 @@ class Generations:
             durable.remove(self._path(number) + ending)
 
 
-def _copy(source: str, target: apsw.Connection) -> str:
-    """Copy each message that can be read, whole; in words, what could not."""
-    try:
-        old = open_for_reading(source)
-        ids = list(_ids(old))
-    except apsw.Error as error:
-        return f"nothing in it could be read: {error}"
+def _copy(old: apsw.Connection, target: apsw.Connection, may_lose: bool) -> str:
+    """Copy each message that can be read, whole; in words, what could not. When the disk does not let us
+    read, nothing is copied and the error goes up: unless we may lose what cannot be read, and some can."""
+    reading = _Reading(old)
+    ids = list(reading.ids())
     lost = 0
-    with target:
+    target.execute("BEGIN IMMEDIATE")
+    try:
         for queue_id in ids:
-            lost += not _copy_message(old, target, queue_id)
-        for (last_id,) in _rows(old, "SELECT last_id FROM shard"):
+            lost += not reading.copy_message(target, queue_id)
+        for (last_id,) in reading.rows("SELECT last_id FROM shard"):
             target.execute("UPDATE shard SET last_id = ?", (last_id,))
-        for (queue_id,) in _rows(old, "SELECT id FROM leftover"):
+        for (queue_id,) in reading.rows("SELECT id FROM leftover"):
             target.execute("INSERT INTO leftover VALUES (?)", (queue_id,))
-    old.close(True)
+        if reading.disk_error is not None and not (may_lose and lost < len(ids)):
+            raise reading.disk_error
+        target.execute("COMMIT")
+    except BaseException:
+        if target.in_transaction:
+            target.execute("ROLLBACK")
+        raise
+    finally:
+        reading.close()
     copied = f"{len(ids) - lost} messages were copied"
+    if not ids and reading.error is not None:
+        return f"nothing in it could be read: {reading.error}"
     return f"{copied}, {lost} could not be read" if lost else copied
 
 
-def _copy_message(old: apsw.Connection, target: apsw.Connection, queue_id: int) -> bool:
-    try:
-        parts = [
-            (table, width, old.execute(f"SELECT * FROM {table} WHERE {key} = ?", (queue_id,)).fetchall())
-            for table, key, width in _COPY
-        ]
-    except apsw.Error:
-        return False
-    for table, width, rows in parts:
-        target.executemany(f"INSERT INTO {table} VALUES ({','.join('?' * width)})", rows)
-    return True
+class _Reading:
+    """Reads what can be read of a database, and remembers that not all could be."""
 
+    def __init__(self, old: apsw.Connection) -> None:
+        self._old = old
+        self.error: apsw.Error | None = None
+        self.disk_error: apsw.Error | None = None  # of the disk, not of what stands on it
 
-def _ids(old: apsw.Connection) -> Iterator[int]:
-    """The ids of all messages; from both ends when a page between cannot be read."""
-    last = 0
-    for (queue_id,) in _rows(old, "SELECT id FROM message ORDER BY id"):
-        last = queue_id
-        yield queue_id
-    for (queue_id,) in _rows(old, "SELECT id FROM message ORDER BY id DESC"):
-        if queue_id <= last:
+    def rows(self, query: str) -> Iterator[tuple[int]]:
+        """The rows of a query, up to the first that cannot be read."""
+        try:
+            yield from self._old.execute(query)
+        except apsw.Error as error:
+            self._failed(error)
+
+    def ids(self) -> Iterator[int]:
+        """The ids of all messages; from both ends when a page between cannot be read."""
+        last = 0
+        for (queue_id,) in self.rows("SELECT id FROM message ORDER BY id"):
+            last = queue_id
+            yield queue_id
+        if self.error is None:
             return
-        yield queue_id
+        for (queue_id,) in self.rows("SELECT id FROM message ORDER BY id DESC"):
+            if queue_id <= last:
+                return
+            yield queue_id
 
+    def copy_message(self, target: apsw.Connection, queue_id: int) -> bool:
+        """Whether it could be read, whole."""
+        try:
+            parts = [
+                (table, width, self._old.execute(f"SELECT * FROM {table} WHERE {key} = ?", (queue_id,)))
+                for table, key, width in _COPY
+            ]
+            found = [(table, width, rows.fetchall()) for table, width, rows in parts]
+        except apsw.Error as error:
+            self._failed(error)
+            return False
+        for table, width, rows in found:
+            target.executemany(f"INSERT INTO {table} VALUES ({','.join('?' * width)})", rows)
+        return True
 
-def _rows(old: apsw.Connection, query: str) -> Iterator[tuple[int]]:
-    try:
-        yield from old.execute(query)
-    except apsw.Error:
-        return
+    def close(self) -> None:
+        """The one that is still written with is closed by its owner: closing twice does no harm."""
+        if self._old.readonly("main"):
+            self._old.close(True)
+
+    def _failed(self, error: apsw.Error) -> None:
+        self.error = error
+        if isinstance(error, apsw.IOError | apsw.CantOpenError):
+            self.disk_error = error

@@ -17,13 +17,23 @@ class ShardLock:
     def __init__(self, folder: str, shard: int) -> None:
         self.folder = os.path.join(folder, str(shard))
         durable.make_folder(self.folder)
+        self._fd = self._taken()
+
+    def _taken(self) -> int:
         path = os.path.join(self.folder, "lock")
-        self._fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+        fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
         try:
-            fcntl.flock(self._fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            os.close(self._fd)
+            os.close(fd)
             raise ShardTakenError(f"{self.folder} belongs to another process") from None
+        return fd
+
+    def take_again(self) -> None:
+        """The folder was removed and is there again: its lock is another file. When another process has
+        that one, ShardTakenError, and ours is as it was."""
+        before, self._fd = self._fd, self._taken()
+        os.close(before)
 
     def release(self) -> None:
         """Somebody else may take it now."""

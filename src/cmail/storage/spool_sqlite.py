@@ -33,7 +33,7 @@ from cmail.storage.spool_files import ContentFiles
 from cmail.storage.spool_generations import Generations
 from cmail.storage.spool_reader import SpoolReader
 from cmail.storage.spool_rows import accept_rows, settle_rows
-from cmail.storage.spool_shards import ShardLock
+from cmail.storage.spool_shards import ShardLock, ShardTakenError
 from cmail.storage.spool_space import FreeSpace
 from cmail.storage.spool_writer import Job, SpoolWriter
 from cmail.world import Clock
@@ -74,7 +74,7 @@ class SqliteSpool:
         self._is_closed = False
         self._space = FreeSpace(lock.folder, free_space_min, clock.monotonic, self._said)
         self._files = ContentFiles(lock.folder)
-        generations = Generations(lock.folder, self._said, vfs)
+        self._generations = generations = Generations(lock.folder, self._said, vfs, self._remade)
         self._writer = SpoolWriter(
             generations, self._files, self._answer, self._last_id, clock.monotonic, self._said
         )
@@ -168,10 +168,45 @@ class SqliteSpool:
     def refusal(self) -> SpoolError | None:
         """Why a new message could not be taken now."""
         if self._space.is_due():
-            self._pool.submit(self._space.look)
+            self._pool.submit(self._look)
         if self._writer.broken:
             return SpoolError(self._writer.broken)
         return self._space.refusal
+
+    def troubles(self) -> "Future[list[str]]":
+        """What is wrong with the spool now, in plain words; empty when nothing is."""
+        return self._ask(self._troubles)
+
+    def _look(self) -> str:
+        """In a thread: is there room, and does the database stand where it was opened? When it does not
+        the writer is woken, which else sleeps while there is nothing to write."""
+        self._space.look()
+        words = self._generations.where()[1]
+        if words:
+            self._writer.put([])
+        return words
+
+    def _troubles(self) -> list[str]:
+        words = self._writer.broken or self._look()
+        found = [f"nothing can be accepted: {words}"] if words else []
+        if (low := self._space.refusal) is not None and not words:
+            found.append(f"new mail has to wait outside (452): {low}")
+        elif self._writer.full and not words:
+            found.append(self._writer.full)
+        if count := self._writer.unrecorded_count:
+            found.append(
+                f"how {count} deliveries ended cannot be recorded yet: nothing more is sent from"
+                f" {self._lock.folder} until it is"
+            )
+        return found
+
+    def _remade(self) -> None:
+        """In the writer's thread: the shard's folder was removed and made again."""
+        try:
+            self._lock.take_again()
+        except ShardTakenError as error:
+            raise OSError(str(error)) from None
+        self._files.forget()
 
     def due(
         self, route: str, now_ms: int, after: tuple[int, int], limit: int, octets_max: int

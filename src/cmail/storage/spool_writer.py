@@ -5,6 +5,7 @@ next batch gathers. A lone message pays one sync and no wait."""
 
 import contextlib
 import errno
+import os
 import threading
 from asyncio import Future
 from collections import deque
@@ -23,6 +24,7 @@ from cmail.observe.metrics import (
     SPOOL_FAILURES,
     SPOOL_SYNC_MICROSECONDS,
 )
+from cmail.storage.anchor import Where
 from cmail.storage.spool import NewMessage, SpoolError, SpoolFullError
 from cmail.storage.spool_files import ContentFiles
 from cmail.storage.spool_generations import Generations
@@ -38,6 +40,7 @@ _COMPANY_S: Final = 0.004  # how long the record that a message is gone may wait
 _IDLE_S: Final = 1.0  # nothing to write so long: tidy up
 _RETRY_S: Final = 0.5  # between tries to record an outcome that the disk did not take
 _RECOVER_S: Final = 1.0  # between tries to make a successor of a broken database
+_LOOK_S: Final = 1.0  # between looks whether the database still stands where it was opened
 _SLACK_PAGES: Final = 1024  # free pages that may stay: they are used again
 _PAUSE_S: Final = 0.02  # between two pieces of tidying up
 _VACUUM_PAGES: Final = 256  # freed in one go: a message that comes meanwhile waits milliseconds
@@ -93,20 +96,28 @@ class SpoolWriter:
         self._broken = ""  # why there is no database to write to
         self._try_again_at = 0.0  # to make a successor
         self._why_stuck = ""  # why the last try came to nothing
+        self._away = ""  # why the database that is open is not the one that a start would find
+        self._looked_at = monotonic()
+        self.full = ""  # why the disk took nothing the last time; "" when it did
         self._unlinked: set[int] = set()  # whose rows in `leftover` are to be removed
         self._stuck: set[int] = set()  # whose files could not be unlinked
-        self.is_blocked = False
+        self.unrecorded_count = 0  # outcomes that are not on the disk though they should be
         self._thread = threading.Thread(target=self._run, name="spool-writer", daemon=True)
 
     @property
     def broken(self) -> str:
         """Why nothing can be written now; "" when it can."""
-        return self._broken
+        return self._broken or self._away
 
     @property
     def connection(self) -> apsw.Connection:
         """The writing connection, for what is to be done before start()."""
         return self._connection
+
+    @property
+    def is_blocked(self) -> bool:
+        """Whether there is an outcome that could not be recorded."""
+        return self.unrecorded_count > 0
 
     def start(self) -> None:
         """From now on the connection belongs to the thread."""
@@ -132,13 +143,15 @@ class SpoolWriter:
 
     def _turn(self) -> None:
         """One batch; or, when there is nothing to write, a piece of tidying up."""
-        jobs = self._unrecorded + self._batch()
-        if not jobs:
+        late, self._unrecorded = self._unrecorded, []
+        if late:  # alone: what is too much for a full disk must not keep them from being recorded
+            self._write(late)
+            self._after(late)
+        if jobs := self._batch():
+            self._write(jobs)
+            self._after(jobs)
+        elif not late:
             self._tidy_up()
-            return
-        self._unrecorded = []
-        self._write(jobs)
-        self._after(jobs)
 
     def _take(self) -> None:
         """Wait for something to do, take all there is."""
@@ -164,7 +177,7 @@ class SpoolWriter:
             self._take_rest()
 
     def _patience(self) -> float | None:
-        if self._unrecorded or self._broken:
+        if self._unrecorded or self.broken or self.full:
             return _RETRY_S
         return self._idle_s
 
@@ -187,6 +200,9 @@ class SpoolWriter:
 
     def _write(self, jobs: list[Job]) -> None:
         """Commit and answer, or say why not. Outcomes that could not be recorded are kept."""
+        if not self._is_in_place():
+            self._refuse(jobs, SpoolError(self._away))
+            return
         if self._broken and not self._recovered():
             self._refuse(jobs, SpoolError(self._broken))
             return
@@ -204,8 +220,32 @@ class SpoolWriter:
             SPOOL_CHANGES.value += len(jobs)
             SPOOL_SYNC_MICROSECONDS.value += (monotonic_ns() - began) // 1000
             self._unlinked.clear()
-            self.is_blocked = bool(self._unrecorded)  # before anybody hears of it
+            if self.full:
+                self._took_again()
+            self.unrecorded_count = len(self._unrecorded)  # before anybody hears of it
             self._answer(jobs, None)
+
+    def _is_in_place(self) -> bool:
+        """Whether what we write is what the next start would find. Looked at once a second: what was
+        acknowledged in the second before is still in the file that we have open."""
+        now = self._monotonic()
+        if now - self._looked_at >= _LOOK_S:
+            self._looked_at = now
+            self._look()
+        return not self._away
+
+    def _look(self) -> None:
+        where, words = self._generations.where()
+        if where in (Where.REMOVED, Where.RETURNED):
+            self._away = ""
+            self._broken = self._broken or words
+        elif words != self._away:
+            self._report(words or f"{self._generations.path} is there again")
+            self._away = words
+
+    def _took_again(self) -> None:
+        self.full = ""
+        self._report(f"the disk took something again: {self._generations.path}")
 
     def _synced(self, jobs: list[Job]) -> list[Job]:
         """Content files first, then the rows that name them. Those that could not be synced are
@@ -217,7 +257,7 @@ class SpoolWriter:
         for job in jobs:
             if job.path in failed:
                 error = failed[job.path]
-                self._refuse([job], _as_spool_error(error, error.errno in _FULL_ERRNOS))
+                self._refuse([job], _file_error(error))
         return [job for job in jobs if job.path not in failed]
 
     def _commit(self, jobs: list[Job]) -> None:
@@ -255,9 +295,9 @@ class SpoolWriter:
 
     def _failed(self, jobs: list[Job], error: Exception) -> None:
         if _is_full(error, self._connection):
-            self._refuse(jobs, _as_spool_error(error, is_full=True))
+            self._is_full(jobs, error)
         elif isinstance(error, _FILE_ERRORS):
-            self._broken = str(_as_spool_error(error))
+            self._broken = str(self._disk_error(error))
             self._refuse(jobs, SpoolError(self._broken))
             self._recovered()
         elif isinstance(error, _PASSING_ERRORS):
@@ -268,11 +308,28 @@ class SpoolWriter:
         else:
             self._answer(jobs, _as_spool_error(error))
 
+    def _is_full(self, jobs: list[Job], error: Exception) -> None:
+        words = f"no space is left for {self._generations.path}: the message has to wait outside (452)"
+        if not self.full:
+            self._report(words)
+        self.full = words
+        self._log_octets = _LOG_OCTETS_MAX + 1  # the log starts over when it is emptied: there may be room
+        self._refuse(jobs, _as_spool_error(error, is_full=True))
+
+    def _disk_error(self, error: Exception) -> SpoolError:
+        """In plain words: which file, what the system said, what SQLite said."""
+        number = self._connection.system_errno
+        system = f"{os.strerror(number)}, " if number and isinstance(error, apsw.IOError) else ""
+        words = f"the disk failed at {self._generations.path} ({system}{type(error).__name__}: {error})"
+        found = SpoolError(words)
+        found.__cause__ = error
+        return found
+
     def _refuse(self, jobs: list[Job], error: SpoolError) -> None:
         """Tell all of them, but for the outcomes: those are kept until they are recorded."""
         refused = [job for job in jobs if not job.is_settlement]
         self._unrecorded += [job for job in jobs if job.is_settlement]
-        self.is_blocked = bool(self._unrecorded)  # before anybody hears of it
+        self.unrecorded_count = len(self._unrecorded)  # before anybody hears of it
         for job in refused:
             if job.path:
                 self._files.remove_path(job.path)
@@ -297,7 +354,7 @@ class SpoolWriter:
     def _trouble(self, error: Exception) -> None:
         """Something failed that nobody waits for."""
         if isinstance(error, _FILE_ERRORS):
-            self._broken = str(_as_spool_error(error))
+            self._broken = str(self._disk_error(error))
             self._recovered()
         elif not isinstance(error, apsw.FullError):  # full: said to who wants to write
             self._report(f"spool: {type(error).__name__}: {error}")
@@ -305,7 +362,7 @@ class SpoolWriter:
     def _after(self, jobs: list[Job]) -> None:
         """What a batch leaves to be done before the next."""
         self._idle_s = _IDLE_S
-        if self._broken:
+        if self.broken:
             return
         for job in jobs:
             self._log_octets += job.octets + _PAGE_OCTETS
@@ -340,8 +397,13 @@ class SpoolWriter:
     def _tidy_up(self) -> None:
         """Nothing to write for a while: empty the log, give pages back, a bounded piece each time."""
         is_first, self._idle_s = self._idle_s == _IDLE_S, None
+        if not self._is_in_place():
+            return
         if self._broken:
             self._recovered()  # MAIL is refused meanwhile: no message would come and make us try
+            return
+        if self.full:
+            self._try_whether_full()
             return
         if is_first:
             self._unlink_leftovers()
@@ -351,6 +413,16 @@ class SpoolWriter:
             self._connection.execute(f"PRAGMA incremental_vacuum({_VACUUM_PAGES})").fetchall()
             self._idle_s = _PAUSE_S
         self._checkpoint()
+
+    def _try_whether_full(self) -> None:
+        """Perhaps nobody sends for hours: that there is room again shall be seen all the same."""
+        try:
+            self._note_last_id()
+            self._checkpoint()
+        except apsw.FullError:
+            return
+        self._idle_s = _IDLE_S
+        self._took_again()
 
     def _note_last_id(self) -> None:
         """So that queue ids never go back, whatever the clock does while nothing is queued."""
@@ -364,12 +436,14 @@ class SpoolWriter:
         try:
             self._idle_s = _IDLE_S
             self._tidy_up()
-            self._checkpoint(apsw.SQLITE_CHECKPOINT_TRUNCATE)
+            if not self.broken:
+                self._checkpoint(apsw.SQLITE_CHECKPOINT_TRUNCATE)
         except Exception as error:
             self._trouble(error)
-        if self._broken:
+        if self.broken:
             self._connection.config(apsw.SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1)
         self._connection.close(True)
+        self._generations.close()
 
 
 def _is_full(error: Exception, connection: apsw.Connection) -> bool:
@@ -377,6 +451,12 @@ def _is_full(error: Exception, connection: apsw.Connection) -> bool:
         return error.errno in _FULL_ERRNOS
     is_quota = isinstance(error, apsw.IOError) and "write" in str(error).lower()
     return isinstance(error, apsw.FullError) or (is_quota and connection.system_errno == errno.EDQUOT)
+
+
+def _file_error(error: OSError) -> SpoolError:
+    """Of a content file that could not be made durable."""
+    kind = SpoolFullError if error.errno in _FULL_ERRNOS else SpoolError
+    return kind(f"{error.filename or 'a content file'}: {error.strerror or error}")
 
 
 def _as_spool_error(error: Exception, is_full: bool = False) -> SpoolError:

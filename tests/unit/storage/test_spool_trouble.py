@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import shutil
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
@@ -9,7 +10,7 @@ from typing import Any
 import apsw
 import pytest
 
-from cmail.storage import durable
+from cmail.storage import durable, spool_generations
 from cmail.storage.migrations import SchemaTooNewError
 from cmail.storage.spool import (
     Change,
@@ -51,6 +52,13 @@ class TroubledPlace(SpoolPlace):
     def files(self, folder: str = "") -> set[str]:
         """Names in the shard's folder, or in one below it."""
         return {p.name for p in (self.folder / folder).iterdir() if p.is_file()}
+
+
+async def until(holds: Callable[[], bool]) -> None:
+    """Wait for what another thread does soon."""
+    async with asyncio.timeout(20):
+        while not holds():
+            await asyncio.sleep(0.01)
 
 
 def on_a_bad_disk(test: Callable[[TroubledPlace], Awaitable[None]]) -> Callable[[Path], None]:
@@ -224,7 +232,9 @@ async def test_a_full_disk_is_different(place: TroubledPlace) -> None:
     await settled
     assert not place.spool.is_blocked
     assert await place.subjects() == [after.queue_id]
-    assert place.files() >= {"spool.sqlite3"} and place.reports == []
+    assert place.files() >= {"spool.sqlite3"}
+    full, again = place.reports
+    assert full.startswith("no space is left for ") and again.startswith("the disk took something again")
 
 
 @on_a_bad_disk
@@ -381,3 +391,88 @@ async def test_readers_see_what_is_committed(place: TroubledPlace) -> None:
     place.disk.gate.set()
     await waiting
     assert (await place.spool.figures()).messages_count == 2
+
+
+@on_a_bad_disk
+async def test_what_cannot_be_read_now_is_not_left_behind(place: TroubledPlace) -> None:
+    """The database is given up while the disk cannot even be read: no successor without its messages begins,
+    mail is refused in plain words, and when the disk can be read all of them are there."""
+    messages = [place.message() for _ in range(3)]
+    for message in messages:
+        await place.spool.accept(message)
+    with pytest.MonkeyPatch.context() as patch:
+
+        def unreadable(path: str) -> apsw.Connection:
+            raise apsw.IOError("disk I/O error")
+
+        patch.setattr(spool_generations, "open_for_reading", unreadable)
+        place.disk.fail(apsw.IOError, "sync", LOG, times=1)
+        with pytest.raises(SpoolError, match="the disk failed at "):
+            await place.spool.accept(place.message())
+        with pytest.raises(SpoolError):
+            await place.spool.accept(place.message())
+        [words] = await place.spool.troubles()
+        assert words.startswith("nothing can be accepted: the disk failed at ")
+        assert isinstance(place.spool.refusal(), SpoolError)
+    place.clock.advance(2)
+    await until(lambda: place.spool.refusal() is None)
+    assert await place.subjects() == [m.queue_id for m in messages]
+    assert await place.spool.troubles() == []
+
+
+@on_a_bad_disk
+async def test_a_folder_that_was_moved_away_and_back(place: TroubledPlace) -> None:
+    """What is written where no start would find it is not acknowledged: refused in plain words until the
+    folder is back; outcomes wait, and nothing is lost."""
+    first, second = place.message(), place.message()
+    await place.spool.accept(first)
+    await place.spool.accept(second)
+    moved = place.folder.with_name("elsewhere")
+    place.folder.rename(moved)
+    place.clock.advance(2)
+    with pytest.raises(SpoolError, match="is not there any more"):
+        await place.spool.accept(place.message())
+    settled = place.spool.settle(Settlement(first.queue_id, DONE, is_whole=True))
+    await until(lambda: place.spool.is_blocked)
+    troubles = await place.spool.troubles()
+    assert "is not there any more" in troubles[0] and "1 deliveries ended" in troubles[1]
+    moved.rename(place.folder)
+    place.clock.advance(2)
+    await settled
+    assert await place.spool.troubles() == []
+    assert await place.subjects() == [second.queue_id]
+    assert any("is there again" in words for words in place.reports)
+
+
+@on_a_bad_disk
+async def test_a_folder_that_was_removed(place: TroubledPlace) -> None:
+    """The shard is deleted while it is in use: what the open file still has is made durable in a new one,
+    locked as the one before, and a start after that finds it."""
+    messages = [place.message() for _ in range(3)]
+    for message in messages:
+        await place.spool.accept(message)
+    shutil.rmtree(place.folder)
+    place.clock.advance(2)
+    await place.spool.accept(place.message())
+    await place.spool.accept(place.message_in_file())
+    with pytest.raises(ShardTakenError):
+        place._opened()
+    await place.restart()
+    assert len(await place.subjects()) == 5
+    assert any("3 messages were copied" in words for words in place.reports)
+
+
+@on_a_bad_disk
+async def test_another_database_in_its_place(place: TroubledPlace) -> None:
+    """Somebody puts another file there while ours is open: it is not written, and the words say what to do."""
+    await place.spool.accept(place.message())
+    database = place.folder / "spool.sqlite3"
+    database.rename(place.folder / "old")
+    database.write_bytes(b"")
+    place.clock.advance(2)
+    with pytest.raises(SpoolError, match="start the server again"):
+        await place.spool.accept(place.message())
+    assert database.read_bytes() == b""
+    (place.folder / "old").rename(database)
+    place.clock.advance(2)
+    await place.spool.accept(place.message())
