@@ -2,6 +2,7 @@
 
 import asyncio
 import errno
+import os
 import traceback
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -13,7 +14,8 @@ from cmail.mail.address import Address
 from cmail.mail.outcome import Delivered, NotNow, Outcome, PermanentFailure, TemporaryFailure
 from cmail.mail.queue_id import print_queue_id
 from cmail.mail.status import BAD_MAILBOX, LOCAL_TROUBLE, MAILBOX_FULL, SYSTEM_FULL
-from cmail.storage.mailboxes import Append, MaildirStore
+from cmail.observe import trouble
+from cmail.storage.mailboxes import Append, ContentReadError, MaildirStore, MailFolderError
 from cmail.storage.spool import QueuedRecipient
 from cmail.world import Clock
 
@@ -100,7 +102,9 @@ class LocalAgent:
                 work.settle(transaction, {q.position: failure for q in transaction.recipients})
             return
         for one, failed in zip(placed, errors, strict=True):
-            outcome = _DELIVERED if failed is None else self._failure(one.append.mailbox, failed)
+            outcome = _DELIVERED if failed is None else self._failure(one.append, failed)
+            if failed is None and trouble.is_any():
+                trouble.end(_what(one.append.mailbox))
             outcomes[id(one.transaction)][one.queued.position] = outcome
         for transaction in batch:
             work.settle(transaction, outcomes[id(transaction)])
@@ -146,17 +150,38 @@ class LocalAgent:
                 cancelled = error
         return writing.result(), cancelled
 
-    def _failure(self, mailbox: Address, error: OSError) -> TemporaryFailure:
-        """What is wrong with our disk is never a bounce (rule 9)."""
+    def _failure(self, append: Append, error: OSError) -> TemporaryFailure:
+        """What is wrong with our disk is never a bounce (rule 9). It lasts until the mailbox takes as much
+        again, which `cmail status` tries."""
+        mailbox, content = append.mailbox, append.content
         words = error.strerror or str(error)
-        if error.errno == errno.EDQUOT:
+        store, size, path = self._store, content.size_bytes, content.path
+        is_over = lambda: store.can_write(mailbox, size)  # noqa: E731
+        if isinstance(error, ContentReadError):
+            detail, reason = LOCAL_TROUBLE, f"the content of the message cannot be read: {error}"
+            is_over = lambda: not os.path.exists(path) or _can_read(path)  # noqa: E731
+        elif isinstance(error, MailFolderError):
+            detail, reason = LOCAL_TROUBLE, f"mail cannot be delivered here: {error}"
+        elif error.errno == errno.EDQUOT:
             detail, reason = MAILBOX_FULL, f"the mailbox {mailbox} is over its quota"
         elif error.errno == errno.ENOSPC:
             detail, reason = SYSTEM_FULL, "no space on the disk of the mailboxes"
         else:
             detail, reason = LOCAL_TROUBLE, f"the mailbox {mailbox} cannot be written: {words}"
         self._log(f"warning: {reason}")
+        trouble.begin(_what(mailbox), reason, is_over)
         return TemporaryFailure(reason, NotNow.MESSAGE, detail, "local")
+
+
+def _what(mailbox: Address) -> str:
+    return f"mailbox {mailbox}"
+
+
+def _can_read(path: str) -> bool:
+    with open(path, "rb") as file:
+        while file.read(1 << 20):
+            pass
+    return True
 
 
 async def _has_more(work: Work) -> bool:

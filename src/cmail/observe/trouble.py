@@ -40,6 +40,11 @@ def end(what: str) -> bool:
         return _now.pop(what, None) is not None
 
 
+def is_any() -> bool:
+    """Whether something lasts: who ends its troubles on the path of a message asks first."""
+    return bool(_now)
+
+
 def current() -> list[str]:
     """The words of all that lasts; blocks while it looks whether something is over."""
     with _lock:

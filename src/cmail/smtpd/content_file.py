@@ -8,8 +8,12 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Final
 
+from cmail.observe import trouble
+from cmail.storage import durable
 from cmail.storage.spool import SpoolError, SpoolFullError
 
+_TROUBLE: Final = "content files"
+_PROBE: Final = bytes(65536)
 WAITING_OCTETS_MAX: Final = 512 * 1024  # handed over and not yet written: the client waits above it
 _FULL: Final = frozenset((errno.ENOSPC, errno.EDQUOT))
 
@@ -104,7 +108,7 @@ class ContentFile:
     def _work(self, pieces: list[bytes], is_last: bool) -> None:
         """In a thread of the pool."""
         if pieces and self._fd < 0:
-            self._fd = os.open(self.path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+            self._fd = _open_new(self.path)
         for piece in pieces:
             view = memoryview(piece)
             while view:
@@ -131,6 +135,8 @@ class ContentFile:
         if isinstance(error, OSError):
             kind = SpoolFullError if error.errno in _FULL else SpoolError
             self._error = kind(f"{self.path}: {error.strerror}")
+            words = f"large messages have to wait outside: {os.path.dirname(self.path)}: {error.strerror}"
+            trouble.begin(_TROUBLE, words, lambda: _is_writable(self.path, self.octets))
             self._waiting = []
         elif error is not None:
             self._error = SpoolError(repr(error))
@@ -141,8 +147,45 @@ class ContentFile:
             self._go_on()
         elif is_ending:
             self._end()
+            if self._error is None and trouble.is_any():
+                trouble.end(_TROUBLE)
             done, self._done = self._done, None
             if done is not None:
                 done(self._error)
         if not self.is_full:
             self._on_room()
+
+
+def _open_new(path: str) -> int:
+    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
+    try:
+        return os.open(path, flags, 0o600)
+    except (
+        FileNotFoundError
+    ):  # somebody has removed the folder, or the one above it: not the whole shard, else this fails too
+        _make_again(os.path.dirname(path))
+        return os.open(path, flags, 0o600)
+
+
+def _make_again(folder: str) -> None:
+    above = os.path.dirname(folder)
+    for made in (above, folder):
+        with contextlib.suppress(FileExistsError):
+            os.mkdir(made, 0o700)
+    durable.sync_folder(os.path.dirname(above))
+
+
+def _is_writable(path: str, octets: int) -> bool:
+    """Whether content of this size would find its place now; tried with a small file."""
+    found = os.statvfs(os.path.dirname(os.path.dirname(path)))
+    if found.f_bavail * found.f_frsize < octets:
+        return False
+    probe = f"{path}.probe"
+    fd = _open_new(probe)
+    try:
+        os.write(fd, _PROBE)
+        os.fsync(fd)
+    finally:
+        os.close(fd)
+        os.unlink(probe)
+    return True

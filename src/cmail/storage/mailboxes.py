@@ -2,19 +2,35 @@
 
 import contextlib
 import os
+import threading
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final
 
 from cmail.mail.address import Address
 from cmail.mail.content import Content, Unstuffer
-from cmail.storage.durable import make_folder, publish_all, remove
+from cmail.storage.anchor import Anchor, Where
+from cmail.storage.durable import publish_all, remove, sync_folder, write_new
 from cmail.storage.mailbox_names import mailbox_path
 
 _PIECE_OCTETS: Final = 256 * 1024
 _MADE_MAX: Final = 10_000  # mailboxes that are known to be there
 _CLOCK_SLACK_MS: Final = 5_000  # between our clock and the file system's
 FRESH_MS: Final = 2_000  # so soon after its arrival no crash lies between
+_PROBE: Final = b"probe\n" * 700  # a page, and a bit
+_AWAY: Final = {
+    Where.AWAY: "is not there: was it moved, or its disk unmounted?",
+    Where.OTHER: "is another folder than when the server started: was its disk unmounted? To use this one,"
+    " start the server again",
+}
+
+
+class ContentReadError(OSError):
+    """Not the mailbox is in trouble: what the spool has of the message cannot be read."""
+
+
+class MailFolderError(OSError):
+    """The folder of all mailboxes is not where it was; the text says so."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,8 +50,13 @@ class MaildirStore:
     thread. Several threads may, also for one mailbox."""
 
     def __init__(self, root: str) -> None:
+        """The folder above `root` exists."""
         self._root = root
         self._made: set[str] = set()
+        self._anchor: Anchor | None = None
+        self._anchoring = threading.Lock()
+        with contextlib.suppress(OSError):  # said with each message, until it is there
+            self._take_root()
 
     def path(self, mailbox: Address) -> str:
         """Where the mail of a mailbox is."""
@@ -43,6 +64,10 @@ class MaildirStore:
 
     def append_all(self, appends: Sequence[Append], now_wall_ms: int) -> list[OSError | None]:
         """Make all of them durable; for each None, or why it is not there. One sync a folder."""
+        try:
+            self._check_root()
+        except OSError as error:
+            return [error] * len(appends)
         errors: list[OSError | None] = [None] * len(appends)
         written: list[tuple[str, str]] = []
         numbers: list[int] = []
@@ -66,6 +91,41 @@ class MaildirStore:
                 errors[numbers[0]] = error
         return errors
 
+    def can_write(self, mailbox: Address, size_bytes: int) -> bool:
+        """Whether a message of this size would find its place now; tried with a small file."""
+        self._check_root()
+        found = os.statvfs(self._root)
+        if found.f_bavail * found.f_frsize < size_bytes:
+            return False
+        folder = self.path(mailbox)
+        self._make(folder)
+        probe = os.path.join(folder, "tmp", f"probe.{os.getpid()}.{threading.get_ident()}")
+        remove(probe)
+        write_new(probe, _PROBE)
+        remove(probe)
+        return True
+
+    def _check_root(self) -> None:
+        """Mail must not go where nobody looks: into an empty folder that shows when a disk is unmounted,
+        or a new one while the old one is away."""
+        with self._anchoring:
+            where = self._anchor.look() if self._anchor is not None else Where.REMOVED
+            if where is Where.HERE:
+                return
+            if where in _AWAY:
+                raise MailFolderError(f"{self._root} {_AWAY[where]}")
+            self._take_root()
+
+    def _take_root(self) -> None:
+        """Begin with the folder that is there, or with a new one."""
+        with contextlib.suppress(FileExistsError):
+            os.mkdir(self._root, 0o700)
+        anchor = Anchor(self._root)
+        if self._anchor is not None:
+            self._anchor.close()
+        self._anchor = anchor
+        self._made.clear()
+
     def _write(self, append: Append, now_wall_ms: int) -> tuple[str, str] | None:
         """The file in tmp and its name in new; None when it has been delivered already."""
         folder = self.path(append.mailbox)
@@ -83,8 +143,14 @@ class MaildirStore:
         return temporary, os.path.join(folder, "new", append.name)
 
     def _make(self, folder: str) -> None:
+        if not os.path.isdir(self._root):
+            raise MailFolderError(f"{self._root} {_AWAY[Where.AWAY]}")
         for name in ("tmp", "cur", "new"):
-            make_folder(os.path.join(folder, name))
+            os.makedirs(os.path.join(folder, name), mode=0o700, exist_ok=True)
+        # Also when they were there: who has made them a moment ago, another thread or process, or one that
+        # was killed, may not have come as far as its sync. Mail in them is durable only when they are.
+        for above in (folder, os.path.dirname(folder), self._root):
+            sync_folder(above)
         if len(self._made) >= _MADE_MAX:
             self._made.clear()
         self._made.add(folder)
@@ -143,12 +209,15 @@ def _pieces(append: Append) -> Iterator[bytes]:
         yield (piece[:-1] if held else piece).replace(b"\r\n", b"\n")
     yield held
     if count != content.size_bytes - len(content.prefix):
-        raise OSError(0, f"the content of the message has {count} octets of {content.size_bytes}")
+        raise ContentReadError(f"it has {count} octets of {content.size_bytes}")
 
 
 def _unstuffed(path: str) -> Iterator[bytes]:
     unstuffer = Unstuffer()
-    with open(path, "rb", buffering=0) as file:
-        while piece := file.read(_PIECE_OCTETS):
-            yield unstuffer.feed(piece)
+    try:
+        with open(path, "rb", buffering=0) as file:
+            while piece := file.read(_PIECE_OCTETS):
+                yield unstuffer.feed(piece)
+    except OSError as error:
+        raise ContentReadError(error.strerror) from error
     yield unstuffer.finish()
