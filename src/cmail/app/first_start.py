@@ -9,6 +9,7 @@ import secrets
 from typing import Final
 
 from cmail.app.settings import Settings
+from cmail.observe import maillog
 from cmail.storage import durable
 from cmail.storage.account_book import FILE_NAME, AccountBook
 
@@ -23,11 +24,14 @@ def first_user(settings: Settings) -> tuple[str, str] | None:
     host = settings.host
     name = f"{USER}@{DOMAIN}"
     path = os.path.join(host.data_dir, PASSWORD_FILE)
-    if DOMAIN not in host.domains:
-        return None
-    if not os.path.exists(os.path.join(host.data_dir, FILE_NAME)):
-        password = secrets.token_urlsafe(12)
-        durable.write_durably(path, f"{password}\n".encode())
-        with AccountBook(host.data_dir, domains=host.domains, hostname=host.hostname) as book:
+    is_new = not os.path.exists(os.path.join(host.data_dir, FILE_NAME))
+    if is_new and os.listdir(os.path.join(host.data_dir, "mail")):
+        maillog.warned(f"{host.data_dir} has mailboxes and no {FILE_NAME}: accounts begin anew, without users")
+    with AccountBook(host.data_dir, domains=host.domains, hostname=host.hostname) as book:
+        if DOMAIN not in host.domains:
+            return None
+        if is_new:
+            password = secrets.token_urlsafe(12)
+            durable.write_durably(path, f"{password}\n".encode())
             book.add_user(name, password)
     return (name, path) if os.path.exists(path) else None

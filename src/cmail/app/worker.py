@@ -19,7 +19,7 @@ from cmail.link.clock import LinkView, parse_reading
 from cmail.link.state import read_state
 from cmail.mail.address import Address
 from cmail.net.clock import RealClock
-from cmail.net.control import AnswerFunction, ControlError, Fields
+from cmail.net.control import EX_TEMPFAIL, AnswerFunction, ControlError, Fields
 from cmail.observe import maillog, metrics
 from cmail.policy.rewriting import ToMailbox
 from cmail.policy.routing import RoutingTable
@@ -29,7 +29,7 @@ from cmail.queue.scheduler import Scheduler
 from cmail.smtpd.context import IntakeContext
 from cmail.smtpd.drop import DropWatch
 from cmail.smtpd.intake import Intake
-from cmail.storage.account_book import AccountError
+from cmail.storage.account_book import AccountError, AccountsTooNewError
 from cmail.storage.accounts import AccountRules, Accounts
 from cmail.storage.spool import Spool
 from cmail.storage.spool_sqlite import SqliteSpool
@@ -73,7 +73,8 @@ class Worker:
         try:
             self._accounts.start()
         except AccountError as error:
-            raise StartError(f"the accounts cannot be read: {error}", EX_CONFIG) from None
+            code = EX_CONFIG if isinstance(error, AccountsTooNewError) else EX_TEMPFAIL
+            raise StartError(f"the accounts cannot be read: {error}", code) from None
         self._router = self._new_router(settings)
         self._agents = Agents(
             self._snapshot,

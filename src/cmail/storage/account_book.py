@@ -40,6 +40,10 @@ class AccountError(Exception):
     """What was asked cannot be done; says why, in words for the person at the terminal."""
 
 
+class AccountsTooNewError(AccountError):
+    """A newer version of this program has written them: starting again cannot help."""
+
+
 @dataclass(frozen=True, slots=True)
 class User:
     """An account, for lists."""
@@ -76,11 +80,14 @@ class AccountBook:
         domains: tuple[str, ...],
         hostname: str,
         wall_ms: Callable[[], int] = lambda: time.time_ns() // 1_000_000,
+        creates: bool = True,
     ) -> None:
+        """`creates`: an empty book is begun where there is none. Who serves must not: that the file is away
+        (a disk that is not mounted) does not mean that nobody has an account."""
         self._domains = domains
         self._hostname = hostname.lower()
         self._wall_ms = wall_ms
-        self._db = _open(os.path.join(data_dir, FILE_NAME))
+        self._db = _open(os.path.join(data_dir, FILE_NAME), creates)
 
     def __enter__(self) -> Self:
         return self
@@ -285,10 +292,11 @@ def _columns(credential: Credential) -> tuple[str, bytes, int, bytes, bytes]:
     return credential.password_hash, keys.salt, keys.iterations, keys.stored_key, keys.server_key
 
 
-def _open(path: str) -> apsw.Connection:
+def _open(path: str, creates: bool) -> apsw.Connection:
     """The database, with its schema up to date; readable for its owner alone."""
     try:
-        os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600))
+        create = os.O_CREAT if creates else 0
+        os.close(os.open(path, os.O_RDWR | create | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600))
         db = apsw.Connection(path)
         try:
             db.set_busy_timeout(BUSY_MS)
@@ -312,7 +320,7 @@ def _migrate(db: apsw.Connection, path: str) -> None:
     try:
         done = int(db.pragma("user_version"))
         if done > len(STEPS):
-            raise AccountError(f"{path} was written by a newer version of this program")
+            raise AccountsTooNewError(f"{path} was written by a newer version of this program")
         for number, step in enumerate(STEPS[done:], done + 1):
             db.execute(step)
             db.pragma("user_version", number)

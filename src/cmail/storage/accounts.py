@@ -196,7 +196,11 @@ class Accounts:
     # Loading
 
     def _read(self) -> AccountSnapshot:
-        with AccountBook(self._data_dir, domains=self._rules.domains, hostname=self._rules.hostname) as book:
+        rules = self._rules
+        opened = AccountBook(
+            self._data_dir, domains=rules.domains, hostname=rules.hostname, creates=False
+        )
+        with opened as book:
             if not self._nobodys_hash:
                 self._nobodys_hash = nobodys_hash()
             return book.read()
