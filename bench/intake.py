@@ -117,6 +117,7 @@ async def callbacks(count: int, log: Any, *, is_each: bool) -> float:
     began = time.process_time()
     for _ in range(count):
         if connection is None or is_each:
+            intake.admit(client, facts.service)
             connection = Connection(intake, facts, client, is_tls=False)
             connection.connection_made(NullTransport())
             connection.data_received(b"HELO host\r\n")

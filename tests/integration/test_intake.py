@@ -46,6 +46,9 @@ class FakeAccounts:
 
     def scram_ended(self, username: str, client_address: str, *, is_success: bool) -> None: ...
 
+    def knows(self, place: str) -> bool:
+        return False
+
     async def check_password(self, username: str, password: str, client_address: str) -> str | None:
         await self.may_answer.wait()
         known = username in ("anna", "anna@example.org") and password == "right"
@@ -166,7 +169,7 @@ def test_aiosmtplib_with_implicit_tls(run: Callable[..., Any]) -> None:
                 MESSAGE, sender="anna@example.org", recipients=["bert@example.org"], hostname="localhost",
                 port=port, use_tls=True, tls_context=client, username="anna@example.org", password="right",
             )  # fmt: skip
-            assert intake._reserved == 0
+            assert intake.handshakes.count == 0
         [new] = kept(context)
         assert b"for <bert@example.org>" in new.content.prefix
 

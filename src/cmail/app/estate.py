@@ -1,7 +1,7 @@
 """Estate: what the supervisor holds and every process that it forks inherits."""
 
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final
 
 from cmail.app.ports import Port
@@ -10,6 +10,7 @@ from cmail.app.snapshot import Snapshot
 from cmail.link.lived import LivedClock
 from cmail.net.control import RUN_FOLDER
 from cmail.net.tls import ServerTls
+from cmail.storage.known_places import KnownPlaces
 
 ADMIN: Final = "admin"  # the kind of the admin address among the ports
 LINK_FILE: Final = "link.json"  # in the data folder: what the link process knows
@@ -27,6 +28,7 @@ class Estate:
     workers_count: int
     started_wall_ms: int
     lived: LivedClock  # one for all processes
+    places: KnownPlaces = field(default_factory=KnownPlaces)  # for all workers, and those started later
 
     @property
     def settings(self) -> Settings:

@@ -15,6 +15,9 @@ _PR_SET_PDEATHSIG: Final = 1
 _PR_SET_DUMPABLE: Final = 4
 _PR_SET_NAME: Final = 15
 _PR_SET_NO_NEW_PRIVS: Final = 38
+FILES_RESERVED: Final = 32
+SESSIONS_LEAST: Final = 8  # however few files there are
+FILES_MANY: Final = 1 << 20  # where there is no limit
 FILES_WANTED: Final = 8192  # a worker: 2,000 sessions, connections out, content, databases; and some
 
 
@@ -69,6 +72,14 @@ def leave_no_core() -> None:
     collector of cores that asks how much we allow. Children inherit it, and nobody gets it back."""
     with contextlib.suppress(OSError, ValueError):  # a sandbox may refuse it: its unit says LimitCORE
         resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+
+
+def sessions_room() -> int:
+    """How many sessions may be open here at once: each may have a file of content beside its connection,
+    and deliveries, databases and the log need some that no client can take."""
+    soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    files = FILES_MANY if soft == resource.RLIM_INFINITY else soft
+    return max(SESSIONS_LEAST, files // 2 - FILES_RESERVED)
 
 
 def prefer_throughput() -> None:

@@ -9,6 +9,7 @@ from ipaddress import ip_address
 from typing import Final
 
 from cmail.admin.worker import queue_answers
+from cmail.app import rights
 from cmail.app.agents import Agents
 from cmail.app.estate import LINK_FILE, Estate
 from cmail.app.process import EX_CONFIG, PortKey, StartError, Tasks
@@ -21,6 +22,7 @@ from cmail.mail.address import Address
 from cmail.net.clock import RealClock
 from cmail.net.control import EX_TEMPFAIL, AnswerFunction, ControlError, Fields
 from cmail.observe import maillog, metrics
+from cmail.policy.places import share_of
 from cmail.policy.rewriting import ToMailbox
 from cmail.policy.routing import RoutingTable
 from cmail.queue.report import Reports
@@ -51,6 +53,8 @@ class Worker:
         }
         self._own_ports = frozenset(port.endpoint.port for port in estate.ports)
         self._own_literals = frozenset(_literals(port.endpoint.host for port in estate.ports))
+        self._places = estate.places
+        self._sessions_said = 0  # what limits.sessions was when we said that it cannot be
         estate.release()
         self._clock = RealClock()
         self._link_clock = LinkView(estate.lived)
@@ -69,7 +73,7 @@ class Worker:
         """Open the shards, begin to send, then listen."""
         settings = self._settings
         self._link_clock.changed(read_state(os.path.join(self._data_dir, LINK_FILE), maillog))
-        self._accounts = Accounts(self._data_dir, _account_rules(settings))
+        self._accounts = Accounts(self._data_dir, self._account_rules(settings), places=self._places)
         try:
             self._accounts.start()
         except AccountError as error:
@@ -144,13 +148,25 @@ class Worker:
             self._clock,
             self._link_clock,
             maillog,
-            settings.limits,
+            replace(settings.limits, sessions=self._sessions_max(settings.limits.sessions)),
             settings.relay,
             settings.smtp.advanced.max_message_size,
             settings.smtp.advanced.refuse_unknown_users,
             self._accounts,
             self._tls.context,
+            self._workers_count,
         )
+
+    def _sessions_max(self, wanted: int) -> int:
+        """Sessions that leave enough files for content, deliveries and the spool."""
+        room = rights.sessions_room()
+        if room < wanted != self._sessions_said:
+            self._sessions_said = wanted
+            maillog.warned(
+                f"only {room} sessions at once, not limits.sessions = {wanted}: more files cannot be open"
+                " (LimitNOFILE of the unit, ulimit -n)"
+            )
+        return min(room, wanted)
 
     def _new_router(self, settings: Settings) -> Router:
         host = settings.host
@@ -162,6 +178,18 @@ class Worker:
             self._own_literals,
         )
         return Router(table, self._accounts.directory, settings.smtp)
+
+    def _account_rules(self, settings: Settings) -> AccountRules:
+        limits, workers = settings.limits, self._workers_count
+        return AccountRules(
+            settings.host.hostname,
+            settings.host.domains,
+            settings.local.separator,
+            settings.smtp.advanced.refuse_unknown_users,
+            settings.local.delivery == "lmtp",
+            share_of(limits.login_failures_per_address, workers),
+            share_of(limits.login_failures_per_account, workers),
+        )
 
     # --- what the parts ask ----------------------------------------------------------------------
 
@@ -183,7 +211,7 @@ class Worker:
         fixed = replace(settings.host, data_dir=old.host.data_dir, workers=old.host.workers)
         settings = replace(settings, host=fixed)
         await asyncio.to_thread(self._reload_tls, settings)
-        await self._accounts.reload(_account_rules(settings))
+        await self._accounts.reload(self._account_rules(settings))
         is_other_upstream = _upstream(settings, snapshot) != _upstream(old, self._snapshot)
         self._snapshot = replace(snapshot, settings=settings)
         self._take_ports(ports, new)
@@ -295,16 +323,6 @@ def _upstream(settings: Settings, snapshot: Snapshot) -> tuple[object, ...]:
     """Which upstream server is meant, and how we come to it."""
     smtp = settings.smtp
     return smtp.host, smtp.port, smtp.tls, smtp.username, snapshot.smtp_password, settings.tls.ca_file
-
-
-def _account_rules(settings: Settings) -> AccountRules:
-    return AccountRules(
-        settings.host.hostname,
-        settings.host.domains,
-        settings.local.separator,
-        settings.smtp.advanced.refuse_unknown_users,
-        settings.local.delivery == "lmtp",
-    )
 
 
 def _literals(hosts: Iterable[str]) -> list[str]:

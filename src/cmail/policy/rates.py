@@ -31,6 +31,12 @@ class Buckets:
             self._levels.popitem(last=False)
         return is_enough
 
+    def give_back(self, key: str, tokens: float = 1) -> None:
+        """What was taken need not have been."""
+        found = self._levels.get(key)
+        if found is not None:
+            self._levels[key] = (min(self._burst, found[0] + tokens), found[1])
+
     def forget(self, key: str) -> None:
         """The bucket is full again."""
         self._levels.pop(key, None)

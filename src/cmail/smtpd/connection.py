@@ -15,6 +15,7 @@ from cmail.smtpd.checks import check_mail, check_rcpt, spool_reply
 from cmail.smtpd.context import Client, ListenerFacts
 from cmail.smtpd.facts import Session, Transaction
 from cmail.smtpd.login import Login
+from cmail.smtpd.patience import Patience
 from cmail.smtpd.receive import Arrival, Receiver, new_message
 from cmail.storage.spool import SpoolError
 
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
 
 
 CLOSE_S: Final = 30  # how long a client may take to read our last words
-LEAST_RATE: Final = 10  # octets of content a second; the slowest satellite has thirty times that
+LOGIN_TIMED_OUT: Final = b"421 4.7.0 You did not log in for too long\r\n"
 
 
 class Connection(asyncio.Protocol):
@@ -46,6 +47,8 @@ class Connection(asyncio.Protocol):
         self.heard = 0  # when, by the intake's clock of whole seconds
         self.began = 0
         self.ended = 0
+        self.has_begun = False
+        self._is_proved = client.may_relay  # it brought a message or has logged in; or need not
 
     # What the event loop calls.
 
@@ -55,8 +58,9 @@ class Connection(asyncio.Protocol):
         if self._is_tls:
             self.session.tls = _tls_version(transport)
         self.heard = self.began = self._intake.now
-        if self._intake.open(self):
-            self._flush()
+        self.has_begun = True
+        self._intake.open(self)
+        self._flush()
 
     def data_received(self, data: bytes) -> None:
         """Octets of the client."""
@@ -105,33 +109,47 @@ class Connection(asyncio.Protocol):
         if self._transport is not None:
             self._transport.abort()
 
-    def expire(self, now: int, idle_s: float) -> None:
+    def expire(self, now: int, patience: Patience, crowded: Patience) -> None:
         """Whether it was silent for too long (RFC 5321 §4.5.3.2); called about once a second."""
         machine = self.machine
         if machine.is_over:
             if now - self.ended > CLOSE_S:  # it does not read our last words
                 self.abort()
-        elif self._is_late(now, idle_s) or now - self.began > limits.SERVER_SESSION_MAX_S:
+            return
+        if not self._is_proved and self._intake.guests.is_crowded(self._client):
+            patience = crowded
+        if self._is_late(now, patience) or now - self.began > limits.SERVER_SESSION_MAX_S:
             self.end(replies.TIMED_OUT)
             if machine.waiting_count:  # the disk has not answered for ten minutes
                 self.abort()
+        elif self._lacks_login(now, patience):
+            self.end(LOGIN_TIMED_OUT)
 
-    def _is_late(self, now: int, idle_s: float) -> bool:
+    def _lacks_login(self, now: int, patience: Patience) -> bool:
+        session = self.session
+        return (
+            now - self.began > patience.login_s
+            and session.facts.kind in SUBMISSION_KINDS
+            and not session.username
+            and self._login is None
+        )
+
+    def _is_late(self, now: int, patience: Patience) -> bool:
         machine = self.machine
         if machine.is_in_content and not machine.holding:
-            return self._is_content_slow(now)
+            return self._is_content_slow(now, patience)
         self._mark = (0, 0)
         is_ours = machine.waiting_count or self._login is not None  # it waits for us
-        return now - self.heard > (limits.CLIENT_DOT_TIMEOUT_S if is_ours else idle_s)
+        return now - self.heard > (limits.CLIENT_DOT_TIMEOUT_S if is_ours else patience.command_s)
 
-    def _is_content_slow(self, now: int) -> bool:
+    def _is_content_slow(self, now: int, patience: Patience) -> bool:
         """Whether content has come to a stand, or to a trickle that keeps others out (rule 11)."""
         since, octets = self._mark
-        if since and now - since < limits.SERVER_DATA_TIMEOUT_S:
+        if since and now - since < patience.data_s:
             return False
         self._mark = (now, self._octets)
         self.heard = now  # the command behind it has its own time
-        return bool(since) and self._octets - octets < LEAST_RATE * limits.SERVER_DATA_TIMEOUT_S
+        return bool(since) and self._octets - octets < patience.data_rate * (now - since)
 
     # What the machine asks.
 
@@ -154,6 +172,9 @@ class Connection(asyncio.Protocol):
         if self._context is not self._intake.context:
             self._refresh()
         refusal = check_mail(self.session, mail)
+        if not refusal and not self._client.may_relay:
+            intake = self._intake
+            refusal = intake.guests.take_message(self._client, self.session.username, intake.now)
         if refusal:
             path = mail.reverse_path.text if mail.reverse_path else ""
             return self._refused("MAIL", refusal, path)
@@ -166,6 +187,9 @@ class Connection(asyncio.Protocol):
         assert transaction is not None
         recipient = rcpt.recipient
         refusal = check_rcpt(self.session, recipient)
+        if not refusal and not self._client.may_relay:
+            intake = self._intake
+            refusal = intake.guests.take_recipient(self._client, self.session.username, intake.now)
         if refusal:
             reverse_path = transaction.mail.reverse_path
             from_ = reverse_path.text if reverse_path else ""
@@ -264,7 +288,9 @@ class Connection(asyncio.Protocol):
             stage = next(reversed(self.machine.said), b"CONNECT").decode("ascii", "replace").upper()
             service = self.session.facts.service
             self._context.maillog.too_many_errors(service, self._client.log_text, stage=stage)
-        if reply is replies.EARLY_OCTETS or line[:4].upper() in (b"MAIL", b"RCPT"):
+        if reply is replies.TLS_NOT_HERE:
+            self._refused("CONNECT", reply, None)
+        elif reply is replies.EARLY_OCTETS or line[:4].upper() in (b"MAIL", b"RCPT"):
             stage = line[:4].decode("ascii", "replace").upper()
             self._refused(stage, reply, self._sender() if stage == "RCPT" else None)
 
@@ -286,7 +312,13 @@ class Connection(asyncio.Protocol):
         if username:
             self.session.username, self.session.mechanism = username, mechanism
             self.session.forget()
+            self._prove()
         self.machine.finish_auth(reply)
+
+    def _prove(self) -> None:
+        if not self._is_proved:
+            self._is_proved = True
+            self._intake.guests.proved(self._client)
 
     def go_on(self) -> None:
         """Take the input that was held."""
@@ -366,6 +398,8 @@ class Connection(asyncio.Protocol):
                 tls=session.tls,
                 service=session.facts.service,
             )
+            if not self._is_proved:
+                self._prove()
         self._answer(slot, reply)
 
     def _written(self, slot: Slot, arrival: Arrival, receiver: Receiver, error: SpoolError | None) -> None:

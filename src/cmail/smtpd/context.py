@@ -10,6 +10,7 @@ from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
 from typing import Final, Protocol
 
 from cmail.mail.reply import Reply
+from cmail.policy.places import place_of
 from cmail.policy.rewriting import Directory
 from cmail.policy.routing import RoutingTable
 from cmail.protocol.sasl import MECHANISMS, KeyStore
@@ -91,6 +92,10 @@ class Accounts(Protocol):
         """To be told how a SCRAM log-in ended, so that it counts."""
         ...
 
+    def knows(self, place: str) -> bool:
+        """Whether somebody has logged in from there (policy.places.place_of)."""
+        ...
+
     async def check_password(self, username: str, password: str, client_address: str) -> str | None:
         """The account's own name when the password is right. Runs in a bounded pool. Raises
         storage.accounts.TooBusyError: not now."""
@@ -106,6 +111,7 @@ class Client:
     is_loopback: bool
     may_relay: bool  # in relay.networks
     log_text: str
+    place: str  # what limits of an address count by: the address, or its /64
 
 
 @dataclass(frozen=True)
@@ -126,6 +132,7 @@ class IntakeContext:
     refuse_unknown_users: bool = True
     accounts: Accounts | None = None  # None: no log-in is offered
     tls_context: ssl.SSLContext | None = None  # None: no TLS is offered
+    workers_count: int = 1  # who share what an address may have
 
     @cached_property
     def _networks(self) -> tuple[IPv4Network | IPv6Network, ...]:
@@ -150,12 +157,12 @@ class IntakeContext:
 
     def _look_at(self, address: str) -> Client:
         if not address:  # a Unix socket: whoever may open it is from here
-            return Client("", "localhost", True, True, "localhost[local]")
+            return Client("", "localhost", True, True, "localhost[local]", "")
         ip = ip_address(address.partition("%")[0])
         ip = getattr(ip, "ipv4_mapped", None) or ip
         may_relay = any(ip.version == network.version and ip in network for network in self._networks)
         name = "localhost" if ip.is_loopback else "unknown"
-        return Client(str(ip), name, ip.is_loopback, may_relay, f"{name}[{ip}]")
+        return Client(str(ip), name, ip.is_loopback, may_relay, f"{name}[{ip}]", place_of(str(ip)))
 
     def facts(self, kind: Kind) -> "ListenerFacts":
         """What is the same for all sessions of a listener kind."""

@@ -5,19 +5,20 @@ import socket
 import ssl
 from typing import Final
 
-from cmail.mail import limits
+from cmail.mail.reply import parse_reply
 from cmail.protocol.smtp import server_replies as replies
 from cmail.protocol.smtp.extensions import Kind
 from cmail.smtpd.connection import Connection
 from cmail.smtpd.content_file import Writers
 from cmail.smtpd.context import Client, IntakeContext
+from cmail.smtpd.guests import Guests
+from cmail.smtpd.handshakes import Handshakes
 from cmail.smtpd.listener import Listener
+from cmail.smtpd.patience import Patience
 from cmail.smtpd.receive import Budget
 
 WRITERS: Final = 4  # threads that write large content
 STOP_S: Final = 10.0  # how long stop() lets sessions end
-TOO_MANY: Final = b"421 4.3.2 Too many sessions: try again later\r\n"
-TOO_MANY_OF_YOU: Final = b"421 4.7.0 Too many sessions from your address\r\n"
 
 
 class Intake:
@@ -30,9 +31,10 @@ class Intake:
         self.now = int(context.clock.monotonic())  # whole seconds: a read of the clock less for each packet
         self._listeners: list[Listener] = []
         self._sessions: set[Connection] = set()
-        self._by_address: dict[str, int] = {}
-        self._reserved = 0  # TLS handshakes before the session
-        self._handshakes: set[asyncio.Task[None]] = set()
+        self.guests = Guests(context)
+        self._patience = _patience(context)
+        self.handshakes = Handshakes(self.guests, context.settings.handshakes)
+        self._tasks: set[asyncio.Task[None]] = set()
         self.is_stopping = False
         self._loop = asyncio.get_running_loop()
         self._tick = self._loop.call_later(1.0, self._on_tick)
@@ -58,6 +60,9 @@ class Intake:
     def update(self, context: IntakeContext) -> None:
         """Settings or accounts have changed: for the next sessions. None that is open is touched."""
         self.context = context
+        self.guests.update(context)
+        self._patience = _patience(context)
+        self.handshakes.update(context.settings.handshakes)
 
     async def stop(self, timeout_s: float = STOP_S) -> None:
         """No new session; idle ones hear 421, the others end what they are at, for a bounded time."""
@@ -88,49 +93,23 @@ class Intake:
 
     # What connections and listeners call.
 
-    def is_open_to(self, client: Client) -> bytes:
-        """b"", or why a new session cannot be."""
-        settings = self.context.settings
-        if self.is_stopping:
-            return replies.SHUTTING_DOWN
-        if len(self._sessions) + self._reserved >= settings.sessions:
-            return TOO_MANY
-        if not client.may_relay:
-            if self._by_address.get(client.address, 0) >= settings.sessions_per_address:
-                return TOO_MANY_OF_YOU
-        return b""
+    def admit(self, client: Client, service: str) -> bytes:
+        """b"": it may come in, and is counted until depart(). Else why not; logged, within reason."""
+        refusal = replies.SHUTTING_DOWN if self.is_stopping else self.guests.admit(client, self.now)
+        if refusal and self.guests.is_worth_a_line(client, self.now):
+            reply = parse_reply([refusal.rstrip(b"\r\n")])
+            self.context.maillog.refused(service, client.log_text, stage="CONNECT", reply=reply)
+        return refusal
 
-    def reserve(self, client: Client) -> bool:
-        """A TLS handshake begins, before there is a session; False: no room. release() must follow."""
-        if self.is_open_to(client):
-            return False
-        self._reserved += 1
-        self._count(client.address, 1)
-        return True
+    def depart(self, client: Client) -> None:
+        """It has gone."""
+        self.guests.depart(client)
 
-    def release(self, client: Client) -> None:
-        """The handshake has ended."""
-        self._reserved -= 1
-        self._count(client.address, -1)
-
-    def _count(self, address: str, change: int) -> None:
-        count = self._by_address.get(address, 0) + change
-        if count:
-            self._by_address[address] = count
-        else:
-            self._by_address.pop(address, None)
-
-    def open(self, connection: Connection) -> bool:
-        """A session begins; False: it was refused, and is being closed."""
-        client = connection.session.client
-        refusal = self.is_open_to(client)
+    def open(self, connection: Connection) -> None:
+        """A session begins, of a client that was admitted."""
+        session = connection.session
         self._sessions.add(connection)
-        self._count(client.address, 1)
-        self.context.maillog.connected(connection.session.facts.service, client.log_text)
-        if refusal:
-            connection.machine.take_outgoing()
-            connection.end(refusal)
-        return not refusal
+        self.context.maillog.connected(session.facts.service, session.client.log_text)
 
     def close(self, connection: Connection) -> None:
         """It is over."""
@@ -138,8 +117,7 @@ class Intake:
             return
         self._sessions.discard(connection)
         session = connection.session
-        address = session.client.address
-        self._count(address, -1)
+        self.guests.depart(session.client)
         said = {verb.decode("ascii").lower(): count for verb, count in connection.machine.said.items()}
         self.context.maillog.disconnected(session.facts.service, session.client.log_text, said)
         if not self._sessions:
@@ -148,8 +126,8 @@ class Intake:
     def start_tls(self, connection: Connection) -> None:
         """Shake hands after STARTTLS."""
         task = self._loop.create_task(self._handshake(connection), name="STARTTLS")
-        self._handshakes.add(task)
-        task.add_done_callback(self._handshakes.discard)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
 
     async def _handshake(self, connection: Connection) -> None:
         context = connection.session.facts.context.tls_context
@@ -157,13 +135,12 @@ class Intake:
         if transport is None or context is None:
             return
         try:
-            secured = await self._loop.start_tls(
-                transport,
-                connection,
-                context,
-                server_side=True,
-                ssl_handshake_timeout=limits.TLS_HANDSHAKE_TIMEOUT_S,
-            )
+            async with self.handshakes.turn(connection.session.client) as timeout_s:
+                if transport.is_closing():  # while it waited for its turn
+                    return
+                secured = await self._loop.start_tls(
+                    transport, connection, context, server_side=True, ssl_handshake_timeout=timeout_s
+                )
         except (OSError, ssl.SSLError, TimeoutError):
             secured = None
         if secured is None:
@@ -174,9 +151,15 @@ class Intake:
 
     def _on_tick(self) -> None:
         self.now = int(self.context.clock.monotonic())
-        idle_s = self.context.settings.command_timeout.total_seconds()
+        patience, crowded = self._patience
         for connection in list(self._sessions):
-            connection.expire(self.now, idle_s)
+            connection.expire(self.now, patience, crowded)
         if self.is_stopping:
             self._dismiss_idle()
         self._tick = self._loop.call_later(1.0, self._on_tick)
+
+
+def _patience(context: IntakeContext) -> tuple[Patience, Patience]:
+    """As usual, and with strangers where room is short."""
+    patience = Patience.of(context.settings)
+    return patience, patience.when_crowded()

@@ -20,6 +20,7 @@ from cmail.smtpd.submission import added_fields, without_bcc
 from cmail.storage.spool import NewMessage, Spool
 
 LOOP: Final = b"554 5.4.6 Too many Received fields: the message goes round in circles\r\n"
+PIECES_MAX: Final = 256  # then they are joined: pieces of two octets take thirty times their size
 HEADER_TOO_LONG: Final = b"552 5.3.4 The header section is larger than we take\r\n"
 
 
@@ -80,6 +81,8 @@ class Receiver:
             self.file.write(piece)
             return
         self._pieces.append(piece)
+        if len(self._pieces) > PIECES_MAX:
+            self._pieces = [self.whole()]
         self._held += len(piece)
         self._budget.left -= len(piece)
         if self._held > limits.CONTENT_IN_MEMORY_MAX or self._budget.left < 0:

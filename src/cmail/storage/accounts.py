@@ -1,7 +1,7 @@
 """Accounts: users, aliases and log-ins for a process that serves; a snapshot, and a bounded pool of hashing.
 
 The right password from a place that an account has logged in from before is never braked, and hardly
-waits: such log-ins are remembered, and the pool keeps room for them (rule 19)."""
+waits: such log-ins are remembered, by all workers, and have a thread that no stranger waits for (rule 19)."""
 
 import asyncio
 import contextlib
@@ -13,30 +13,28 @@ import time
 from collections import OrderedDict
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
-from ipaddress import IPv6Address, ip_address
+from dataclasses import dataclass
 from typing import Final
 
 from cmail.mail.address import AddressSyntaxError, parse_address
+from cmail.policy.places import place_of
 from cmail.policy.rates import Buckets
 from cmail.policy.rewriting import Directory
 from cmail.protocol.sasl import ScramKeys
 from cmail.protocol.saslprep import prepare
 from cmail.storage.account_book import AccountBook, AccountSnapshot
+from cmail.storage.known_places import KnownPlaces
 from cmail.storage.passwords import Credential, is_password, nobodys_hash, nobodys_keys
 
 REMEMBERED_MAX: Final = 1024  # log-ins that need no hashing again
 REMEMBERED_S: Final = 3600.0
-PLACES_MAX: Final = 10_000  # account and address pairs that are known
-WAITING_MAX: Final = 16  # hashes a thread that strangers may wait for: 0.4 s
-WAITING_KNOWN_MAX: Final = 32  # and those who come from a known place
+WAITING_MAX: Final = 16  # hashes a thread that strangers may wait for: 0.4 s; and as many in the other lane
 NICENESS: Final = 5  # mail goes before log-ins
 
 # Failures, not log-ins, take tokens: somebody who mistypes has plenty, a guesser has few.
 ADDRESS_BURST: Final = 20
-ADDRESS_PER_MINUTE: Final = 4
 ACCOUNT_BURST: Final = 30
-ACCOUNT_PER_MINUTE: Final = 6
+REFILL_MINUTES: Final = 5  # until a bucket that is empty is full again
 
 
 class TooBusyError(Exception):
@@ -52,19 +50,21 @@ class AccountRules:
     separator: str = "+"
     refuse_unknown_users: bool = True
     is_lmtp: bool = False
+    failures_per_address: int = ADDRESS_BURST
+    failures_per_account: int = ACCOUNT_BURST
 
 
-@dataclass(slots=True)
 class _Brakes:
     """Failures by client address and by account, and the places that an account is known from."""
 
-    addresses: Buckets = field(default_factory=lambda: Buckets(ADDRESS_BURST, ADDRESS_PER_MINUTE))
-    accounts: Buckets = field(default_factory=lambda: Buckets(ACCOUNT_BURST, ACCOUNT_PER_MINUTE))
-    places: OrderedDict[tuple[str, str], None] = field(default_factory=OrderedDict)
+    def __init__(self, rules: AccountRules, places: KnownPlaces) -> None:
+        self.addresses = _failures(rules.failures_per_address)
+        self.accounts = _failures(rules.failures_per_account)
+        self.places = places
 
     def is_known(self, username: str, place: str) -> bool:
         """Whether the account has logged in from there."""
-        return (username, place) in self.places
+        return self.places.has(username, place)
 
     def check(self, username: str, place: str, now_s: float) -> None:
         """TooBusyError when too many log-ins of the place or of the account have failed."""
@@ -81,10 +81,45 @@ class _Brakes:
 
     def succeeded(self, username: str, place: str) -> None:
         """The place is known now."""
-        self.places[username, place] = None
-        self.places.move_to_end((username, place))
-        if len(self.places) > PLACES_MAX:
-            self.places.popitem(last=False)
+        self.places.add(username, place)
+
+
+def _failures(count: int) -> Buckets:
+    return Buckets(count, count / REFILL_MINUTES)
+
+
+class _Lane:
+    """Threads that hash, and how many log-ins may wait for them."""
+
+    def __init__(self, threads: int, name: str) -> None:
+        self._pool = ThreadPoolExecutor(threads, name, initializer=_be_nice)
+        self._waiting_max = WAITING_MAX * threads
+        self._waiting = 0
+
+    async def hash(self, expected: str, password: str) -> bool:
+        """Whether it is the password. TooBusyError: too many wait."""
+        if self._waiting >= self._waiting_max:
+            raise TooBusyError("too many log-ins at once")
+        self._waiting += 1
+        done = self._pool.submit(is_password, expected, password)
+        done.add_done_callback(self._on_hashed(asyncio.get_running_loop()))
+        return await asyncio.wrap_future(done)
+
+    def _on_hashed(self, loop: asyncio.AbstractEventLoop) -> Callable[[object], None]:
+        """Counted when the thread is through with it, also when the client did not wait."""
+
+        def count() -> None:
+            self._waiting -= 1
+
+        def hashed(_: object) -> None:
+            with contextlib.suppress(RuntimeError):  # the loop is closed: nobody counts any more
+                loop.call_soon_threadsafe(count)
+
+        return hashed
+
+    def close(self) -> None:
+        """What is not begun is not done."""
+        self._pool.shutdown(wait=False, cancel_futures=True)
 
 
 class Accounts:
@@ -99,17 +134,18 @@ class Accounts:
         *,
         threads: int = 1,
         monotonic: Callable[[], float] = time.monotonic,
+        places: KnownPlaces | None = None,  # what all workers share
     ) -> None:
         self._data_dir = data_dir
         self._rules = rules
         self._monotonic = monotonic
-        self._threads = threads
-        self._pool = ThreadPoolExecutor(threads, "log-in", initializer=_be_nice)
-        self._waiting = 0
+        self._strangers = _Lane(threads, "log-in")
+        self._known = _Lane(threads, "known log-in")
         self._nobodys_hash = ""
         self._memory_key = secrets.token_bytes(32)
         self._remembered: OrderedDict[bytes, tuple[Credential, float]] = OrderedDict()
-        self._brakes = _Brakes()
+        self._places = places or KnownPlaces()
+        self._brakes = _Brakes(rules, self._places)
         self._snapshot = AccountSnapshot({}, {}, b"")
         self.directory = self._new_directory()
 
@@ -123,12 +159,13 @@ class Accounts:
         loop = asyncio.get_running_loop()
         snapshot = await loop.run_in_executor(None, self._read)
         if rules is not None:
-            self._rules = rules
+            self._apply(rules)
         self._use(snapshot)
 
     def close(self) -> None:
         """No log-in is finished after this."""
-        self._pool.shutdown(wait=False, cancel_futures=True)
+        self._strangers.close()
+        self._known.close()
 
     @property
     def users_count(self) -> int:
@@ -139,7 +176,7 @@ class Accounts:
         """The account (its address) when the password is right, else None; in the same time whether
         the name exists or not. TooBusyError: 454 4.7.0."""
         name = self.account_name(username)
-        place = _place(client_address)
+        place = place_of(client_address)
         password = prepare(password) or ""  # fits no account
         credential = self._snapshot.credentials.get(name)
         memory = self._memory_of(name, password)
@@ -148,7 +185,8 @@ class Accounts:
             return name
         self._brakes.check(name, place, self._monotonic())
         expected = credential.password_hash if credential is not None else self._nobodys_hash
-        is_right = await self._hash(expected, password, self._brakes.is_known(name, place))
+        lane = self._known if self._brakes.is_known(name, place) else self._strangers
+        is_right = await lane.hash(expected, password)
         if not is_right or credential is None:
             self._brakes.failed(name, place, self._monotonic())
             return None
@@ -156,9 +194,13 @@ class Accounts:
         self._brakes.succeeded(name, place)
         return name if self._snapshot.credentials.get(name) == credential else None  # changed meanwhile
 
+    def knows(self, place: str) -> bool:
+        """Whether anybody has logged in from there (policy.places.place_of)."""
+        return self._places.has_anybody(place)
+
     def at(self, client_address: str) -> "Door":
         """The KeyStore of one session, for protocol.sasl.start()."""
-        return Door(self, _place(client_address))
+        return Door(self, place_of(client_address))
 
     def scram_keys(self, username: str, place: str) -> ScramKeys | None:
         """See protocol.sasl.KeyStore; None when too many log-ins failed."""
@@ -173,7 +215,7 @@ class Accounts:
     def scram_ended(self, username: str, client_address: str, *, is_success: bool) -> None:
         """Tell how a SCRAM log-in ended: what its Success or Failure names. (Passwords that
         check_password() has checked are counted by it.)"""
-        name, place = self.account_name(username), _place(client_address)
+        name, place = self.account_name(username), place_of(client_address)
         if is_success:
             self._brakes.succeeded(name, place)
         else:
@@ -205,6 +247,12 @@ class Accounts:
                 self._nobodys_hash = nobodys_hash()
             return book.read()
 
+    def _apply(self, rules: AccountRules) -> None:
+        old, self._rules = self._rules, rules
+        counts = (rules.failures_per_address, rules.failures_per_account)
+        if counts != (old.failures_per_address, old.failures_per_account):
+            self._brakes = _Brakes(rules, self._places)
+
     def _use(self, snapshot: AccountSnapshot) -> None:
         self._snapshot = snapshot
         self._remembered.clear()
@@ -222,28 +270,7 @@ class Accounts:
             is_lmtp=rules.is_lmtp,
         )
 
-    # Hashing, and what spares it
-
-    async def _hash(self, expected: str, password: str, is_known: bool) -> bool:
-        waiting_max = (WAITING_KNOWN_MAX if is_known else WAITING_MAX) * self._threads
-        if self._waiting >= waiting_max:
-            raise TooBusyError("too many log-ins at once")
-        self._waiting += 1
-        done = self._pool.submit(is_password, expected, password)
-        done.add_done_callback(self._on_hashed(asyncio.get_running_loop()))
-        return await asyncio.wrap_future(done)
-
-    def _on_hashed(self, loop: asyncio.AbstractEventLoop) -> Callable[[object], None]:
-        """Counted when the thread is through with it, also when the client did not wait."""
-
-        def count() -> None:
-            self._waiting -= 1
-
-        def hashed(_: object) -> None:
-            with contextlib.suppress(RuntimeError):  # the loop is closed: nobody counts any more
-                loop.call_soon_threadsafe(count)
-
-        return hashed
+    # What spares hashing
 
     def _memory_of(self, name: str, password: str) -> bytes:
         """What a log-in is remembered by: worth nothing to who reads our memory or guesses."""
@@ -273,19 +300,6 @@ class Door:
     def scram_keys(self, username: str) -> ScramKeys | None:
         """See protocol.sasl.KeyStore."""
         return self.accounts.scram_keys(username, self.place)
-
-
-def _place(client_address: str) -> str:
-    """An IPv4 address, or the /64 that one IPv6 client has all of."""
-    try:
-        address = ip_address(client_address.partition("%")[0])
-    except ValueError:
-        return client_address  # a Unix socket
-    if not isinstance(address, IPv6Address):
-        return str(address)
-    if address.ipv4_mapped is not None:
-        return str(address.ipv4_mapped)
-    return f"{IPv6Address(int(address) >> 64 << 64)}/64"
 
 
 def _be_nice() -> None:

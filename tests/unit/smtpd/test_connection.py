@@ -22,6 +22,7 @@ class Talk:
         self.context = make_context(**changes)
         self.intake = Intake(self.context)
         client = self.context.client("127.0.0.1")
+        self.intake.admit(client, "smtpd")
         self.connection = Connection(self.intake, self.context.facts(kind), client, is_tls=False)
         self.transport = FakeTransport()
         self.connection.connection_made(self.transport)

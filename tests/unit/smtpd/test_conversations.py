@@ -19,6 +19,7 @@ async def _play(conversation: Conversation, packets: list[bytes]) -> tuple[bytes
     intake = Intake(context)
     kind: Any = said.get("listener", "smtp")
     client = context.client(said.get("client", "127.0.0.1"))
+    intake.admit(client, "smtpd")
     connection = Connection(intake, context.facts(kind), client, is_tls="tls" in said)
     transport = FakeTransport()
     connection.connection_made(transport)

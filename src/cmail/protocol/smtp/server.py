@@ -53,7 +53,7 @@ class SmtpServer:
 
     __slots__ = (
         "_answers", "_bad", "_buffer", "_chunk_left", "_chunk_size", "_count", "_errors", "_frame", "_idle",
-        "_is_last", "_is_utf8", "_mode", "_octets", "_out", "_slots",
+        "_is_last", "_is_utf8", "_mode", "_octets", "_out", "_over", "_slots",
         "_state", "holding", "is_tls", "rules", "said",
     )  # fmt: skip
 
@@ -72,6 +72,7 @@ class SmtpServer:
         self._idle = 0
         self._octets = 0  # of content that waits for the disk
         self._count = 0  # recipients taken
+        self._over = 0  # recipients refused for being too many
         self._is_utf8 = False
         self._frame = Frame()
         self._bad = b""
@@ -202,7 +203,15 @@ class SmtpServer:
         if end >= 0:
             self._command(data[at:end])
             return end + 2
+        if data[at] == _TLS_HANDSHAKE and end == NEED_MORE:
+            return self._tls_not_here(data, at)
         return self._bad_line(data, at, end, replies.LINE_TOO_LONG)
+
+    def _tls_not_here(self, data: bytes, at: int) -> int:
+        """A client that begins with TLS, where that comes by STARTTLS; it would wait for us for minutes."""
+        self._refuse(data[at : at + 4], replies.TLS_NOT_HERE)
+        self.end(replies.BYE)
+        return len(data)
 
     def _bad_line(self, data: bytes, at: int, end: int, too_long: bytes) -> int:
         """What is no line: wait for more (~at), or throw it away up to its CRLF."""
@@ -284,13 +293,21 @@ class SmtpServer:
         if not rcpt.is_ascii and not self._is_utf8:
             return self._refuse(line, NON_ASCII)
         if self._count >= self.rules.recipients_max:
-            self._answers.on_refused(line, replies.TOO_MANY_RECIPIENTS)
-            return self._tell(replies.TOO_MANY_RECIPIENTS)  # no error: it tries the others next
+            return self._too_many_recipients(line)
         reply = self._answers.on_rcpt(rcpt)
         if reply[0] == 0x32:
             self._state = RCPT_GIVEN
             self._count += 1
         self._reply(reply)
+
+    def _too_many_recipients(self, line: bytes) -> None:
+        """No error: it tries the others next. The log has the first; a flood ends the session."""
+        if not self._over:
+            self._answers.on_refused(line, replies.TOO_MANY_RECIPIENTS)
+        self._over += 1
+        self._tell(replies.TOO_MANY_RECIPIENTS)
+        if self._over > limits.RECIPIENTS_OVER_MAX:
+            self.end(replies.TOO_MANY_COMMANDS)
 
     def _on_data(self, line: bytes) -> None:
         if line != b"DATA" and not self._is_alone(line, b"DATA"):
@@ -479,7 +496,7 @@ class SmtpServer:
             for _ in range(count):
                 self._reply(self._bad)
             return
-        self._idle = self._errors = 0
+        self._idle = self._errors = self._over = 0
         frame = self._frame
         size = frame.wire_bytes
         slot = Slot(count, size)
@@ -548,10 +565,13 @@ class SmtpServer:
             return self._take(piece, is_last=True)
         self._take(piece, is_last=False)
         self._mode = LINES
-        self._idle += not self._chunk_size  # a large message has many chunks; an empty one is idleness
+        self._idle += (
+            self._chunk_size < limits.CHUNK_OCTETS_MIN
+        )  # a large message has many; a tiny one is play
         self._reply(self._bad or replies.OK)
 
 
+_TLS_HANDSHAKE: Final = 22  # the first octet of a TLS record that begins a handshake
 _NOBODY: Final = cast(Answers, None)
 # HTTP. A page can have the browser of somebody whom we trust post octets of its choice to us: none of them
 # may be read as commands.

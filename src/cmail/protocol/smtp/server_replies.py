@@ -15,6 +15,7 @@ HELP: Final = b"214 2.0.0 EHLO MAIL RCPT DATA BDAT RSET NOOP VRFY STARTTLS AUTH 
 UNKNOWN_COMMAND: Final = b"500 5.5.1 That command is not known here\r\n"
 LINE_TOO_LONG: Final = b"500 5.5.2 The line is too long\r\n"
 BARE_LF: Final = b"500 5.5.2 A line must end in CR LF, not in LF alone\r\n"
+TLS_NOT_HERE: Final = b"500 5.5.1 This port begins without TLS: choose STARTTLS, or the port for TLS\r\n"
 NOT_ASCII: Final = b"500 5.5.2 A command with octets beyond ASCII\r\n"
 NO_ARGUMENT: Final = b"501 5.5.4 That command takes no argument\r\n"
 NEEDS_NAME: Final = b"501 5.5.4 A host name or an address literal must follow\r\n"
