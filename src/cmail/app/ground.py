@@ -10,6 +10,7 @@ from typing import Final
 
 from cmail.app.rights import Owner
 from cmail.app.starter import blocked_at
+from cmail.storage import durable
 
 # Local `sendmail` reaches DATA/drop through DATA, and nothing else in it.
 DATA_MODE: Final = 0o711
@@ -31,7 +32,7 @@ class GroundError(Exception):
 def lay(data_dir: str, owner: Owner) -> None:
     """Make the data folder and what stands in it, with the rights that the design gives them."""
     try:
-        os.makedirs(os.path.dirname(data_dir) or "/", exist_ok=True)
+        durable.make_folder(os.path.dirname(data_dir) or "/", 0o777)
         _make(data_dir, DATA_MODE, owner)
         if not owner.is_us and (blocked := blocked_at(data_dir, owner.uid, set(owner.gids))):
             raise GroundError(
@@ -42,6 +43,8 @@ def lay(data_dir: str, owner: Owner) -> None:
         for name in FOLDERS:
             _make(os.path.join(data_dir, name), 0o700, owner)
         _make(os.path.join(data_dir, "drop"), DROP_MODE, owner)
+        durable.sync_folder(data_dir)  # what is synced below is there only when these names are
+        durable.sync_name(data_dir)
     except OSError as error:
         raise GroundError(
             f"the data folder {data_dir} cannot be made: {error.filename}: {error.strerror}", 73

@@ -145,12 +145,14 @@ class MaildirStore:
     def _make(self, folder: str) -> None:
         if not os.path.isdir(self._root):
             raise MailFolderError(f"{self._root} {_AWAY[Where.AWAY]}")
-        for name in ("tmp", "cur", "new"):
-            os.makedirs(os.path.join(folder, name), mode=0o700, exist_ok=True)
+        domain = os.path.dirname(folder)
+        for path in (domain, folder, *(os.path.join(folder, name) for name in ("tmp", "cur", "new"))):
+            with contextlib.suppress(FileExistsError):
+                os.mkdir(path, 0o700)
         # Also when they were there: who has made them a moment ago, another thread or process, or one that
         # was killed, may not have come as far as its sync. Mail in them is durable only when they are.
-        for above in (folder, os.path.dirname(folder), self._root):
-            sync_folder(above)
+        for path in (folder, domain, self._root):
+            sync_folder(path)
         if len(self._made) >= _MADE_MAX:
             self._made.clear()
         self._made.add(folder)

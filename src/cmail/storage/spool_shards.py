@@ -17,6 +17,7 @@ class ShardLock:
     def __init__(self, folder: str, shard: int) -> None:
         self.folder = os.path.join(folder, str(shard))
         durable.make_folder(self.folder)
+        durable.sync_folder(folder)  # who made it may have been killed before its name was durable
         self._fd = self._taken()
 
     def _taken(self) -> int:

@@ -36,6 +36,24 @@ def test_rights_of_the_folders(tmp_path: Path) -> None:
     assert {mode(data / name) for name in ground.FOLDERS} == {0o700}
 
 
+def test_the_folders_are_durable(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever is synced in DATA/spool is there after a power cut only when the names above it are: they are
+    synced before anything else happens, also when a start that was killed has made them."""
+    synced: list[str] = []
+    fsync = os.fsync
+
+    def noting(descriptor: int) -> None:
+        synced.append(os.readlink(f"/proc/self/fd/{descriptor}"))
+        fsync(descriptor)
+
+    data = tmp_path / "a" / "data"
+    monkeypatch.setattr(os, "fsync", noting)
+    for _ in range(2):
+        synced.clear()
+        ground.lay(str(data), US)
+        assert {str(data), str(tmp_path / "a")} <= set(synced)
+
+
 def test_a_link_in_the_place_of_a_folder(tmp_path: Path) -> None:
     """A link that somebody put there is not followed."""
     data = tmp_path / "data"

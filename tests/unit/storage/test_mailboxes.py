@@ -165,3 +165,25 @@ def test_long_names_stay_apart_and_short() -> None:
     assert first != second
     assert len(first.encode()) <= NAME_OCTETS_MAX
     assert len(folder_name("ü" * 300).encode()) <= NAME_OCTETS_MAX
+
+
+def test_folders_that_somebody_else_made_are_made_durable(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Who made the mailbox may have been killed before its names were synced: the first delivery syncs
+    each folder above it, so that a power cut after 'delivered' does not take the mailbox away."""
+    synced: list[str] = []
+    fsync = os.fsync
+
+    def noting(descriptor: int) -> None:
+        synced.append(os.readlink(f"/proc/self/fd/{descriptor}"))
+        fsync(descriptor)
+
+    for name in ("tmp", "cur", "new"):
+        (tmp_path / "example.org" / "anna" / name).mkdir(parents=True)
+    monkeypatch.setattr(os, "fsync", noting)
+    assert MaildirStore(str(tmp_path)).append_all(
+        [append(from_plain(b"Subject: x\r\n\r\nx\r\n"))], NOW_MS
+    ) == [None]
+    anna = tmp_path / "example.org" / "anna"
+    assert {str(tmp_path), str(anna.parent), str(anna), str(anna / "new")} <= set(synced)
