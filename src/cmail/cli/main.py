@@ -21,6 +21,8 @@ COMMANDS: Final = {
     "user": ("cmail.cli.user", "Accounts: add, passwd, list, delete."),
     "alias": ("cmail.cli.alias", "Aliases: add, list, delete."),
     "link": ("cmail.cli.link", "The line to the Internet: up, down, status."),
+    "backup": ("cmail.cli.backup", "A copy of everything, while mail flows."),
+    "restore": ("cmail.cli.restore", "Bring back what backup has copied."),
     "config": ("cmail.cli.config", "The settings file: check, show, init."),
     "version": ("cmail.cli.version", "Which CMail this is, and with what it runs."),
 }

@@ -105,11 +105,12 @@ def sync_name(path: str) -> None:
     try:
         sync_folder(os.path.dirname(path) or ".")
     except PermissionError:
-        _sync_file_system(path)
+        sync_file_system(path)
 
 
-def _sync_file_system(path: str) -> None:
-    import ctypes  # only who has no other way waits for it
+def sync_file_system(path: str) -> None:
+    """Make all durable that was written to the file system of a file or folder: for who has written much."""
+    import ctypes  # only who needs it waits for it
 
     libc = ctypes.CDLL(None, use_errno=True)
     fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)

@@ -8,6 +8,7 @@ from typing import Final
 from cmail.mail.queue_id import QueueId, arrival_ms, parse_queue_id, print_queue_id
 from cmail.storage import durable
 
+CONTENT: Final = "content"
 _SYNCS_MAX: Final = 4  # files synced at the same time: the disk's queue fills, threads stay few
 
 
@@ -15,7 +16,7 @@ class ContentFiles:
     """The content files of one shard. Named by queue id alone, so that no row says where one is."""
 
     def __init__(self, folder: str) -> None:
-        self._folder = os.path.join(folder, "content")
+        self._folder = os.path.join(folder, CONTENT)
         self._aside = os.path.join(folder, "aside")
         self._pool = ThreadPoolExecutor(_SYNCS_MAX, thread_name_prefix="spool-sync")
         self._made: set[int] = set()
@@ -94,6 +95,11 @@ class ContentFiles:
         else:
             results = list(self._pool.map(_tried, [sync] * len(paths), paths))
         return {path: error for path, error in zip(paths, results, strict=True) if error is not None}
+
+
+def content_name(queue_id: int) -> str:
+    """ContentFiles.path() within the folder of its shard."""
+    return f"{CONTENT}/{_spread(queue_id):02x}/{print_queue_id(queue_id)}"
 
 
 def _tried(sync: Callable[[str], None], path: str) -> OSError | None:

@@ -208,6 +208,29 @@ class Generations:
             durable.remove(self._path(number) + ending)
 
 
+def newest(folder: str) -> str | None:
+    """The file of a shard that Generations.open() would begin with, for who only reads, also while the
+    server runs; None: there is none yet."""
+    found = Generations(folder, lambda words: None, None)
+    *before, number = found._numbers() or [-1]
+    if number < 0:
+        return None
+    if before and not os.path.exists(found._mark(number)) and not _is_complete(found._path(number)):
+        number = before[-1]
+    return found._path(number)
+
+
+def _is_complete(path: str) -> bool:
+    try:
+        connection = open_for_reading(path)
+        try:
+            return bool(connection.execute("SELECT is_complete FROM shard").get)
+        finally:
+            connection.close(True)
+    except apsw.Error:
+        return False  # it is being made
+
+
 def _copy(old: apsw.Connection, target: apsw.Connection, may_lose: bool) -> str:
     """Copy each message that can be read, whole; in words, what could not. When the disk does not let us
     read, nothing is copied and the error goes up: unless we may lose what cannot be read, and some can."""

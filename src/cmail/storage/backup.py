@@ -1,0 +1,154 @@
+"""A backup of a whole installation while it runs: what is copied in which order, and why nothing is lost.
+
+A message goes from the drop folder to the queue, and from there to a mailbox or outside. So they are copied
+in this order: whatever moves on meanwhile is in the later copy, perhaps in both, never in none. Accounts and
+settings come last: nobody whose mail waits in the copy is unknown to it."""
+
+import os
+import re
+from collections.abc import Callable
+from typing import Final
+
+import apsw
+
+from cmail import __version__
+from cmail.storage import durable
+from cmail.storage.backup_copy import Copier
+from cmail.storage.backup_list import (
+    SETTINGS,
+    Entry,
+    Facts,
+    ListWriter,
+    digest_of,
+    write_facts,
+)
+from cmail.storage.backup_mail import PASSES_MAX, MailCopy
+from cmail.storage.backup_spool import copy_shard
+from cmail.storage.spool_shards import shards
+
+RESTORING: Final = "restoring"  # where a restore builds what it brings back
+REPLACED: Final = "replaced-"  # and where it puts what was there
+DROP: Final = "drop"
+SPOOL: Final = "spool"
+MAIL: Final = "mail"
+OF_A_RUN: Final = ("lock", "run")  # they mean nothing to another server
+_DATABASE: Final = ".sqlite3"
+_PASSING: Final = re.compile(r"-(?:wal|shm|journal)$|\.new-\d+$")  # beside a database; being written
+
+
+def make_backup(folder: str, data_dir: str, settings: str, wall_ms: Callable[[], int]) -> Facts:
+    """Fill an empty folder with a backup; it is whole and durable when this returns. BackupError and
+    OSError: it is not, and has no backup.json."""
+    facts = Facts(version=__version__, began_ms=wall_ms(), data_dir=data_dir, settings=settings)
+    listing = ListWriter(folder)
+    copier = Copier(folder, data_dir, listing)
+    copier.list_folder("")
+    facts.queued = _DropCopy(copier).copy(os.path.join(data_dir, DROP))
+    facts.queued += _copy_spool(copier, os.path.join(data_dir, SPOOL))
+    facts.mail = MailCopy(copier).copy(os.path.join(data_dir, MAIL), MAIL)
+    _copy_rest(copier, data_dir)
+    _copy_settings(copier, listing, settings)
+    facts.list_digest, facts.files, facts.octets = listing.close(), listing.files, listing.octets
+    facts.notes, facts.ended_ms = list(copier.notes), wall_ms()
+    durable.sync_file_system(folder)
+    write_facts(folder, facts)
+    return facts
+
+
+def _copy_spool(copier: Copier, folder: str) -> int:
+    """The shards, and what was set aside in them; not by which table routes were chosen: the server that
+    is restored chooses them anew."""
+    copier.list_folder(SPOOL)
+    count = 0
+    for shard in shards(folder):
+        name = os.path.join(SPOOL, str(shard))
+        source = os.path.join(folder, str(shard))
+        count += copy_shard(copier, source, name)
+        if os.path.isdir(os.path.join(source, "aside")):
+            copier.copy_tree(os.path.join(source, "aside"), os.path.join(name, "aside"))
+    return count
+
+
+def _copy_rest(copier: Copier, data_dir: str) -> None:
+    """Accounts, the link and its clock, secrets, certificates, and whatever else there is."""
+    done = (*OF_A_RUN, DROP, SPOOL, MAIL, RESTORING)
+    for name in sorted(os.listdir(data_dir)):
+        path = os.path.join(data_dir, name)
+        if name in done or name.startswith(REPLACED) or _PASSING.search(name):
+            continue
+        if os.path.isdir(path):
+            copier.copy_tree(path, name, lambda inner: not _PASSING.search(inner))
+        elif name.endswith(_DATABASE):
+            copier.copy_database(path, name)
+        elif (copied := copier.copy(path, name)) is not None:
+            copier.list_file(name, *copied)
+
+
+def _copy_settings(copier: Copier, listing: ListWriter, settings: str) -> None:
+    path = os.path.join(copier.folder, SETTINGS)
+    with open(settings, "rb") as file:
+        durable.write_new(path, file.read())
+    with open(path, "rb") as file:
+        listing.add(Entry(SETTINGS, *digest_of(file)))
+
+
+class _DropCopy:
+    """The drop folder. A file changes its name when it is whole, and again when the server takes it: each
+    is looked for until a whole pass finds nothing new."""
+
+    def __init__(self, copier: Copier) -> None:
+        self._copier = copier
+        self._seen = apsw.Connection("")
+        self._seen.execute(
+            "CREATE TABLE seen (inode INTEGER, changed INTEGER, name TEXT, digest TEXT, size INTEGER, "
+            "uid INTEGER, is_there INTEGER, PRIMARY KEY (inode, changed, name)) WITHOUT ROWID"
+        )
+
+    def copy(self, folder: str) -> int:
+        """All that waits in it; how many messages. What the server has taken by the end is left out: it is
+        in the queue, which is copied next."""
+        self._copier.list_folder(DROP)
+        for _ in range(PASSES_MAX):
+            if not self._pass(folder):
+                break
+        count = 0
+        rows = self._seen.execute("SELECT name, digest, size, uid, is_there FROM seen")
+        for name, digest, size, uid, is_there in rows:
+            if is_there:
+                self._copier.list_file(name, digest, size, uid)
+                count += 1
+            else:
+                os.unlink(self._copier.path(name))
+        self._seen.close()
+        return count
+
+    def _pass(self, folder: str) -> int:
+        found = 0
+        self._seen.execute("UPDATE seen SET is_there = 0")
+        with os.scandir(folder) as entries:
+            for entry in entries:
+                found += self._look_at(entry)
+        return found
+
+    def _look_at(self, entry: "os.DirEntry[str]") -> int:
+        """1: it is new, or not under this name any more."""
+        name = os.path.join(DROP, entry.name)
+        try:
+            status = entry.stat(follow_symlinks=False)
+            key = (status.st_ino, status.st_mtime_ns, name)
+            self._seen.execute(
+                "UPDATE seen SET is_there = 1 WHERE inode = ? AND changed = ? AND name = ?", key
+            )
+            if self._seen.changes():
+                return 0
+            copied = self._copier.copy(entry.path, name)
+        except FileNotFoundError:
+            return 1
+        except PermissionError as error:
+            self._copier.notes[f"{error.filename!a} may not be read: it is not in the backup"] = None
+            return 0
+        if copied is not None:
+            self._seen.execute(
+                "INSERT INTO seen VALUES (?, ?, ?, ?, ?, ?, 1)", (*key, *copied, status.st_uid)
+            )
+        return int(copied is not None or not os.path.exists(entry.path))
