@@ -27,11 +27,12 @@ def first_user(settings: Settings) -> tuple[str, str] | None:
     is_new = not os.path.exists(os.path.join(host.data_dir, FILE_NAME))
     if is_new and os.listdir(os.path.join(host.data_dir, "mail")):
         maillog.warned(f"{host.data_dir} has mailboxes and no {FILE_NAME}: accounts begin anew, without users")
+    password = secrets.token_urlsafe(12) if is_new and DOMAIN in host.domains else ""
+    if password:
+        durable.write_durably(path, f"{password}\n".encode())
     with AccountBook(host.data_dir, domains=host.domains, hostname=host.hostname) as book:
-        if DOMAIN not in host.domains:
-            return None
-        if is_new:
-            password = secrets.token_urlsafe(12)
-            durable.write_durably(path, f"{password}\n".encode())
+        if password:
             book.add_user(name, password)
+    if DOMAIN not in host.domains:
+        return None
     return (name, path) if os.path.exists(path) else None

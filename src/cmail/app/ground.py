@@ -8,6 +8,8 @@ import time
 from pathlib import Path
 from typing import Final
 
+import apsw
+
 from cmail.app.rights import Owner
 from cmail.app.starter import blocked_at
 from cmail.storage import durable
@@ -19,6 +21,10 @@ FOLDERS: Final = ("spool", "mail", "run", "secrets", "tls")  # 0700
 LOCK: Final = "lock"
 ORPHANS_S: Final = 35.0  # the children of a server that was killed end in order: process.STOP_S, and a bit
 _STEP_S: Final = 0.05
+EX_TEMPFAIL: Final = 75
+# What passes: a disk that is full, over quota, read-only, or fails. Starting again later may help.
+_PASSING: Final = frozenset((errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO))
+_PASSING_ERRORS: Final = (apsw.FullError, apsw.IOError, apsw.ReadOnlyError)
 
 
 class GroundError(Exception):
@@ -27,6 +33,15 @@ class GroundError(Exception):
     def __init__(self, words: str, code: int) -> None:
         super().__init__(words)
         self.code = code
+
+
+def code_for(error: BaseException | None, otherwise: int) -> int:
+    """75 (try again later) when the disk is what is behind an error, else another code."""
+    while error is not None:
+        if isinstance(error, _PASSING_ERRORS) or (isinstance(error, OSError) and error.errno in _PASSING):
+            return EX_TEMPFAIL
+        error = error.__cause__
+    return otherwise
 
 
 def lay(data_dir: str, owner: Owner) -> None:
@@ -47,7 +62,8 @@ def lay(data_dir: str, owner: Owner) -> None:
         durable.sync_name(data_dir)
     except OSError as error:
         raise GroundError(
-            f"the data folder {data_dir} cannot be made: {error.filename}: {error.strerror}", 73
+            f"the data folder {data_dir} cannot be made: {error.filename}: {error.strerror}",
+            code_for(error, 73),
         ) from None
 
 

@@ -26,9 +26,11 @@ from cmail.link import lived
 from cmail.net.clock import RealClock
 from cmail.net.tls import ServerTls
 from cmail.observe import maillog
+from cmail.settings import SettingError
 from cmail.storage.account_book import AccountError
 from cmail.storage.self_signed import CertificateError, ensure_certificate
 
+EX_OSERR: Final = 71
 EX_CANNOT_CREATE: Final = 73
 
 
@@ -55,7 +57,10 @@ def serve(config: str | None = None) -> int:
         return error.code
     except (CertificateError, AccountError) as error:
         print(f"cmail: {error}", file=sys.stderr)
-        return EX_CANNOT_CREATE
+        return ground.code_for(error, EX_CANNOT_CREATE)
+    except OSError as error:
+        print(f"cmail: {error.filename or 'the disk'}: {error.strerror or error}", file=sys.stderr)
+        return ground.code_for(error, EX_OSERR)
     return _supervise(estate, source, user)
 
 
@@ -69,12 +74,24 @@ def _acquire(snapshot: Snapshot, owner: rights.Owner, started_wall_ms: int) -> E
     for port in bound:
         if port.endpoint.path:
             os.chown(port.endpoint.path, owner.uid, owner.gid, follow_symlinks=False)
-    _own_log(settings, owner)
-    maillog.open(settings.log, settings.host.hostname, "supervisor")
+    _open_log(settings, owner)
     ensure_certificate(settings.host.data_dir, settings.host.hostname)
     tls = ServerTls(settings.tls, settings.host.data_dir)
     time_lived = lived.resume(os.path.join(settings.host.data_dir, CLOCK_FILE), RealClock(), maillog)
     return Estate(snapshot, bound, admin_port, tls, workers_count, started_wall_ms, time_lived)
+
+
+def _open_log(settings: Settings, owner: rights.Owner) -> None:
+    """On a disk that is full or fails the log begins on standard error, and goes to its file when it can:
+    mail does not wait for it."""
+    hostname = settings.host.hostname
+    try:
+        _own_log(settings, owner)
+        maillog.open(settings.log, hostname, "supervisor")
+    except (OSError, SettingError) as error:
+        if ground.code_for(error, 0) != ground.EX_TEMPFAIL:
+            raise
+        maillog.open(settings.log, hostname, "supervisor", is_file_later=True)
 
 
 def _own_log(settings: Settings, owner: rights.Owner) -> None:

@@ -8,7 +8,8 @@ import time
 from collections.abc import Callable
 from typing import Final
 
-from cmail.app.process import EX_CONFIG, StartError
+from cmail.app.ground import code_for
+from cmail.app.process import EX_CONFIG, EX_OSERR, StartError
 from cmail.observe import maillog
 from cmail.policy.routing import RoutingTable
 from cmail.storage import durable
@@ -49,7 +50,8 @@ async def open_shard(
         except SchemaTooNewError as error:
             raise StartError(str(error), EX_CONFIG) from None
         except (SpoolError, OSError) as error:
-            raise StartError(f"the spool {folder}/{shard} cannot be opened: {error}") from None
+            words = f"the spool {folder}/{shard} cannot be opened: {error}"
+            raise StartError(words, code_for(error, EX_OSERR)) from None
         await asyncio.sleep(0.05)
 
 

@@ -52,12 +52,18 @@ _sink = Sink(2)
 _lines: PostfixLines | JsonLines = PostfixLines(socket.gethostname(), "main")
 
 
-def open(settings: LogSettings, hostname: str = "", process: str = "main") -> None:
+def open(
+    settings: LogSettings, hostname: str = "", process: str = "main", *, is_file_later: bool = False
+) -> None:
     """Log as the settings say from now on. `process` is the ident of what belongs to no service:
-    supervisor, worker-0, link, admin. SettingError when the file cannot be opened."""
+    supervisor, worker-0, link, admin. SettingError when the file cannot be opened; with `is_file_later`
+    lines go to standard error until heal() can open it."""
     global _sink, _lines
     try:
-        sink = Sink(_open_file(settings.file), settings.file) if settings.file else Sink(2)
+        if is_file_later and settings.file:
+            sink = Sink(os.dup(2), settings.file, is_substitute=True)
+        else:
+            sink = Sink(_open_file(settings.file), settings.file) if settings.file else Sink(2)
     except OSError as error:
         reason = f"{settings.file!r} cannot be opened: {error.strerror}"
         example = 'file = "/var/log/cmail/mail.log"'
@@ -80,6 +86,22 @@ def reopen() -> None:
         _sink.reopen(_open_file)
     except OSError as error:
         warned(f"the log cannot be reopened, the old file is written on: {error}")
+
+
+def heal() -> None:
+    """Now and then: open the log's file when it was removed, or could not be opened; say what was lost."""
+    try:
+        _sink.heal(_open_file)
+    except OSError:
+        return  # still the same: trouble() has said so
+    count, why = _sink.take_lost()
+    if count:
+        warned(f"{count} lines of the log were lost: {why}")
+
+
+def trouble() -> str:
+    """What is wrong with the log now, in plain words; "" for nothing."""
+    return _sink.trouble()
 
 
 def flush() -> None:

@@ -32,9 +32,15 @@ class Sink:
     """A file, a pipe or a terminal that takes whole lines. Usable from any thread, with or without a
     loop. No write raises: a log that cannot be written must not stop mail."""
 
-    def __init__(self, fd: int, path: str = "") -> None:
+    def __init__(self, fd: int, path: str = "", *, is_substitute: bool = False) -> None:
+        """`is_substitute`: it could not be opened, and `fd` is where lines go until it can."""
         self._fd = fd
         self._path = path
+        self._is_substitute = is_substitute
+        self._is_cut = False  # the file ends in the middle of a line
+        self._why = ""  # why the last write came to nothing; "" when it did not
+        self._lost_count = 0  # lines, since somebody took the number
+        self._lost_why = ""
         self._is_file = _is_regular(fd)
         self._lines: list[str] = []
         self._kept = bytearray()  # encoded, not taken yet; begins with a whole line
@@ -84,7 +90,32 @@ class Sink:
         with self._lock:
             old, self._fd = self._fd, fd
             self._is_file = _is_regular(fd)
+            self._is_substitute = self._is_cut = False
         os.close(old)
+
+    def heal(self, open_file: Callable[[str], int]) -> None:
+        """Open the file when it was removed or never could be opened. OSError: not yet."""
+        if self._path and (self._is_substitute or (self._is_file and not os.fstat(self._fd).st_nlink)):
+            self.reopen(open_file)
+        if self._why and _has_room(self._fd):
+            self._why = ""
+
+    def take_lost(self) -> tuple[int, str]:
+        """How many lines were lost, and why; once, and not before lines can be written again."""
+        if self._why or not self._lost_count:
+            return 0, ""
+        count, self._lost_count = self._lost_count, 0
+        return count, self._lost_why
+
+    def trouble(self) -> str:
+        """What is wrong, in words; "" for nothing."""
+        if self._why and not _has_room(self._fd):
+            return f"lines of the log {self._path or 'on standard error'} are lost: {self._why}"
+        if self._is_substitute:
+            return f"the log {self._path} cannot be opened: its lines go to standard error"
+        if self._path and not _leads_to(self._path, self._fd):
+            return f"the log {self._path} is not there: its lines go to the file that had this name"
+        return ""
 
     def forget(self) -> None:
         """In a process that was just forked: the lines are those of its parent, who writes them."""
@@ -112,11 +143,18 @@ class Sink:
                 size = self._next_piece()
                 if not size:
                     break
+                if self._is_cut:
+                    os.write(self._fd, b"\n")
                 written = os.write(self._fd, bytes(self._kept[:size]))
+                self._is_cut = self._is_file and self._kept[written - 1] != 0x0A
                 del self._kept[:written]
+                if self._is_cut:  # the disk is full: what is left of this line is lost with it
+                    self._lose(1)
+                self._why = ""
         except BlockingIOError:
             pass  # somebody made it non-blocking: later
-        except OSError:
+        except OSError as error:
+            self._why = error.strerror or str(error)
             self._lose(len(self._kept))  # disk full, reader gone
         if len(self._kept) > KEPT_OCTETS_MAX:
             self._lose(len(self._kept) - KEPT_OCTETS_MAX)
@@ -134,13 +172,31 @@ class Sink:
     def _lose(self, size: int) -> None:
         """Drop the oldest lines, at least `size` octets of them."""
         end = self._kept.find(b"\n", max(size - 1, 0)) + 1 or len(self._kept)
-        metrics.LOG_LINES_LOST.value += self._kept.count(b"\n", 0, end)
+        count = self._kept.count(b"\n", 0, end)
+        metrics.LOG_LINES_LOST.value += count
+        self._lost_count += count
+        self._lost_why = self._why or "nobody took them"
         del self._kept[:end]
 
 
 def _is_regular(fd: int) -> bool:
     try:
         return stat.S_ISREG(os.fstat(fd).st_mode)
+    except OSError:
+        return False
+
+
+def _has_room(fd: int) -> bool:
+    try:
+        found = os.fstatvfs(fd)
+    except OSError:
+        return False
+    return not _is_regular(fd) or (found.f_bavail > 0 and not found.f_flag & os.ST_RDONLY)
+
+
+def _leads_to(path: str, fd: int) -> bool:
+    try:
+        return os.path.samestat(os.stat(path), os.fstat(fd))
     except OSError:
         return False
 
