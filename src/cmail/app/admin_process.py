@@ -28,7 +28,9 @@ class AdminProcess:
         """Serve the pages."""
         from cmail.web.server import WebContext, serve  # 30 MB that no other process shall have
 
-        context = WebContext(self._figures, __version__, self._started_wall_ms, self._hostname)
+        context = WebContext(
+            self._figures, __version__, self._started_wall_ms, self._hostname, troubles=self._troubles
+        )
         tasks.spawn(serve([self._socket], context), "web server")
 
     async def apply(
@@ -50,6 +52,18 @@ class AdminProcess:
         if not found:
             raise ControlError("no worker answered")
         return metrics.total(found)
+
+    async def _troubles(self) -> list[str]:
+        """What is wrong now, of all workers. One that does not answer may be just starting."""
+        answers = await asyncio.gather(*(self._ask_troubles(name) for name in self._workers))
+        return [f"{name}: {words}" for name, some in zip(self._workers, answers, strict=True) for words in some]
+
+    async def _ask_troubles(self, name: str) -> list[str]:
+        try:
+            found = (await ControlClient(self._run_folder, name, 4.0).ask("troubles")).ok
+        except ControlError:
+            return []
+        return [str(words) for words in found.get("troubles", ())]
 
     async def _ask(self, name: str) -> "Mapping[str, Mapping[str, int]] | None":
         try:

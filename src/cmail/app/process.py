@@ -119,7 +119,7 @@ async def _run(name: str, part: Part, tether: Tether, run_folder: str) -> int:
     await part.start(tasks)
     gc.freeze()  # what the parts are made of stays: the collector need not look at it again
     await control.start(run_folder, name)
-    hearing = asyncio.create_task(_hear(part, tasks, tether), name="tether")
+    hearing = asyncio.create_task(_hear(part, tasks, tether, control), name="tether")
     await tasks.over.wait()
     hearing.cancel()
     await control.close()
@@ -132,10 +132,12 @@ async def _run(name: str, part: Part, tether: Tether, run_folder: str) -> int:
     return tasks.code
 
 
-async def _hear(part: Part, tasks: Tasks, tether: Tether) -> None:
+async def _hear(part: Part, tasks: Tasks, tether: Tether, control: ControlServer) -> None:
     """Answer the supervisor until it tells us to stop, or is gone."""
 
     async def ping(_request: Fields) -> Fields:
+        maillog.heal()
+        control.listen_again()
         return {"pid": os.getpid()}
 
     async def stop(_request: Fields) -> Fields:

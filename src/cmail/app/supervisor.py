@@ -14,7 +14,16 @@ from typing import Any, Final
 
 from cmail.app.child import Child
 from cmail.app.systemd import Notifier
-from cmail.net.control import LINE_MAX, ControlError, decode, encode, listen, remove_stale
+from cmail.net.control import (
+    LINE_MAX,
+    ControlError,
+    decode,
+    encode,
+    is_there,
+    listen,
+    listen_anew,
+    remove_stale,
+)
 from cmail.observe import maillog
 
 PING_S: Final = 2.0
@@ -54,6 +63,7 @@ class Supervisor:
         self._selector = selectors.DefaultSelector()
         self._signals, self._wakeup = socket.socketpair()
         self._askers: dict[socket.socket, tuple[bytearray, float]] = {}
+        self._run_folder = run_folder
         remove_stale(run_folder)
         self._control = listen(run_folder, "supervisor")
         self._is_ready = False
@@ -204,6 +214,8 @@ class Supervisor:
     def _look_after(self, now: float) -> None:
         """Ask who answered the last time, watch who did not, and tell systemd."""
         self._reap()  # should a SIGCHLD have been missed
+        maillog.heal()
+        self._listen_again()
         for child in self.children:
             if child.pid and child.is_gone():  # taken away, and we were not told
                 self._on_end(child, EX_SOFTWARE)
@@ -247,6 +259,17 @@ class Supervisor:
 
     def _is_over(self) -> bool:
         return bool(self._stop_at) and not any(child.pid for child in self.children)
+
+    def _listen_again(self) -> None:
+        """The socket is where commands look for it, also when somebody has removed the folder."""
+        if is_there(self._run_folder, "supervisor", self._control):
+            return
+        with contextlib.suppress(OSError):  # perhaps a disk is not mounted: in a moment
+            control = listen_anew(self._run_folder, "supervisor")
+            self._selector.unregister(self._control)
+            self._control.close()
+            self._control = control
+            self._selector.register(control, selectors.EVENT_READ, self._on_asker)
 
     # --- control questions ----------------------------------------------------------------------
 

@@ -21,7 +21,7 @@ from cmail.link.state import read_state
 from cmail.mail.address import Address
 from cmail.net.clock import RealClock
 from cmail.net.control import EX_TEMPFAIL, AnswerFunction, ControlError, Fields
-from cmail.observe import maillog, metrics
+from cmail.observe import maillog, metrics, trouble
 from cmail.policy.places import share_of
 from cmail.policy.rewriting import ToMailbox
 from cmail.policy.routing import RoutingTable
@@ -31,7 +31,7 @@ from cmail.queue.scheduler import Scheduler
 from cmail.smtpd.context import IntakeContext
 from cmail.smtpd.drop import DropWatch
 from cmail.smtpd.intake import Intake
-from cmail.storage.account_book import AccountError, AccountsTooNewError
+from cmail.storage.account_book import FILE_NAME, AccountError, AccountsTooNewError
 from cmail.storage.accounts import AccountRules, Accounts
 from cmail.storage.spool import Spool
 from cmail.storage.spool_sqlite import SqliteSpool
@@ -261,6 +261,7 @@ class Worker:
             "link.changed": self._link_changed,
             "metrics": self._metrics,
             "status": self._status,
+            "troubles": self._troubles,
         }
 
     async def _accounts_changed(self, _request: Fields) -> Fields:
@@ -298,7 +299,7 @@ class Worker:
         metrics.LINK_UP.value = int(not self._link_clock.is_down)
         return dict(metrics.snapshot())
 
-    async def _status(self, _request: Fields) -> Fields:
+    async def _status(self, request: Fields) -> Fields:
         return {
             "number": self._number,
             "settings": self._snapshot.number,
@@ -306,7 +307,19 @@ class Worker:
             "shards": [spool.shard for spool in self._spools],
             "users": self._accounts.users_count,
             "routes": [route for scheduler in self._schedulers for route in scheduler.figures()],
+            **await self._troubles(request),
         }
+
+    async def _troubles(self, _request: Fields) -> Fields:
+        """What is wrong now, in plain words; nothing of what is over."""
+        found = [words for spool in self._spools for words in await spool.troubles()]
+        if self._number == 0:
+            found += [self._drop.trouble] if self._drop.trouble else []
+            found += await asyncio.to_thread(_account_troubles, self._data_dir)
+        found += await asyncio.to_thread(trouble.current)
+        if log := maillog.trouble():
+            found.append(log)
+        return {"troubles": list(dict.fromkeys(found))}
 
     # --- the end ---------------------------------------------------------------------------------
 
@@ -317,6 +330,13 @@ class Worker:
         await asyncio.gather(*(spool.close() for spool in self._spools))
         self._agents.close()
         self._accounts.close()
+
+
+def _account_troubles(data_dir: str) -> list[str]:
+    path = os.path.join(data_dir, FILE_NAME)
+    if os.path.exists(path):
+        return []
+    return [f"{path} is not there: users and aliases go on as they were, and cannot be changed"]
 
 
 def _upstream(settings: Settings, snapshot: Snapshot) -> tuple[object, ...]:

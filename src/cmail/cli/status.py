@@ -1,6 +1,7 @@
 """`cmail status`: what runs, what listens, what waits, how mail leaves."""
 
 import json
+import os
 import time
 from typing import Any, Final
 
@@ -40,7 +41,10 @@ def _ask(place: Place) -> Told:
     try:
         told = server.ask("supervisor", "status")
     except NotRunningError:
-        return {"running": False, "config": place.config, "data_dir": place.data_dir, "delivery": delivery}
+        away = not os.path.isdir(place.data_dir)
+        words = {"troubles": [{"process": "", "words": _away(place)}]} if away else {}
+        where = {"config": place.config, "data_dir": place.data_dir, "delivery": delivery}
+        return {"running": False, **where, **words}
     silent: list[str] = []
     told |= {"running": True, "delivery": delivery}
     try:
@@ -49,11 +53,22 @@ def _ask(place: Place) -> Told:
         silent.append("link")
     try:
         told["queue"] = sum_figures(answer.ok for answer in server.ask_workers("queue.figures", 10.0))
-        told["sessions"] = sum(a.ok.get("sessions", 0) for a in server.ask_workers("status", 10.0))
+        workers = [answer.ok for answer in server.ask_workers("status", 10.0)]
+        told["sessions"] = sum(worker.get("sessions", 0) for worker in workers)
+        told["troubles"] = _troubles(workers)
     except ControlError as error:
         silent.append(f"workers ({error.words})")
     told["silent"] = [*silent, *dict.fromkeys(server.silent)]
     return told
+
+
+def _troubles(workers: list[Told]) -> list[Told]:
+    """What is wrong now, with the worker that says so."""
+    return [
+        {"process": f"worker-{worker.get('number')}", "words": words}
+        for worker in workers
+        for words in worker.get("troubles", ())
+    ]
 
 
 def _delivery(place: Place) -> Told:
@@ -66,9 +81,17 @@ def _delivery(place: Place) -> Told:
     }
 
 
+def _away(place: Place) -> str:
+    return (
+        f"{place.data_dir} is not there: was it moved, or its disk unmounted? Whether the server runs"
+        " cannot be asked"
+    )
+
+
 def _lines(told: Told) -> list[str]:
     if not told["running"]:
-        return [_line("server", f"not running (settings {told['config']}, data {told['data_dir']})")]
+        lines = [_line("server", f"not running (settings {told['config']}, data {told['data_dir']})")]
+        return lines + [_line("trouble", each["words"]) for each in told.get("troubles", ())]
     age = duration(time.time_ns() // 1_000_000 - told.get("started_ms", 0))
     lines = [_line("server", f"running for {age}, process {told['pid']}, version {told['version']}")]
     lines.append(_line("settings", f"{told['config']} (data {told['data_dir']})"))
@@ -80,6 +103,7 @@ def _lines(told: Told) -> list[str]:
     lines += [_line("link", text.removeprefix("link: ")) for text in describe(told.get("link", {}))[:1]]
     lines += [_line("queue", text) for text in _queue(told.get("queue", {}))]
     lines.append(_line("delivery", _way(told["delivery"])))
+    lines += [_line("trouble", f"{one['process']}: {one['words']}") for one in told.get("troubles", ())]
     lines += [_line("silent", f"{name} did not answer") for name in told["silent"]]
     return lines
 

@@ -26,6 +26,8 @@ EX_UNAVAILABLE: Final = 69
 EX_SOFTWARE: Final = 70
 EX_TEMPFAIL: Final = 75
 
+_made: Final[dict[int, tuple[int, int]]] = {}  # descriptor of a listening socket -> its file
+
 Fields = dict[str, Any]  # a JSON object
 Answered = Fields | AsyncIterator[Fields]
 AnswerFunction = Callable[[Fields], Awaitable[Answered]]
@@ -76,12 +78,33 @@ def listen(folder: str, name: str) -> socket.socket:
             with contextlib.suppress(FileNotFoundError):
                 os.unlink(path)
             bound.bind(path)
+            status = os.stat(path)
+            _made[bound.fileno()] = status.st_dev, status.st_ino
         bound.listen(CONNECTIONS_MAX)
         bound.setblocking(False)
     except OSError:
         bound.close()
         raise
     return bound
+
+
+def is_there(folder: str, name: str, bound: socket.socket) -> bool:
+    """Whether a socket that we listen on is the one that its name leads to. A folder that is away counts
+    as there: what comes back brings the socket with it."""
+    if not os.path.isdir(os.path.dirname(folder)):
+        return True
+    try:
+        found = os.stat(os.path.join(folder, f"{name}.sock"))
+    except OSError:
+        return False
+    return (found.st_dev, found.st_ino) == _made.get(bound.fileno())
+
+
+def listen_anew(folder: str, name: str) -> socket.socket:
+    """listen() where somebody has removed the folder of the sockets, but not the one above it."""
+    with contextlib.suppress(FileExistsError):
+        os.mkdir(folder, 0o700)
+    return listen(folder, name)
 
 
 def remove_stale(folder: str) -> None:
@@ -122,12 +145,27 @@ class ControlServer:
         self._answers = answers
         self._failed = failed  # logs an exception of ours, with its trace
         self._server: asyncio.Server | None = None
+        self._folder = self._name = ""
+        self._bound: socket.socket
         self._connections: set[asyncio.StreamWriter] = set()
 
     async def start(self, folder: str, name: str) -> None:
         """Listen at folder/name.sock."""
-        bound = listen(folder, name)
+        self._folder, self._name = folder, name
+        await self._serve(listen(folder, name))
+
+    async def _serve(self, bound: socket.socket) -> None:
+        self._bound = bound
         self._server = await asyncio.start_unix_server(self.converse, sock=bound, limit=LINE_MAX)
+
+    async def listen_again(self) -> None:
+        """Where the socket was removed: a new one. Nothing while its folder cannot be reached."""
+        if self._server is None or is_there(self._folder, self._name, self._bound):
+            return
+        with contextlib.suppress(OSError):
+            bound = listen_anew(self._folder, self._name)
+            self._server.close()
+            await self._serve(bound)
 
     async def close(self) -> None:
         """Take no more questions and end the conversations."""

@@ -47,20 +47,21 @@ class DropWatch:
     _seen_ns: int = -1
     _looked: float = -1e9
     _rest_until: float = 0.0
+    trouble: str = ""  # why nothing can be taken, as long as it lasts
     _hopeless: set[str] = field(default_factory=set)  # names that cannot even be moved
 
     async def run(self) -> None:
         """Until cancelled. Trouble with the folder is said once and does not end it."""
-        was_in_trouble = False
         while True:
             try:
                 if self._is_due():
                     await self.look()
-                was_in_trouble = False
+                    self.trouble = ""
             except OSError as error:
-                if not was_in_trouble:
-                    maillog.warned(f"drop folder {self.folder}: {error}")
-                was_in_trouble = True
+                words = f"mail of this machine's programs waits: {self.folder}: {error.strerror or error}"
+                if not self.trouble:
+                    maillog.warned(words)
+                self.trouble = words
                 self._rest()
             except Exception:
                 maillog.failed("drop folder")

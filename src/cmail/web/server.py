@@ -45,6 +45,7 @@ class WebContext:
     started_wall_ms: int
     hostname: str
     hosts: frozenset[str] = frozenset()  # further names that browsers may use for us
+    troubles: Callable[[], Awaitable[Sequence[str]]] | None = None  # what is wrong now, in words
 
 
 async def serve(sockets: Sequence[socket.socket], context: WebContext) -> None:
@@ -85,6 +86,9 @@ def application(context: WebContext) -> ASGIApp:
     """The pages, for who asks by a name of ours, and only for reading."""
 
     async def health(_: Request) -> Response:
+        found = await _troubles(context)
+        if found:
+            return PlainTextResponse("".join(f"{words}\n" for words in found), 503)
         return PlainTextResponse("ok\n")
 
     async def metrics(_: Request) -> Response:
@@ -95,7 +99,7 @@ def application(context: WebContext) -> ASGIApp:
         return Response(text, media_type=CONTENT_TYPE)
 
     async def status(_: Request) -> Response:
-        return HTMLResponse(_status_page(context, await _figures(context)))
+        return HTMLResponse(_status_page(context, await _figures(context), await _troubles(context)))
 
     routes = [
         Route("/", status, methods=["GET"]),
@@ -162,14 +166,25 @@ async def _figures(context: WebContext) -> Snapshot | None:
         return None
 
 
+async def _troubles(context: WebContext) -> Sequence[str]:
+    if context.troubles is None:
+        return ()
+    try:
+        async with asyncio.timeout(FIGURES_S):
+            return await context.troubles()
+    except TimeoutError:
+        return ()
+
+
 async def _asked(context: WebContext) -> Snapshot:
     return await context.figures()
 
 
-def _status_page(context: WebContext, figures: Snapshot | None) -> str:
+def _status_page(context: WebContext, figures: Snapshot | None, troubles: Sequence[str]) -> str:
     rows = [
         ("Version", context.version),
         ("Running for", _duration(time.time() - context.started_wall_ms / 1000)),
+        *(("Trouble", words) for words in troubles),
         *(_figure_rows(figures) if figures is not None else [("Workers", "did not answer")]),
     ]
     table = "".join(f"<tr><th>{html.escape(a)}<td>{html.escape(b)}" for a, b in rows)
