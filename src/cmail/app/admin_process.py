@@ -56,7 +56,9 @@ class AdminProcess:
     async def _troubles(self) -> list[str]:
         """What is wrong now, of all workers. One that does not answer may be just starting."""
         answers = await asyncio.gather(*(self._ask_troubles(name) for name in self._workers))
-        return [f"{name}: {words}" for name, some in zip(self._workers, answers, strict=True) for words in some]
+        return [
+            f"{name}: {words}" for name, some in zip(self._workers, answers, strict=True) for words in some
+        ]
 
     async def _ask_troubles(self, name: str) -> list[str]:
         try:

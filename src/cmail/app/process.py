@@ -137,7 +137,7 @@ async def _hear(part: Part, tasks: Tasks, tether: Tether, control: ControlServer
 
     async def ping(_request: Fields) -> Fields:
         maillog.heal()
-        control.listen_again()
+        await control.listen_again()
         return {"pid": os.getpid()}
 
     async def stop(_request: Fields) -> Fields:
