@@ -8,6 +8,7 @@ from cmail.mail.queue_id import parse_queue_id, print_queue_id
 from cmail.storage.spool import QueueEntry, QueueFilter, RecipientState
 
 ShowDue = Callable[[str, int], int]  # route, due on its clock -> wall milliseconds; 0: nobody knows
+NUMBER_MAX: Final = 2**62  # a number that is reckoned with must not run over in the spool
 STATES: Final = {state.name.lower(): state for state in RecipientState}
 
 
@@ -37,11 +38,38 @@ def filter_of(fields: Mapping[str, Any]) -> QueueFilter:
     if unknown:  # a filter that is not understood must not mean "everything"
         raise ValueError(f"no such filter: {', '.join(sorted(unknown))}")
     return QueueFilter(
-        ids=tuple(parse_queue_id(text) for text in fields.get("ids", ())),
-        to=str(fields.get("to", "")),
-        from_=str(fields.get("from", "")),
-        domain=str(fields.get("domain", "")).lower(),
-        older_than_ms=int(fields.get("older_than_ms", 0)),
-        reason=str(fields.get("reason", "")),
-        states=tuple(STATES[name] for name in fields.get("states", ())),
+        ids=tuple(parse_queue_id(text) for text in _texts(fields, "ids")),
+        to=_text(fields.get("to", "")),
+        from_=_text(fields.get("from", "")),
+        domain=_text(fields.get("domain", "")).lower(),
+        older_than_ms=number_of(fields.get("older_than_ms", 0)),
+        reason=_text(fields.get("reason", "")),
+        states=tuple(_state(name) for name in _texts(fields, "states")),
     )
+
+
+def number_of(value: object, least: int = 0) -> int:
+    """A whole number of a question; ValueError."""
+    if type(value) is not int or not least <= value <= NUMBER_MAX:
+        raise ValueError(f"{value!r:.40} is not a number that can be meant here")
+    return value
+
+
+def _text(value: object) -> str:
+    if not isinstance(value, str):
+        raise ValueError(f"{value!r:.40} is not text")
+    value.encode()  # a lone surrogate is none either
+    return value
+
+
+def _texts(fields: Mapping[str, Any], name: str) -> list[str]:
+    values = fields.get(name, [])
+    if not isinstance(values, list):
+        raise ValueError(f"{name} is not a list")
+    return [_text(value) for value in values]
+
+
+def _state(name: str) -> RecipientState:
+    if name not in STATES:
+        raise ValueError(f"no such state: {name!r:.40}")
+    return STATES[name]

@@ -9,13 +9,14 @@ from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Final, Protocol
 
-from cmail.admin.entries import filter_of, row_of
+from cmail.admin.entries import filter_of, number_of, row_of
 from cmail.admin.rows import Row
 from cmail.mail.content import Unstuffer
 from cmail.mail.outcome import NotNow
 from cmail.mail.queue_id import QueueId, parse_queue_id, print_queue_id
 from cmail.net.control import AnswerFunction, ControlError
 from cmail.observe import maillog
+from cmail.observe.sink import printing
 from cmail.storage.spool import (
     Change,
     Changed,
@@ -30,6 +31,7 @@ from cmail.world import Clock, LinkClock
 Fields = dict[str, Any]
 QUEUE_IDS_NAMED_MAX: Final = 10_000  # of a change; beyond it take it for everything
 PAGE_MAX: Final = 1000  # rows of one answer; who wants more asks on with `after`
+REASON_MAX: Final = 1000  # letters of what an operator has to say to a sender
 _PIECE: Final = 128 * 1024  # of content in one line of an answer
 _WAITING: Final = (RecipientState.QUEUED, RecipientState.HELD)
 _CHANGES: Final = {
@@ -106,9 +108,7 @@ class QueueAnswers:
         """{filter, limit, after: [queue id, position]}: rows, oldest first, and what is known of the
         link, because `why` needs it."""
         what = _meant(request, _WAITING)
-        limit = max(1, min(PAGE_MAX, int(request.get("limit", PAGE_MAX))))
-        after_id, after_position = request.get("after", (0, -1))
-        after = (int(after_id), int(after_position))
+        limit, after = _page(request)
         desks = self.desks()
         found = await asyncio.gather(*(d.spool.select(what, limit, after) for d in desks))
         placed = [(entry, desk) for desk, some in zip(desks, found, strict=True) for entry in some]
@@ -180,7 +180,9 @@ class QueueAnswers:
     async def bounce(self, request: Fields) -> Fields:
         """{filter, reason_given}: back to the sender, with a report."""
         what = _meant(request, _WAITING)
-        reason = str(request.get("reason_given", "")) or "returned by the administrator"
+        reason = (
+            printing(str(request.get("reason_given", ""))[:REASON_MAX]) or "returned by the administrator"
+        )
         recipients = 0
         for desk in self.desks():
             async for queue_id, positions in _by_message(desk.spool, what):
@@ -222,6 +224,17 @@ def _meant(request: Fields, states: Sequence[RecipientState]) -> QueueFilter:
     if not meant:
         raise ControlError("there are no such recipients in that state", 64)
     return replace(what, states=meant)
+
+
+def _page(request: Fields) -> tuple[int, tuple[int, int]]:
+    """How many rows, and behind which place."""
+    try:
+        limit = number_of(request.get("limit", PAGE_MAX))
+        after_id, after_position = request.get("after", (0, -1))
+        after = (number_of(after_id), number_of(after_position, -1))
+    except (ValueError, TypeError) as error:
+        raise ControlError(f"a page that is not understood: {error}", 64) from None
+    return max(1, min(PAGE_MAX, limit)), after
 
 
 def _queue_id(request: Fields) -> QueueId:

@@ -86,7 +86,7 @@ def load_text(
 def _parse(text: str, path: str) -> dict[str, Any]:
     try:
         return tomllib.loads(text)
-    except (tomllib.TOMLDecodeError, RecursionError) as error:
+    except (ValueError, RecursionError) as error:  # a number of 5000 digits is a plain ValueError
         words = str(error)
         at = _AT_LINE.search(words)
         line = int(at[1]) if at and at[1] else text.count("\n") + 1

@@ -31,6 +31,8 @@ _SIZE: Final = re.compile(r"(\d+(?:\.\d+)?)\s*(B|KiB|MiB|GiB|TiB)\Z")
 _OCTETS: Final = {"B": 1, "KiB": 2**10, "MiB": 2**20, "GiB": 2**30, "TiB": 2**40}
 _CONTROL: Final = re.compile(r"[\x00-\x1f\x7f]")
 _DURATION_MAX_S: Final = 10 * 365 * 86400  # what is longer is a slip of the hand
+_NUMBER_END: Final = 2**62  # likewise, and nothing that reckons with it runs over
+_DIGITS_MAX: Final = 20
 
 # What stands in for a value that is wrong, where the type has no default: so that the rest can be checked.
 _PLACEHOLDERS: Final = {"listener.kind": "smtp", "listener.address": "127.0.0.1:0"}
@@ -151,8 +153,9 @@ class Shape:
         if type_ is ByteSize:
             size_bytes = self._known(key, read_size(value), type_)
             return size_bytes is not None, size_bytes
-        if not isinstance(value, str | int | float | bool | list | dict):
-            self.say(key, f"must be {describe_type(type_)}")  # a date, a time
+        if not isinstance(value, str | int | float) or abs(_number(value)) >= _NUMBER_END:
+            # A date, a table, a list where none may be, a number that JSON cannot carry on.
+            self.say(key, f"must be {describe_type(type_)}")
             return False, None
         return True, value
 
@@ -200,6 +203,10 @@ def _locate(
     return key, None, holder
 
 
+def _number(value: object) -> float:
+    return value if isinstance(value, int) else 0
+
+
 def _show(value: Any) -> str:
     text = json.dumps(value, ensure_ascii=False, default=str)
     return text if len(text) <= 60 else text[:57] + "..."
@@ -217,9 +224,10 @@ def read_duration(value: Any) -> float | None:
 def read_size(value: Any) -> int | None:
     """Octets of "50MiB", "64KiB", 1000; None when it is no size."""
     if isinstance(value, int) and not isinstance(value, bool):
-        return value if value >= 0 else None
-    found = _SIZE.match(value.strip()) if isinstance(value, str) else None
-    if found is not None:
-        return int(float(found[1]) * _OCTETS[found[2]])
+        return value if 0 <= value < _NUMBER_END else None
     plain = value.strip() if isinstance(value, str) else ""
-    return int(plain) if plain.isascii() and plain.isdigit() else None
+    found = _SIZE.match(plain)
+    if found is not None:
+        octets = float(found[1]) * _OCTETS[found[2]]
+        return int(octets) if octets < _NUMBER_END else None
+    return int(plain) if plain.isascii() and plain.isdigit() and len(plain) < _DIGITS_MAX else None

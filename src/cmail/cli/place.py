@@ -15,6 +15,7 @@ _LOCAL: Final = os.path.join("var", "cmail.toml")
 _SYSTEM: Final = "/etc/cmail/cmail.toml"
 _UNITS: Final = {"": 1, "B": 1, "KiB": 2**10, "MiB": 2**20, "GiB": 2**30}
 _SIZE_DEFAULT: Final = 50 * 2**20
+_DIGITS_MAX: Final = 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +71,7 @@ def find_place(named: str = "") -> Place:
             f" `chmod a+r {path}`",
             Exit.CONFIG,
         ) from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+    except (ValueError, RecursionError) as error:  # not UTF-8, not TOML, or too deep or long for it
         raise Refusal(f"{path}: not TOML: {error} (see: cmail config check)", Exit.CONFIG) from None
     return _place(path, tables)
 
@@ -84,7 +85,7 @@ def _place(path: str, tables: dict[str, Any]) -> Place:
         config=path,
         data_dir=os.path.normpath(os.path.join(os.path.dirname(os.path.abspath(path)), data_dir)),
         hostname=_text(host, "hostname", HostSettings().hostname).lower(),
-        domains=tuple(d.lower() for d in host.get("domains", ()) if isinstance(d, str)),
+        domains=_texts(host, "domains"),
         message_size_max=_size(_table(_table(tables, "smtp"), "advanced").get("max_message_size")),
         tables=tables,
     )
@@ -100,14 +101,20 @@ def _text(table: dict[str, Any], key: str, default: str) -> str:
     return found if isinstance(found, str) else default
 
 
+def _texts(table: dict[str, Any], key: str) -> tuple[str, ...]:
+    found = table.get(key)
+    return tuple(text.lower() for text in found if isinstance(text, str)) if isinstance(found, list) else ()
+
+
 def _size(value: object) -> int:
     """50MiB, 64KiB, 1000; what is none of these is for `cmail config check` to say."""
-    if isinstance(value, int):
+    if isinstance(value, int) and value >= 0:
         return value
     text = value.strip() if isinstance(value, str) else ""
     digits = text.rstrip("BKMGi ")
     unit = _UNITS.get(text[len(digits) :].strip())
-    return int(float(digits) * unit) if unit and digits.replace(".", "", 1).isdigit() else _SIZE_DEFAULT
+    is_number = digits.isascii() and digits.replace(".", "", 1).isdigit() and len(digits) < _DIGITS_MAX
+    return int(float(digits) * unit) if unit and is_number else _SIZE_DEFAULT
 
 
 def become_owner(place: Place) -> None:

@@ -17,6 +17,7 @@ from cmail.cli.place import become_owner, find_place
 from cmail.mail.queue_id import parse_queue_id
 
 _UNITS_MS: Final = {"s": 1000, "m": 60_000, "h": 3_600_000, "d": 86_400_000, "w": 604_800_000}
+_DIGITS_MAX: Final = 9  # of a time; longer is a slip of the hand
 Command = Callable[..., Any]
 
 
@@ -71,7 +72,8 @@ def _queue_id(text: str) -> str:
 
 def _duration_ms(text: str) -> int:
     number, unit = text[:-1], text[-1:]
-    if unit not in _UNITS_MS or not number.replace(".", "", 1).isdigit():
+    is_number = number.isascii() and number.replace(".", "", 1).isdigit() and len(number) <= _DIGITS_MAX
+    if unit not in _UNITS_MS or not is_number:
         raise click.UsageError(f"--older-than {text}: a time looks like 30m, 4h or 2d")
     return int(float(number) * _UNITS_MS[unit])
 

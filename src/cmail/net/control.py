@@ -119,8 +119,9 @@ def remove_stale(folder: str) -> None:
 
 
 def encode(fields: Mapping[str, object]) -> bytes:
-    """One line of the protocol."""
-    return json.dumps(fields, ensure_ascii=False, separators=(",", ":")).encode() + b"\n"
+    """One line of the protocol. What JSON can say and UTF-8 cannot (a lone surrogate) is a question mark."""
+    text = json.dumps(fields, ensure_ascii=False, separators=(",", ":"))
+    return text.encode("utf-8", "replace") + b"\n"
 
 
 def decode(line: bytes) -> Fields:
@@ -199,7 +200,7 @@ class ControlServer:
             request = decode(line)
             function = self._answers.get(str(request.get("ask", "")))
             if function is None:
-                raise ControlError(f"no such question: {request.get('ask')!r}", EX_SOFTWARE)
+                raise ControlError(f"no such question: {request.get('ask')!r:.100}", EX_SOFTWARE)
             answered = await function(request)
             if not isinstance(answered, dict):
                 answered = await _send_rows(answered, writer)

@@ -213,7 +213,7 @@ class AccountBook:
             return self.address_of(name)
         try:
             return f"@{self._own_domain(parse_domain(name[1:]))}"
-        except AddressSyntaxError as error:
+        except (AddressSyntaxError, UnicodeEncodeError) as error:
             raise AccountError(f"{name!r}: {error}") from None
 
     def _own_domain(self, domain: str) -> str:
