@@ -1,0 +1,287 @@
+"""FileDesk: the draft of the settings, its check, Save Settings and the versions that were saved before.
+
+The draft stands in DATA/admin/draft.json: key by key the new value and the one that the file had when it was
+drafted, so that a file that is edited by hand meanwhile is merged, or asked about, and never overwritten."""
+
+import asyncio
+import json
+import os
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from typing import Any, Final
+
+from cmail.app.catalog import Setting, Table, read_catalog
+from cmail.app.config import load_text, read
+from cmail.app.desk_values import (
+    Raw,
+    all_settings,
+    default_of,
+    is_about,
+    kind_of,
+    pack,
+    print_raw,
+    problems_of,
+    raw_of,
+    unpack,
+)
+from cmail.app.desk_versions import Versions
+from cmail.app.settings import Settings
+from cmail.app.toml_edit import ABSENT, edit
+from cmail.net.control import ControlError
+from cmail.observe import maillog
+from cmail.settings import SettingError
+from cmail.storage import durable
+from cmail.web.desk import Change, Conflict, DraftError, Problem, SettingView
+
+# They name a program or a path: set in the file, never by page or API.
+_PATHS: Final = "tls.certificate_file tls.key_file tls.ca_file smtp.password_file log.file host.data_dir"
+FILE_ONLY: Final = frozenset([*_PATHS.split(), "host.user"])
+AT_RESTART: Final = frozenset(
+    "host.data_dir host.user host.workers admin.address limits.free_space log.file log.format".split()
+)
+DRAFT_OCTETS_MAX: Final = 1 << 20
+
+
+class FileDesk:
+    """See web.desk.Desk. One admin process has it; all of it runs in its event loop."""
+
+    def __init__(self, config: str, data_dir: str, apply: Callable[[], Awaitable[object]]) -> None:
+        """`apply` has the running server read its settings anew (ControlError when it does not)."""
+        self._config = config
+        self._folder = os.path.join(data_dir, "admin")
+        self._secrets = os.path.join(data_dir, "secrets")
+        self._apply = apply
+        self._catalog = read_catalog(Settings)
+        self._versions = Versions(os.path.join(self._folder, "versions"))
+        self._draft: dict[str, Raw] = {}
+        self._base: dict[str, Raw] = {}
+        self._is_saving = asyncio.Lock()
+        self._load()
+
+    # What there is.
+
+    def settings(self) -> Mapping[str, SettingView]:
+        """As the contract says."""
+        raw = self._raw()
+        errors = {problem.key: problem.reason for problem in self.problems()} if self._draft else {}
+        return {key: self._view(key, setting, raw, errors) for key, setting in all_settings(self._catalog)}
+
+    def _view(
+        self, key: str, setting: Setting | Table, raw: Mapping[str, Raw], errors: Mapping[str, str]
+    ) -> SettingView:
+        default = default_of(setting)
+        saved = raw.get(key, default)
+        drafted = self._draft.get(key, saved)
+        value = default if drafted is ABSENT else drafted
+        kind, choices, unit, element = kind_of(setting)
+        return SettingView(
+            key,
+            value,
+            saved,
+            default,
+            kind,
+            choices,
+            unit,
+            setting.sentence,
+            is_in_file=key in raw,
+            is_changed=value != saved,
+            is_at_restart=key in AT_RESTART,
+            is_file_only=key in FILE_ONLY,
+            error=errors.get(key, ""),
+            element_kind=element,
+        )
+
+    def changes(self) -> Sequence[Change]:
+        """As the contract says."""
+        raw = self._raw() if self._draft else {}
+        return [
+            Change(key, print_raw(raw.get(key, ABSENT)), print_raw(value))
+            for key, value in self._draft.items()
+            if value != raw.get(key, ABSENT)
+        ]
+
+    def problems(self) -> Sequence[Problem]:
+        """As the contract says."""
+        try:
+            self._check(self._text_with(self._draft))
+        except DraftError as error:
+            return error.problems
+        return ()
+
+    def conflicts(self) -> Sequence[Conflict]:
+        """As the contract says."""
+        raw = self._raw() if self._draft else {}
+        return [
+            Conflict(key, print_raw(self._base[key]), print_raw(raw.get(key, ABSENT)), print_raw(value))
+            for key, value in self._draft.items()
+            if raw.get(key, ABSENT) not in (self._base[key], value)
+        ]
+
+    # The draft.
+
+    def change(self, values: Mapping[str, Any], by: str) -> None:
+        """As the contract says."""
+        known = dict(all_settings(self._catalog))
+        wrong = [Problem(key, "there is no such setting") for key in values if key not in known]
+        wrong += [
+            Problem(key, "it names a path or a program: it can be set in the file only")
+            for key, value in values.items()
+            if key in FILE_ONLY or (isinstance(value, str) and value.startswith("unix:"))
+        ]
+        if wrong:
+            raise DraftError(wrong)
+        self._take(values)
+
+    def reset(self, keys: Sequence[str], by: str) -> None:
+        """As the contract says."""
+        known = dict(all_settings(self._catalog))
+        if unknown := [key for key in keys if key not in known or key in FILE_ONLY]:
+            raise DraftError([Problem(key, "there is no such setting") for key in unknown])
+        self._take(dict.fromkeys(keys, ABSENT))
+
+    def _take(self, values: Mapping[str, Raw]) -> None:
+        raw = self._raw()
+        draft = {**self._draft, **values}
+        known = dict(all_settings(self._catalog))
+        for key, value in values.items():
+            is_default = value is not ABSENT and key not in raw and value == default_of(known[key])
+            if is_default or value == raw.get(key, ABSENT):
+                del draft[key]
+        problems = self._problems_of_types({key: draft[key] for key in values if key in draft})
+        if problems:
+            raise DraftError(problems)
+        base = {key: self._base.get(key, raw.get(key, ABSENT)) for key in draft}
+        self._keep(draft, base)
+
+    def _problems_of_types(self, values: Mapping[str, Raw]) -> list[Problem]:
+        """Of these values by themselves; what they mean together is seen by the check of the whole."""
+        try:
+            self._check(self._text_with(values))
+        except DraftError as error:
+            return [p for p in error.problems if is_about(p.key, values)]
+        return []
+
+    def discard(self) -> None:
+        """As the contract says."""
+        self._keep({}, {})
+
+    def keep_secret(self, key: str, text: str, by: str) -> None:
+        """As the contract says."""
+        if key != "smtp.password_file":
+            raise DraftError([Problem(key, "there is no password for that")])
+        if any(ord(c) < 32 for c in text):
+            raise DraftError([Problem(key, "a password has no line ends or control characters")])
+        path = ""
+        if text:
+            durable.make_folder(self._secrets)
+            path = os.path.join(self._secrets, f"smtp-password-{os.urandom(6).hex()}")
+            durable.write_new(path, text.encode() + b"\n")
+            durable.sync_folder(self._secrets)
+        self._take({key: path} if path else {key: ABSENT})
+
+    # Save Settings.
+
+    async def save(self, by: str, keep: Mapping[str, str]) -> Sequence[str]:
+        """As the contract says."""
+        async with self._is_saving:
+            undecided = [c for c in self.conflicts() if keep.get(c.key) not in ("ours", "theirs")]
+            if undecided:
+                raise DraftError(conflicts=undecided)
+            theirs = [c.key for c in self.conflicts() if keep.get(c.key) == "theirs"]
+            draft = {key: value for key, value in self._draft.items() if key not in theirs}
+            changes = [change for change in self.changes() if change.key in draft]
+            text = self._text_with(draft)
+            self._check(text)
+            await asyncio.to_thread(self._write, text, by, changes)
+            self._keep({}, {})
+            return await self._applied(changes)
+
+    async def bring_back(self, number: int, by: str) -> Sequence[str]:
+        """As the contract says."""
+        async with self._is_saving:
+            text = self._versions.text(number)
+            self._check(text)
+            before, after = self._raw(), raw_of(text)
+            changes = [
+                Change(key, print_raw(before.get(key, ABSENT)), print_raw(after.get(key, ABSENT)))
+                for key, _ in all_settings(self._catalog)
+                if before.get(key, ABSENT) != after.get(key, ABSENT)
+            ]
+            await asyncio.to_thread(self._write, text, by, changes)
+            return await self._applied(changes)
+
+    def versions(self) -> Sequence[Any]:
+        """As the contract says."""
+        return self._versions.all()
+
+    def _write(self, text: str, by: str, changes: Sequence[Change]) -> None:
+        self._versions.keep(self._text(), "", ())
+        try:
+            mode = os.stat(self._config).st_mode & 0o777
+            durable.write_durably(self._config, text.encode(), mode)
+        except OSError as error:
+            folder = os.path.dirname(os.path.abspath(self._config))
+            words = f"{self._config} cannot be written: {(error.strerror or str(error)).lower()}"
+            advice = f"give {folder} to the user that the server runs as"
+            raise DraftError([Problem("settings file", words, advice)]) from None
+        self._versions.keep(text, by, changes)
+        maillog.noted(f"settings saved by {by}: {', '.join(change.key for change in changes)}")
+
+    async def _applied(self, changes: Sequence[Change]) -> list[str]:
+        said = [
+            f"{change.key} takes effect when the server is started again."
+            for change in changes
+            if change.key in AT_RESTART
+        ]
+        try:
+            await self._apply()
+        except ControlError as error:
+            said.append(f"The file is written, but the server did not take it over: {error.words}")
+        return said
+
+    # The file.
+
+    def _text(self) -> str:
+        try:
+            return read(self._config)
+        except SettingError as error:
+            raise DraftError(problems_of(error)) from None
+
+    def _raw(self) -> dict[str, Raw]:
+        return raw_of(self._text())
+
+    def _text_with(self, values: Mapping[str, Raw]) -> str:
+        try:
+            return edit(self._text(), values)
+        except ValueError as error:
+            raise DraftError([Problem("settings file", f"this is not TOML: {error}")]) from None
+
+    def _check(self, text: str) -> None:
+        try:
+            load_text(text, self._config, is_machine_checked=False)
+        except SettingError as error:
+            raise DraftError(problems_of(error)) from None
+
+    # The draft on the disk: a restart does not lose what somebody has typed.
+
+    def _load(self) -> None:
+        try:
+            with open(os.path.join(self._folder, "draft.json"), "rb") as file:
+                kept = json.loads(file.read(DRAFT_OCTETS_MAX))
+            known = dict(all_settings(self._catalog))
+            draft = {key: unpack(value) for key, value in kept["draft"].items() if key in known}
+            base = {key: unpack(kept["base"][key]) for key in draft}
+        except FileNotFoundError:
+            return
+        except (OSError, ValueError, KeyError, AttributeError, TypeError) as error:
+            maillog.warned(f"the draft of the settings cannot be read and is left out: {error}")
+            return
+        self._draft, self._base = draft, base
+
+    def _keep(self, draft: dict[str, Raw], base: dict[str, Raw]) -> None:
+        packed = {
+            "draft": {key: pack(value) for key, value in draft.items()},
+            "base": {key: pack(value) for key, value in base.items()},
+        }
+        durable.make_folder(self._folder)
+        durable.write_durably(os.path.join(self._folder, "draft.json"), json.dumps(packed).encode())
+        self._draft, self._base = draft, base

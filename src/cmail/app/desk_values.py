@@ -1,0 +1,121 @@
+"""Values of settings as a file has them: by dotted key, as they are shown, and what kind each is."""
+
+import json
+import tomllib
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import MISSING
+from datetime import timedelta
+from typing import Any, Final, Literal, get_args, get_origin
+
+from cmail.app.catalog import (
+    Setting,
+    Table,
+    describe_type,
+    element_of,
+    plain_type,
+    print_duration,
+    print_size,
+)
+from cmail.app.toml_edit import ABSENT
+from cmail.settings import ByteSize, SettingError
+from cmail.web.desk import DraftError, Problem
+
+Raw = Any  # a value as TOML has it, or ABSENT
+_NONE: Final = {"absent": True}  # ABSENT in JSON
+
+
+def all_settings(table: Table) -> Iterator[tuple[str, Setting | Table]]:
+    """Every setting by its key; an array of tables is one."""
+    for setting in table.settings.values():
+        yield setting.key, setting
+    for inner in table.tables.values():
+        if inner.is_array:
+            yield inner.key, inner
+        else:
+            yield from all_settings(inner)
+
+
+def raw_of(text: str) -> dict[str, Raw]:
+    """The values of a file by their dotted keys."""
+    found: dict[str, Raw] = {}
+
+    def walk(where: str, table: Mapping[str, Any]) -> None:
+        for name, value in table.items():
+            if isinstance(value, dict):
+                walk(f"{where}{name}.", value)
+            else:
+                found[where + name] = value
+
+    try:
+        walk("", tomllib.loads(text))
+    except (tomllib.TOMLDecodeError, RecursionError) as error:
+        raise DraftError([Problem("settings file", f"this is not TOML: {error}")]) from None
+    return found
+
+
+def default_of(setting: Setting | Table) -> Raw:
+    """As the file would have it; None where the file has to say it."""
+    if isinstance(setting, Table):
+        return []
+    return None if setting.default is MISSING else _raw_value(setting.type, setting.default)
+
+
+def _raw_value(type_: Any, value: Any) -> Raw:
+    """A value of a settings dataclass as it stands in the file."""
+    if isinstance(value, timedelta):
+        return print_duration(value)
+    if plain_type(type_) is ByteSize:
+        return print_size(value)
+    if isinstance(value, tuple):
+        return [_raw_value(element_of(type_), element) for element in value]
+    return value
+
+
+def kind_of(setting: Setting | Table) -> tuple[str, Sequence[str], str, str]:
+    """kind, choices, unit and the kind of the elements, as SettingView has them."""
+    if isinstance(setting, Table):
+        return "tables", (), "", ""
+    return _kind_of_type(setting.type)
+
+
+def _kind_of_type(type_: Any) -> tuple[str, Sequence[str], str, str]:
+    type_ = plain_type(type_)
+    element = element_of(type_)
+    if element is not None:
+        return "list", (), "one a line", _kind_of_type(element)[0]
+    if get_origin(type_) is Literal:
+        return "choice", get_args(type_), "", ""
+    kinds = {bool: "switch", int: "number", float: "decimal", timedelta: "duration", ByteSize: "size"}
+    kind = kinds.get(type_, "text")
+    return kind, (), describe_type(type_) if kind in ("duration", "size") else "", ""
+
+
+def is_about(key: str, values: Mapping[str, Raw]) -> bool:
+    """Whether a problem is about one of these values."""
+    return any(key == each or key.startswith((f"{each}.", f"{each}[")) for each in values)
+
+
+def problems_of(error: SettingError) -> list[Problem]:
+    """What a check said, for the page."""
+    return [Problem(each.key, each.reason, each.example) for each in error.problems]
+
+
+def print_raw(value: Raw) -> str:
+    """As it stands in the file; "" for none."""
+    if value is ABSENT or value is None:
+        return ""
+    if isinstance(value, list):
+        return "[" + ", ".join(print_raw(each) for each in value) + "]"
+    if isinstance(value, Mapping):
+        return "{" + ", ".join(f"{name} = {print_raw(each)}" for name, each in value.items()) + "}"
+    return json.dumps(value, ensure_ascii=False)
+
+
+def pack(value: Raw) -> Any:
+    """For JSON."""
+    return _NONE if value is ABSENT else value
+
+
+def unpack(value: Any) -> Raw:
+    """From JSON."""
+    return ABSENT if value == _NONE else value

@@ -1,0 +1,71 @@
+"""The web application: pages, live parts, API and static files put together, behind the door."""
+
+import importlib
+from collections.abc import Sequence
+from typing import Final
+
+from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import PlainTextResponse, Response
+from starlette.routing import BaseRoute, Route
+from starlette.types import ASGIApp
+
+from cmail.net.control import ControlError
+from cmail.observe import maillog
+from cmail.web import static_files
+from cmail.web.context import WebContext
+from cmail.web.exposition import CONTENT_TYPE, expose
+from cmail.web.page import Pages
+
+# A module of cmail.web each, with `routes(pages) -> list[Route]`.
+PAGES: Final = ("pages.home",)
+API: Final[tuple[str, ...]] = ()
+
+
+def application(context: WebContext) -> ASGIApp:
+    """Everything, without the door (who may come in: web/door.py)."""
+    pages = Pages(context)
+    return Starlette(routes=_routes(pages), exception_handlers=_handlers(pages))
+
+
+def _routes(pages: Pages) -> Sequence[BaseRoute]:
+    found: list[BaseRoute] = [*static_files.routes(), *_machine_routes(pages.context)]
+    for name in (*PAGES, *API):
+        found += importlib.import_module(f"cmail.web.{name}").routes(pages)
+    return found
+
+
+def _machine_routes(context: WebContext) -> list[Route]:
+    async def health(_: Request) -> Response:
+        return PlainTextResponse("ok\n")
+
+    async def metrics(_: Request) -> Response:
+        try:
+            figures = await context.figures()
+        except ControlError:
+            return PlainTextResponse("the workers did not answer\n", 503)
+        text = expose(figures, context.version, context.started_wall_ms / 1000)
+        return Response(text, media_type=CONTENT_TYPE)
+
+    return [Route("/health", health, methods=["GET"]), Route("/metrics", metrics, methods=["GET"])]
+
+
+def _handlers(pages: Pages):  # type: ignore[no-untyped-def]  # starlette's own type says less
+    async def refused(request: Request, error: Exception) -> Response:
+        assert isinstance(error, HTTPException)
+        words = {404: "There is no such page.", 405: "That cannot be done here."}
+        said = words.get(error.status_code, error.detail)
+        return await pages.show(request, "trouble.html", status=error.status_code, title="Sorry", words=said)
+
+    async def silent(request: Request, error: Exception) -> Response:
+        assert isinstance(error, ControlError)
+        status = 404 if error.code == 67 else 400 if error.code == 64 else 503
+        return await pages.show(request, "trouble.html", status=status, title="Sorry", words=error.words)
+
+    async def failed(request: Request, error: Exception) -> Response:
+        maillog.failed(f"page {request.url.path}")
+        words = "Something went wrong here; the log has the details. Mail is not touched by it."
+        return await pages.show(request, "trouble.html", status=500, title="Sorry", words=words)
+
+    return {HTTPException: refused, ControlError: silent, Exception: failed}

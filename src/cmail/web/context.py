@@ -1,0 +1,24 @@
+"""WebContext: what the pages and the API are given; they reach nothing by themselves."""
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+
+from cmail.admin.overview import Overviews
+from cmail.admin.processes import Processes
+from cmail.observe.metrics import Snapshot
+from cmail.web.desk import Desk
+
+
+@dataclass(frozen=True, slots=True)
+class WebContext:
+    """One admin process."""
+
+    version: str
+    started_wall_ms: int
+    data_dir: str
+    hostname: Callable[[], str]  # as the settings say it now
+    figures: Callable[[], Awaitable[Snapshot]]  # of all processes, added up; may fail
+    processes: Processes
+    overviews: Overviews
+    desk: Desk
+    hosts: frozenset[str] = frozenset()  # further names that browsers may use for us
