@@ -1,0 +1,113 @@
+"""A web application without a server behind it: canned answers for pages under test, served on loopback."""
+
+import asyncio
+import socket
+import threading
+import time
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import uvicorn
+from starlette.types import ASGIApp
+
+from cmail.admin.overview import Overviews
+from cmail.admin.processes import Heard, Processes
+from cmail.app.desk import FileDesk
+from cmail.net.control import Answer, ControlError
+from cmail.web.context import WebContext
+
+SETTINGS = """\
+[host]
+hostname = "mail.example.org"
+domains = ["example.org"]
+
+[[listener]]
+kind = "smtp"
+address = "127.0.0.1:2525"
+
+[smtp]
+host = "smtp.isp.example"
+port = 587
+"""
+
+Question = Callable[[dict[str, Any]], Any]  # a dict is the last word, a list are rows; it may raise ControlError
+
+
+class FakeProcesses(Processes):
+    """Answers from `answers`: (process or "worker", question) -> what, or a function of the arguments.
+    What was asked is in `asked`."""
+
+    def __init__(self) -> None:
+        super().__init__("/nonexistent", 1)
+        self.asked: list[tuple[str, str, dict[str, Any]]] = []
+        now = time.time_ns() // 1_000_000
+        self.answers: dict[tuple[str, str], Any] = {
+            ("supervisor", "status"): {"pid": 1, "version": "0", "started_ms": now - 3_600_000, "children": []},
+            ("supervisor", "reload"): {"number": 2},
+            ("link", "link.status"): {"is_down": False, "changed_wall_ms": now - 600_000, "last_kick": ""},
+            ("worker", "status"): {"sessions": 2},
+            ("worker", "queue.figures"): {"messages": 0, "recipients": {}, "oldest_ms": 0},
+            ("worker", "queue.list"): [],
+        }
+
+    async def ask(self, name: str, question: str, *, timeout_s: float = 4.0, **arguments: Any) -> Answer:
+        """From the table."""
+        self.asked.append((name, question, arguments))
+        found = self.answers.get((name, question), self.answers.get((name.partition("-")[0], question)))
+        if callable(found):
+            found = found(arguments)
+        if found is None:
+            raise ControlError(f"{name} does not know {question}", 64)
+        return Answer({}, list(found)) if isinstance(found, list) else Answer(dict(found), [])
+
+    async def ask_workers(self, question: str, *, timeout_s: float = 4.0, **arguments: Any) -> Heard:
+        """The one worker."""
+        return Heard([await self.ask("worker-0", question, **arguments)], {})
+
+
+def fake_context(folder: Path, settings: str = SETTINGS) -> tuple[WebContext, FakeProcesses]:
+    """A context in a temporary folder: real settings, accounts and files, processes that are told what to say."""
+    config = folder / "cmail.toml"
+    if not config.exists():
+        config.write_text(settings + f'\n[admin]\naddress = "127.0.0.1:0"\n')
+    processes = FakeProcesses()
+
+    async def apply() -> None:
+        await processes.ask("supervisor", "reload")
+
+    async def figures() -> dict[str, dict[str, int]]:
+        return {}
+
+    context = WebContext(
+        version="0.1.0",
+        started_wall_ms=time.time_ns() // 1_000_000,
+        data_dir=str(folder / "data"),
+        hostname=lambda: "mail.example.org",
+        figures=figures,
+        processes=processes,
+        overviews=Overviews(processes),
+        desk=FileDesk(str(config), str(folder / "data"), apply),
+    )
+    return context, processes
+
+
+@contextmanager
+def served(application: ASGIApp) -> Iterator[str]:
+    """The application on a free port, in a thread; its URL."""
+    with socket.create_server(("127.0.0.1", 0)) as bound:
+        config = uvicorn.Config(application, log_config=None, lifespan="off", ws="none", http="h11")
+        server = uvicorn.Server(config)
+        thread = threading.Thread(target=lambda: asyncio.run(server.serve([bound])), daemon=True)
+        thread.start()
+        try:
+            yield f"http://127.0.0.1:{bound.getsockname()[1]}"
+        finally:
+            server.should_exit = True
+            thread.join(10)
+
+
+async def _nothing() -> AsyncIterator[None]:
+    return
+    yield
