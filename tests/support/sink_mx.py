@@ -63,14 +63,14 @@ class SinkMx:
     contents: int = 0
     packets: list[bytes] = field(default_factory=list)
     endless_octets: int = 0  # said of an ENDLESS reply, all together
+    _tasks: set[asyncio.Task[None]] = field(default_factory=set, repr=False)
 
     async def __aenter__(self) -> "SinkMx":
-        self._tasks: set[asyncio.Task[None]] = set()
         context = self.tls if self.is_implicit_tls else None
         if self.unix_path:
-            self._server = await asyncio.start_unix_server(self._serve, self.unix_path, ssl=context)
+            self._server = await asyncio.start_unix_server(self.serve, self.unix_path, ssl=context)
         else:
-            self._server = await asyncio.start_server(self._serve, self.host, self.port, ssl=context)
+            self._server = await asyncio.start_server(self.serve, self.host, self.port, ssl=context)
             self.port = self._server.sockets[0].getsockname()[1]
         return self
 
@@ -89,7 +89,8 @@ class SinkMx:
         """The commands heard that begin with a verb."""
         return [line for line in self.heard if line.upper().startswith(verb.upper())]
 
-    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        """One connection; also for who listens for many sinks at once."""
         task = asyncio.current_task()
         assert task is not None
         self._tasks.add(task)
@@ -193,10 +194,12 @@ class _Conversation:
             self.writer.write(usual[:-2])
             await asyncio.Event().wait()
         elif reaction == ENDLESS:
+            lines = (usual[:3] + b"-and so on\r\n") * 100
             while True:
-                self.writer.write(usual[:3] + b"-and so on\r\n")
-                self.sink.endless_octets += 15
+                self.writer.write(lines)
+                self.sink.endless_octets += len(lines)
                 await self.writer.drain()
+                await asyncio.sleep(0)
         elif reaction == LEAVES:
             self.writer.write(usual)
             raise _Closed

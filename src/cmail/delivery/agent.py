@@ -46,6 +46,7 @@ class Finished:
     """The connection did what there was, or the peer closed it in order (421 between messages)."""
 
     transactions_count: int
+    is_broken: bool = False  # it was lost under way, and had delivered nothing
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,7 +16,7 @@ from cmail.mail.limits import (
     CLIENT_QUIT_TIMEOUT_S,
     CLIENT_RCPT_TIMEOUT_S,
 )
-from cmail.mail.outcome import NotNow, TemporaryFailure
+from cmail.mail.outcome import Delivered, NotNow, TemporaryFailure
 from cmail.mail.status import BAD_CONNECTION
 from cmail.protocol.smtp.client import SmtpClient
 from cmail.protocol.smtp.client_delivery import Delivery, Stage
@@ -46,6 +46,7 @@ class Session(Line):
         self._taken = 0
         self._awaited: tuple[int, Stage | None] | None = None  # the reply that the deadline is for
         self.settled = 0
+        self.has_delivered = False
         self.error: Exception | None = None  # a mistake of ours that ended it
         self.was_idle = False  # when the connection was lost
         self.is_message_blamed = False  # the connection ended at a message for the second time
@@ -160,6 +161,8 @@ class Session(Line):
         for queued, outcome in zip(transaction.recipients, outcomes, strict=True):
             assert outcome is not None, "every recipient ends exactly once"
             settled[queued.position] = outcome
+        if not self.has_delivered:
+            self.has_delivered = any(type(outcome) is Delivered for outcome in outcomes)
         work.settle(transaction, settled)
 
     # Idling.

@@ -21,6 +21,7 @@ from cmail.protocol.sasl_client import Credentials
 from cmail.world import Clock, Entropy, IPAddress, Resolver
 
 _SILENT_S: Final = 60.0
+_BROKEN_S: Final = 2 * 3600.0  # longer than a message waits for its next attempt: that goes to another host
 _SILENT_MAX: Final = 1000
 
 
@@ -47,7 +48,7 @@ class SmtpAgent:
         self._is_offline = is_offline
         self._patience = patience
         self._blame = Blame()
-        self._silent: dict[Host, float] = {}  # nobody answered there: tried last until then
+        self._silent: dict[Host, float] = {}  # it did not answer, or breaks messages: tried last until then
         self.update(settings, hostname, password, ca_file)
 
     def update(
@@ -122,8 +123,11 @@ class SmtpAgent:
                 except OpenError as error:
                     failures.append(error.failure)
                     is_unreached = is_unreached and error.is_connection
-                    self._note_silent(host, error)
+                    if error.is_connection and error.failure.kind is not NotNow.OFFLINE:
+                        self._note_silent(host, _SILENT_S)
                     continue
+                if isinstance(ending, Finished) and ending.is_broken:
+                    self._note_silent(host, _BROKEN_S)
                 if not isinstance(ending, HostTrouble) or ending.transactions_count:
                     return ending, False
                 failures.append(ending.failure)
@@ -134,7 +138,8 @@ class SmtpAgent:
 
     async def _silent_last(self, hosts: AsyncGenerator[Host, None]) -> AsyncGenerator[Host, None]:
         """A host that did not answer lately waits until the others were tried: with a dead first MX
-        each connection would cost a time-out."""
+        each connection would cost a time-out; and one that hangs up at the end of each message would
+        get them all again, and no other host any (RFC 5321 §5.1)."""
         silent: list[Host] = []
         now = self._clock.monotonic()
         async with aclosing(hosts):
@@ -146,12 +151,10 @@ class SmtpAgent:
         for host in silent:
             yield host
 
-    def _note_silent(self, host: Host, error: OpenError) -> None:
-        if not error.is_connection or error.failure.kind is NotNow.OFFLINE:
-            return
+    def _note_silent(self, host: Host, seconds: float) -> None:
         if len(self._silent) >= _SILENT_MAX:
             self._silent.clear()
-        self._silent[host] = self._clock.monotonic() + _SILENT_S
+        self._silent[host] = self._clock.monotonic() + seconds
 
     async def _session(self, host: Host, work: Work, is_upstream: bool) -> Ending:
         peer = await self._peer(host, is_upstream)
