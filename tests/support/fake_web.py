@@ -4,7 +4,7 @@ import asyncio
 import socket
 import threading
 import time
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -71,7 +71,7 @@ def fake_context(folder: Path, settings: str = SETTINGS) -> tuple[WebContext, Fa
     """A context in a temporary folder: real settings, accounts and files, processes that are told what to say."""
     config = folder / "cmail.toml"
     if not config.exists():
-        config.write_text(settings + f'\n[admin]\naddress = "127.0.0.1:0"\n')
+        config.write_text(settings + '\n[admin]\naddress = "127.0.0.1:0"\n')
     processes = FakeProcesses()
 
     async def apply() -> None:
@@ -108,6 +108,23 @@ def served(application: ASGIApp) -> Iterator[str]:
             thread.join(10)
 
 
-async def _nothing() -> AsyncIterator[None]:
-    return
-    yield
+class OneSession:
+    """A session that everybody is in, without a door."""
+
+    def __init__(self, application: ASGIApp) -> None:
+        self._application = application
+        self.name, self.csrf = "anna", "token"
+        self._said: list[tuple[str, str]] = []
+
+    def say(self, words: str, kind: str = "done") -> None:
+        """As page.Session."""
+        self._said.append((kind, words))
+
+    def take_said(self) -> list[tuple[str, str]]:
+        """As page.Session."""
+        said, self._said = self._said, []
+        return said
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        """One request."""
+        await self._application({**scope, "session": self}, receive, send)

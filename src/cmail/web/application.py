@@ -19,7 +19,7 @@ from cmail.web.exposition import CONTENT_TYPE, expose
 from cmail.web.page import Pages
 
 # A module of cmail.web each, with `routes(pages) -> list[Route]`.
-PAGES: Final = ("pages.home",)
+PAGES: Final = ("pages.home", "pages.advanced", "pages.save")
 API: Final[tuple[str, ...]] = ()
 
 

@@ -1,0 +1,123 @@
+"""Forms of settings: a Field for each control, and the values that come back."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+from starlette.datastructures import FormData
+
+from cmail.web.desk import Problem, SettingView
+from cmail.web.labels import choice_words, label
+
+LINES_MAX: Final = 1000
+_UNITS: Final = {"duration": "such as 30s, 5m, 4h, 5d", "size": "such as 50MiB", "list": "one a line"}
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """One of several."""
+
+    value: str
+    words: str
+
+
+@dataclass(frozen=True, slots=True)
+class Field:
+    """A control, as macros.html draws it."""
+
+    key: str
+    label: str
+    kind: str  # switch | choice | list | text
+    input: str  # the type of the <input>: text | number
+    value: Any  # for the control: text, or true/false
+    unit: str
+    sentence: str
+    choices: Sequence[Choice]
+    default_words: str
+    error: str
+    is_changed: bool
+    is_at_restart: bool
+    is_resettable: bool
+
+
+def fields_of(
+    settings: Mapping[str, SettingView],
+    keys: Iterable[str],
+    problems: Sequence[Problem] = (),
+    given: Mapping[str, Any] | None = None,
+) -> list[Field]:
+    """A field for each key. `given`: what was typed and refused, to be shown again with what is wrong."""
+    return [_field(settings[key], problems, given or {}) for key in keys]
+
+
+def _field(view: SettingView, problems: Sequence[Problem], given: Mapping[str, Any]) -> Field:
+    kind = view.kind if view.kind in ("switch", "choice", "list") else "text"
+    value = given.get(view.key, view.value)
+    return Field(
+        view.key,
+        label(view.key),
+        kind,
+        "number" if view.kind == "number" else "text",
+        value if kind == "switch" else in_control(value),
+        _UNITS.get(view.kind, ""),
+        view.sentence,
+        [Choice(choice, choice_words(view.key, choice)) for choice in view.choices],
+        in_words(view, view.default),
+        error_of(view.key, problems) or view.error,
+        view.is_changed,
+        view.is_at_restart,
+        is_resettable=view.default is not None and view.value != view.default,
+    )
+
+
+def error_of(key: str, problems: Sequence[Problem]) -> str:
+    """What is wrong with a setting, and what would be right."""
+    for each in problems:
+        if each.key == key or each.key.startswith((f"{key}[", f"{key}.")):
+            return f"It {each.reason}." + (f" For example: {each.example}" if each.example else "")
+    return ""
+
+
+def in_control(value: Any) -> str:
+    """A value as a text control shows it."""
+    if isinstance(value, list | tuple):
+        return "\n".join(map(str, value))
+    return "" if value is None else str(value)
+
+
+def in_words(view: SettingView, value: Any) -> str:
+    """A value as a sentence has it; "" for none."""
+    if value is None or value == "" or value == []:
+        return ""
+    if isinstance(value, bool):
+        return "on" if value else "off"
+    if isinstance(value, list):
+        return ", ".join(map(str, value))
+    return choice_words(view.key, str(value))
+
+
+def read_fields(
+    form: FormData | Mapping[str, Any], settings: Mapping[str, SettingView], keys: Iterable[str]
+) -> dict[str, Any]:
+    """The values of a posted form, of those keys that the form had; as TOML has them. What does not fit
+    its type stays text, and the desk says what is wrong with it."""
+    found = {}
+    for key in keys:
+        kind = settings[key].kind
+        text = form.get(key)
+        if kind == "switch":
+            if form.get(f"{key}-shown"):
+                found[key] = text is not None
+        elif isinstance(text, str):
+            found[key] = _value(kind, text)
+    return found
+
+
+def _value(kind: str, text: str) -> Any:
+    stripped = text.strip()
+    if kind in ("number", "size") and stripped.isascii() and stripped.isdigit() and len(stripped) < 18:
+        return int(stripped)
+    if kind == "list":
+        lines = [line.strip() for line in text.replace("\r\n", "\n").split("\n")]
+        return [line for line in lines if line][:LINES_MAX]
+    return stripped
