@@ -15,8 +15,9 @@ RECEIVED_FIELDS_MAX: Final = 100  # §6.3 asks for at least 100 before calling i
 # Sessions: what no honest client needs more of.
 ERRORS_MAX: Final = 20  # without a message between them, then 421: somebody is guessing
 IDLE_COMMANDS_MAX: Final = 100  # commands other than RCPT without a message: somebody is playing
-RECIPIENTS_OVER_MAX: Final = 10_000  # refused for being too many (452), then 421: it does not listen
+RECIPIENTS_OVER_MAX: Final = 1000  # refused for being too many (452), then 421: it does not listen
 CHUNK_OCTETS_MIN: Final = 512  # BDAT chunks below it count as idle commands: they cost more than they carry
+LINES_A_TURN: Final = 200  # pipelined commands answered in one go (1-2 ms); then the others come first
 OUTSTANDING_REPLIES_MAX: Final = 1000  # pipelined commands whose replies wait (back-pressure after)
 OUTSTANDING_MESSAGES_MAX: Final = 10  # messages of one session that wait for the disk at once
 OUTSTANDING_OCTETS_MAX: Final = 4 * 2**20  # of content that waits for the disk, a session

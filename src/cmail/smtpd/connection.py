@@ -48,6 +48,7 @@ class Connection(asyncio.Protocol):
         self.began = 0
         self.ended = 0
         self.has_begun = False
+        self._awaits_turn = False
         self._is_proved = client.may_relay  # it brought a message or has logged in; or need not
 
     # What the event loop calls.
@@ -430,6 +431,11 @@ class Connection(asyncio.Protocol):
             machine.end(replies.SHUTTING_DOWN)
         self._flush()
 
+    def _next_turn(self) -> None:
+        self._awaits_turn = False
+        if self._transport is not None:
+            self._release(Hold.TURN)
+
     def _release(self, why: int) -> None:
         self.machine.release(why)
         self.data_received(b"")
@@ -462,7 +468,11 @@ class Connection(asyncio.Protocol):
             if machine.is_over:
                 self.ended = self.ended or self._intake.now
                 transport.close()
-            elif not self._is_paused:
+                return
+            if machine.holding & Hold.TURN and not self._awaits_turn:
+                self._awaits_turn = True
+                asyncio.get_running_loop().call_soon(self._next_turn)
+            if not self._is_paused:
                 self._is_paused = True
                 transport.pause_reading()
         elif self._is_paused:

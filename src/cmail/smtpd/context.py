@@ -9,6 +9,7 @@ from functools import cached_property
 from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
 from typing import Final, Protocol
 
+from cmail.mail import limits
 from cmail.mail.reply import Reply
 from cmail.policy.places import place_of
 from cmail.policy.rewriting import Directory
@@ -188,6 +189,7 @@ class ListenerFacts:
             settings.errors,
             settings.idle_commands,
             context.tls_context is not None,
+            limits.LINES_A_TURN,
         )
         word = "LMTP" if kind == "lmtp" else "ESMTP"
         self.greeting = f"220 {context.hostname} {word} CMail\r\n".encode()

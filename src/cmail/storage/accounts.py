@@ -29,7 +29,7 @@ from cmail.storage.passwords import Credential, is_password, nobodys_hash, nobod
 REMEMBERED_MAX: Final = 1024  # log-ins that need no hashing again
 REMEMBERED_S: Final = 3600.0
 WAITING_MAX: Final = 16  # hashes a thread that strangers may wait for: 0.4 s; and as many in the other lane
-NICENESS: Final = 5  # mail goes before log-ins
+NICENESS: Final = 5  # mail goes before log-ins of strangers
 
 # Failures, not log-ins, take tokens: somebody who mistypes has plenty, a guesser has few.
 ADDRESS_BURST: Final = 20
@@ -91,8 +91,8 @@ def _failures(count: int) -> Buckets:
 class _Lane:
     """Threads that hash, and how many log-ins may wait for them."""
 
-    def __init__(self, threads: int, name: str) -> None:
-        self._pool = ThreadPoolExecutor(threads, name, initializer=_be_nice)
+    def __init__(self, threads: int, name: str, *, is_nice: bool) -> None:
+        self._pool = ThreadPoolExecutor(threads, name, initializer=_be_nice if is_nice else None)
         self._waiting_max = WAITING_MAX * threads
         self._waiting = 0
 
@@ -139,8 +139,8 @@ class Accounts:
         self._data_dir = data_dir
         self._rules = rules
         self._monotonic = monotonic
-        self._strangers = _Lane(threads, "log-in")
-        self._known = _Lane(threads, "known log-in")
+        self._strangers = _Lane(threads, "log-in", is_nice=True)
+        self._known = _Lane(threads, "known log-in", is_nice=False)
         self._nobodys_hash = ""
         self._memory_key = secrets.token_bytes(32)
         self._remembered: OrderedDict[bytes, tuple[Credential, float]] = OrderedDict()
@@ -239,9 +239,7 @@ class Accounts:
 
     def _read(self) -> AccountSnapshot:
         rules = self._rules
-        opened = AccountBook(
-            self._data_dir, domains=rules.domains, hostname=rules.hostname, creates=False
-        )
+        opened = AccountBook(self._data_dir, domains=rules.domains, hostname=rules.hostname, creates=False)
         with opened as book:
             if not self._nobodys_hash:
                 self._nobodys_hash = nobodys_hash()

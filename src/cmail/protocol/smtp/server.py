@@ -117,8 +117,13 @@ class SmtpServer:
             data = self._buffer + data
             self._buffer = b""
         at, size = 0, len(data)
+        lines_left = self.rules.lines_a_turn
         while at < size and not self.holding:
             if self._mode == LINES:
+                if not lines_left:
+                    self.holding |= Hold.TURN
+                    break
+                lines_left -= 1
                 # find_line_end() is not called for the most: one whole command of a bounded length.
                 lf = data.find(b"\n", at)
                 if lf > at and data[lf - 1] == 13 and lf - at <= limits.COMMAND_LINE_OCTETS_MAX:

@@ -51,6 +51,7 @@ class Hold:
     CLIENT: Final = 4  # it does not read our replies
     CONTENT: Final = 8  # content comes faster than the disk takes it
     OVER: Final = 16  # nothing is read any more
+    TURN: Final = 32  # it has had its share of this turn of the loop: others come first
 
 
 class Slot:
@@ -76,6 +77,7 @@ class Rules:
     errors_max: int = limits.ERRORS_MAX
     idle_commands_max: int = limits.IDLE_COMMANDS_MAX
     has_tls: bool = False  # there is a certificate: STARTTLS can be obeyed
+    lines_a_turn: int = 1 << 30  # of one receive(); then it holds (Hold.TURN), and its owner releases it
 
     @property
     def is_lmtp(self) -> bool:
