@@ -3,7 +3,7 @@
 import asyncio
 import os
 import socket
-from collections.abc import Iterable, Mapping
+from collections.abc import AsyncIterator, Iterable, Mapping
 from dataclasses import replace
 from ipaddress import ip_address
 from typing import Final
@@ -20,7 +20,7 @@ from cmail.link.clock import LinkView, parse_reading
 from cmail.link.state import read_state
 from cmail.mail.address import Address
 from cmail.net.clock import RealClock
-from cmail.net.control import EX_TEMPFAIL, AnswerFunction, ControlError, Fields
+from cmail.net.control import EX_TEMPFAIL, Answered, AnswerFunction, ControlError, Fields
 from cmail.observe import maillog, metrics, trouble
 from cmail.policy.places import share_of
 from cmail.policy.rewriting import ToMailbox
@@ -33,7 +33,7 @@ from cmail.smtpd.drop import DropWatch
 from cmail.smtpd.intake import Intake
 from cmail.storage.account_book import FILE_NAME, AccountError, AccountsTooNewError
 from cmail.storage.accounts import AccountRules, Accounts
-from cmail.storage.spool import Spool
+from cmail.storage.spool import Spool, SpoolError
 from cmail.storage.spool_sqlite import SqliteSpool
 
 SEND_S: Final = 10.0  # what is being sent when we stop may end within this
@@ -255,7 +255,7 @@ class Worker:
 
     def answers(self) -> Mapping[str, AnswerFunction]:
         """What an operator and the other processes may ask."""
-        return {
+        found: dict[str, AnswerFunction] = {
             **queue_answers(lambda: self._schedulers, self._clock, self._link_clock),
             "accounts.changed": self._accounts_changed,
             "link.changed": self._link_changed,
@@ -263,6 +263,7 @@ class Worker:
             "status": self._status,
             "troubles": self._troubles,
         }
+        return {name: _in_words(function) for name, function in found.items()}
 
     async def _accounts_changed(self, _request: Fields) -> Fields:
         await self._accounts.reload()
@@ -330,6 +331,26 @@ class Worker:
         await asyncio.gather(*(spool.close() for spool in self._spools))
         self._agents.close()
         self._accounts.close()
+
+
+def _in_words(function: AnswerFunction) -> AnswerFunction:
+    """What goes wrong with disk or accounts is an answer, not a mistake of this program."""
+
+    async def answer(request: Fields) -> Answered:
+        try:
+            answered = await function(request)
+        except (SpoolError, AccountError) as error:
+            raise ControlError(str(error), EX_TEMPFAIL) from None
+        return answered if isinstance(answered, dict) else rows(answered)
+
+    async def rows(found: AsyncIterator[Fields]) -> AsyncIterator[Fields]:
+        try:
+            async for row in found:
+                yield row
+        except SpoolError as error:
+            raise ControlError(str(error), EX_TEMPFAIL) from None
+
+    return answer
 
 
 def _account_troubles(data_dir: str) -> list[str]:

@@ -52,10 +52,10 @@ def _ask(place: Place) -> Told:
     except ControlError:
         silent.append("link")
     try:
-        told["queue"] = sum_figures(answer.ok for answer in server.ask_workers("queue.figures", 10.0))
         workers = [answer.ok for answer in server.ask_workers("status", 10.0)]
         told["sessions"] = sum(worker.get("sessions", 0) for worker in workers)
         told["troubles"] = _troubles(workers)
+        told["queue"] = sum_figures(answer.ok for answer in server.ask_workers("queue.figures", 10.0))
     except ControlError as error:
         silent.append(f"workers ({error.words})")
     told["silent"] = [*silent, *dict.fromkeys(server.silent)]

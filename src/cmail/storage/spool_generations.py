@@ -21,6 +21,7 @@ _ENDINGS: Final = ("", "-wal", "-shm", ".broken")
 _COPY: Final = (("message", "id", 14), ("content", "id", 3), ("recipient", "message_id", 15))
 _TRIES: Final = 10  # a disk that cannot be read now may be read in a moment; then what cannot be is left
 _AGAIN_S: Final = 0.5  # between them, at start
+_PIECE_OCTETS: Final = 1 << 20
 _WORDS: Final = {
     Where.AWAY: "is not there any more: was its folder moved, or its disk unmounted? It is taken up again"
     " when it is back",
@@ -158,10 +159,7 @@ class Generations:
         self._remove(number)
         connection = open_for_writing(self._path(number), self._vfs)
         try:
-            copied = _copy(source or open_for_reading(self._path(before)), connection, may_lose)
-            self._seal(connection)
-        except (apsw.CorruptError, apsw.NotADBError) as error:  # when it was opened for reading
-            copied = f"nothing in it could be read: {error}"
+            copied = self._copied(before, connection, may_lose, source)
             self._seal(connection)
         except BaseException:
             connection.close(True)
@@ -169,6 +167,19 @@ class Generations:
         self.number = number
         self._report(f"{self._path(before)} is not used any more, {self.path} is; {copied}")
         return connection
+
+    def _copied(
+        self, before: int, target: apsw.Connection, may_lose: bool, source: apsw.Connection | None
+    ) -> str:
+        path = self._path(before)
+        if source is not None:
+            return _copy(source, target, may_lose, lambda: None)
+        try:
+            old = open_for_reading(path)
+        except (apsw.CorruptError, apsw.NotADBError) as error:
+            _read_raw(path)
+            return f"nothing in it could be read: {error}"
+        return _copy(old, target, may_lose, lambda: _read_raw(path))
 
     def _set_aside(self, numbers: list[int]) -> None:
         """Put what is not used any more where nobody takes it for the spool."""
@@ -231,7 +242,27 @@ def _is_complete(path: str) -> bool:
         return False  # it is being made
 
 
-def _copy(old: apsw.Connection, target: apsw.Connection, may_lose: bool) -> str:
+def _read_raw(path: str) -> None:
+    """apsw.IOError when the disk does not give us what stands in a database: SQLite may take that for a
+    broken one, which would be left behind."""
+    for name in (path, path + "-wal"):
+        try:
+            fd = os.open(name, os.O_RDONLY | os.O_CLOEXEC)
+        except FileNotFoundError:
+            continue
+        try:
+            offset = 0
+            while piece := os.pread(fd, _PIECE_OCTETS, offset):
+                offset += len(piece)
+        except OSError as error:
+            raise apsw.IOError(f"{name} cannot be read: {error.strerror}") from error
+        finally:
+            os.close(fd)
+
+
+def _copy(
+    old: apsw.Connection, target: apsw.Connection, may_lose: bool, read_raw: Callable[[], None]
+) -> str:
     """Copy each message that can be read, whole; in words, what could not. When the disk does not let us
     read, nothing is copied and the error goes up: unless we may lose what cannot be read, and some can."""
     reading = _Reading(old)
@@ -245,8 +276,10 @@ def _copy(old: apsw.Connection, target: apsw.Connection, may_lose: bool) -> str:
             target.execute("UPDATE shard SET last_id = ?", (last_id,))
         for (queue_id,) in reading.rows("SELECT id FROM leftover"):
             target.execute("INSERT INTO leftover VALUES (?)", (queue_id,))
-        if reading.disk_error is not None and not (may_lose and lost < len(ids)):
-            raise reading.disk_error
+        if reading.error is not None and not (may_lose and lost < len(ids)):
+            if reading.disk_error is not None:
+                raise reading.disk_error
+            read_raw()
         target.execute("COMMIT")
     except BaseException:
         if target.in_transaction:
