@@ -15,10 +15,11 @@ from cmail.delivery.line import SessionLimits
 from cmail.delivery.lmtp import LmtpAgent
 from cmail.delivery.settings import AdvancedSettings, LocalSettings, SmtpSettings
 from cmail.delivery.smtp import SmtpAgent
+from cmail.mail.content import Content
 from cmail.mail.outcome import Delivered, PermanentFailure, TemporaryFailure
 from cmail.net.clock import RealClock
 from cmail.protocol.smtp.client import DOUBT
-from tests.fault.peers_table import KEPT, LMTP, LOG_IN, REQUIRED, SPEECHES, Cell, cells, cells_of_three
+from tests.fault.peers_table import KEPT, LARGE, LMTP, LOG_IN, REQUIRED, SPEECHES, Cell, cells, cells_of_three
 from tests.support.fake_dns import FakeResolver
 from tests.support.memory_work import MemoryWork, transaction
 from tests.support.sink_mx import SinkMx
@@ -116,6 +117,23 @@ async def to_one_host(cell: Cell, tls: ssl.SSLContext | None, **options: Any) ->
         return Told(letters, words, len(sink.taken), ending, [sink])
 
 
+async def with_a_large_message(cell: Cell, content: Content) -> Told:
+    """A message from a file that is larger than all buffers on the way."""
+    async with sink_of(cell, None) as sink:
+        work = MemoryWork([transaction(1, content=content)])
+        ending = await agent(settings(sink.port), patience=patience_with(cell)).run("relay", work)
+        work.check()
+        letters, words = fates_of(work, 1, ending)
+        return Told(letters, words, len(sink.taken), ending, [sink])
+
+
+def large(folder: Path) -> Content:
+    """20 MB in a file."""
+    lines = b"Subject: large\r\n\r\n" + (b"y" * 98 + b"\r\n") * 200_000
+    (folder / "large").write_bytes(lines)
+    return Content(b"", b"", len(lines), str(folder / "large"), len(lines))
+
+
 async def to_two_hosts(cell: Cell, tls: ssl.SSLContext | None) -> Told:
     """A message to a domain whose first host is in trouble and whose second is well; tried again when it
     may have arrived. `arrived` is how often the second host got it."""
@@ -184,8 +202,9 @@ def make_certificate(folder: Path) -> Certificate:
     return Certificate(context, str(folder / "ca.pem"))
 
 
-def tables(certificate: Certificate) -> dict[str, tuple[list[Cell], Try]]:
+def tables(folder: Path) -> dict[str, tuple[list[Cell], Try]]:
     """All tables with what tries a cell of each."""
+    certificate, content = make_certificate(folder), large(folder)
     tls = certificate.context
     required = {"smtp": {"tls": "required"}, "ca_file": certificate.ca_file}
     users = {"smtp": {"username": "anna"}, "users": {"anna": PASSWORD}, "extensions": ("AUTH LOGIN",)}
@@ -202,6 +221,7 @@ def tables(certificate: Certificate) -> dict[str, tuple[list[Cell], Try]]:
             lambda cell: to_two_hosts(cell, tls),
         ),
         "a connection that was kept": (list(cells(KEPT)), lambda cell: on_a_kept_connection(cell, tls)),
+        "a large message": (list(cells(LARGE)), lambda cell: with_a_large_message(cell, content)),
         "LMTP": (list(cells(LMTP)), lambda cell: to_lmtp(cell, tls, THREE[:1])),
         "LMTP to three": (list(cells_of_three(THREE[1])), lambda cell: to_lmtp(cell, tls, THREE)),
     }

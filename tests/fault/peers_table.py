@@ -111,6 +111,13 @@ DATA         pipelining     d d d d d d d d d d d   w w b b d d d d D d D
 content      pipelining     D D D D D D D D D D D   w w b b d d D D d D d
 """
 
+# A large message, when a part of it is out and the peer reads no further: it has not got all of it, whatever it
+# says. Without a usual reply there are fewer kinds of trouble.
+LARGE: Final = """
+in_content   step           n n n n n . . . n n .   w w b b n n n n . . .
+in_content   pipelining     n n n n n . . . n n .   w w b b n n n n . . .
+"""
+
 # The reply for the second of three recipients that an LMTP server has taken (RFC 2033).
 FATES_OF_THREE: Final = {
     "dDD": ("hangs", "closes", "garbage", "octets", "drips", "half", "no end", "bare LF", "long line",
@@ -152,6 +159,8 @@ class Cell:
     @property
     def words(self) -> str:
         """What the reason to wait, or the bounce, has in it."""
+        if self.stage == "in content" and self.trouble == "closes":
+            return "connection"  # with octets that nobody has read it is a reset
         return TROUBLES[self.trouble][1]
 
     @property
@@ -167,7 +176,7 @@ def cells(fates: str = FATES) -> Iterator[Cell]:
         for each in SPEECHES if speech == "any" else (speech,):
             for trouble, fate in zip(TROUBLES, letters, strict=True):
                 if fate != ".":
-                    yield Cell(stage, each, trouble, fate)
+                    yield Cell(stage.replace("_", " "), each, trouble, fate)
 
 
 def cells_of_three(address: str) -> Iterator[Cell]:

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 
 import pytest
 
-from tests.fault.peers_agent import Told, faults, make_certificate, tables, try_all
+from tests.fault.peers_agent import Told, faults, tables, try_all
 from tests.fault.peers_table import Cell
 
 NAMES = (
@@ -14,6 +14,7 @@ NAMES = (
     "one that we log in to",
     "a domain with a second host",
     "a connection that was kept",
+    "a large message",
     "LMTP",
     "LMTP to three",
 )
@@ -23,7 +24,7 @@ Tables = Mapping[str, Mapping[Cell, Told]]
 @pytest.fixture(scope="module")
 def told(tmp_path_factory: pytest.TempPathFactory) -> Tables:
     """How all cells of all tables went: they are tried together, as most of them are a wait."""
-    wanted = tables(make_certificate(tmp_path_factory.mktemp("peers")))
+    wanted = tables(tmp_path_factory.mktemp("peers"))
     assert wanted.keys() == set(NAMES)
     return asyncio.run(try_all(wanted))
 

@@ -21,7 +21,7 @@ Reaction = bytes | str
 # Stages: connect, EHLO, HELO, LHLO, STARTTLS, AUTH, MAIL, RCPT, DATA, content, RSET, QUIT; a key like
 # "RCPT:anna@example.org" means that command only, "content:1" the second content (from 0) of the server,
 # "MAIL@1" any on its second connection, "MAIL#1" the second MAIL (from 0) on each connection.
-# After the command of a stage comes what was usual: 334 is what AUTH asks, BDAT a chunk that is not the last.
+# "in content": after some lines of it, and then it reads no further. After the command of a stage comes what was usual: 334 is what AUTH asks, BDAT a chunk that is not the last.
 Script = Mapping[str, Reaction]
 
 
@@ -187,6 +187,7 @@ class _Conversation:
             for octet in usual:
                 self.writer.write(bytes([octet]))
                 await asyncio.sleep(self.sink.drip_s)
+                self.check_open()
         elif reaction == HALF:
             self.writer.write(usual[: len(usual) // 2])
             raise _Closed
@@ -200,6 +201,7 @@ class _Conversation:
                 self.sink.endless_octets += len(lines)
                 await self.writer.drain()
                 await asyncio.sleep(0)
+                self.check_open()
         elif reaction == LEAVES:
             self.writer.write(usual)
             raise _Closed
@@ -208,6 +210,11 @@ class _Conversation:
             self.writer.write(usual * 2 if reaction == TWICE else b"")
         await self.writer.drain()
         return usual
+
+    def check_open(self) -> None:
+        """A transport that is gone takes what is written, and complains on standard error."""
+        if self.writer.is_closing():
+            raise _Closed
 
     async def on_ehlo(self, text: str) -> None:
         extensions = list(self.sink.extensions)
@@ -304,10 +311,9 @@ class _Conversation:
     async def read_content(self) -> bytes:
         pieces: list[bytes] = []
         while (line := await self.reader.readuntil(b"\r\n")) != b".\r\n":
-            if self.sink.script.get("in content") == CLOSE and len(pieces) > 10:
-                raise _Closed
-            if self.sink.script.get("in content") == HANG and len(pieces) > 10:
-                await asyncio.Event().wait()
+            if len(pieces) > 10 and "in content" in self.sink.script:
+                await self.say("in content", b"")
+                await asyncio.Event().wait()  # it reads no further
             pieces.append(line)
         return b"".join(pieces)
 
