@@ -2,6 +2,8 @@
 
 import os
 import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Self
 
@@ -15,6 +17,9 @@ class SmallDisk:
         self.folder = folder
         self._options = f"size={size},uid={owner},mode={mode}" + (f",nr_inodes={inodes}" if inodes else "")
 
+    def _mount(self, *options: str) -> None:
+        subprocess.run(["mount", *options, self.folder], check=True)
+
     def __enter__(self) -> Self:
         self.folder.mkdir(exist_ok=True)
         subprocess.run(["mount", "-t", "tmpfs", "-o", self._options, "tmpfs", self.folder], check=True)
@@ -25,7 +30,35 @@ class SmallDisk:
 
     def resize(self, size: str) -> None:
         """More room, or less."""
-        subprocess.run(["mount", "-o", f"remount,size={size}", self.folder], check=True)
+        self._mount("-o", f"remount,size={size}")
+
+    @contextmanager
+    def without_inodes(self) -> Iterator[None]:
+        """No file can be made as long as the block lasts."""
+        found = os.statvfs(self.folder)
+        self._mount("-o", f"remount,nr_inodes={found.f_files - found.f_ffree}")
+        try:
+            yield
+        finally:
+            self._mount("-o", "remount,nr_inodes=100000")
+
+    @contextmanager
+    def unmounted(self) -> Iterator[None]:
+        """Unmounted under whoever has files open there (`umount --lazy`), and mounted again: below the
+        mount point there is an empty folder meanwhile."""
+        aside = self.folder.with_name(f"{self.folder.name}-aside")
+        aside.mkdir(exist_ok=True)
+        subprocess.run(["mount", "--bind", self.folder, aside], check=True)
+        try:
+            subprocess.run(["umount", "--lazy", self.folder], check=True)
+            yield
+        finally:
+            subprocess.run(["mount", "--bind", aside, self.folder], check=True)
+            subprocess.run(["umount", aside], check=True)
+
+    def read_only(self, is_read_only: bool = True) -> None:
+        """Remount it; the kernel refuses while a file on it is open for writing."""
+        self._mount("-o", "remount,ro" if is_read_only else "remount,rw")
 
     def free(self) -> int:
         """Octets that are left."""
