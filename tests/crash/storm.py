@@ -10,7 +10,7 @@ import signal
 import tempfile
 import time
 from collections.abc import Callable, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -32,7 +32,10 @@ SIZES: Final = (600, 3000, 1500, 20_000, 800, 90_000, 1500, 300_000)  # the last
 END_S: Final = 60.0  # for what waits to be delivered when it is over
 GONE_S: Final = 45.0  # for processes whose supervisor was killed to end in order
 BACK_S: Final = 45.0  # for a killed process to be there again
+LOAD_LEAST: Final = 10  # messages a kill; fewer, and it proves little
 WORKERS: Final = 2
+AT_REPLY: Final = 0.6  # so many of the kills come right after a client got its 250
+REPLY_S: Final = 0.5  # for that 250 to come
 
 
 @dataclass(frozen=True)
@@ -159,14 +162,23 @@ class Storm:
     def _kill(self, what: str, pids: set[int], shards: frozenset[int]) -> None:
         if not pids:
             return  # it is away at the moment
-        wall = time.time()
+        wall = self._moment()
         for pid in pids:
-            os.kill(pid, signal.SIGKILL)
+            with suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
         wait_for(lambda: not _living(pids), f"{what} to be gone", GONE_S)
         self.kills.append(Kill(what, shards, wall, time.time()))
 
+    def _moment(self) -> float:
+        """When to kill: now, or right after the next 250 (so that one which was said too early is a loss)."""
+        if self.chance.random() < AT_REPLY:
+            self.senders.heard.clear()
+            self.senders.heard.wait(REPLY_S)
+        return time.time()
+
     def _kill_group(self) -> None:
-        wall, group = time.time(), self._pid()
+        group = self._pid()
+        wall = self._moment()
         os.killpg(group, signal.SIGKILL)
         self._reap()
         wait_for(lambda: not self.processes(group), "all to be gone", GONE_S)
@@ -246,7 +258,7 @@ class Storm:
         until = time.monotonic() + END_S
         while (rows := self.cmail.queue()) and time.monotonic() < until:
             time.sleep(0.1)
-        return [(str(row["id"]), str(row["recipient"])) for row in rows]
+        return [(str(row["id"]), str(row["to"])) for row in rows]
 
     def _trouble_in_log(self) -> list[str]:
         lines = self.cmail.log().splitlines()
@@ -314,6 +326,8 @@ def add(summary: Summary, storm: Storm, found: Verdict) -> None:
     if found.lost:
         summary.broken.append(f"{name}: lost {len(found.lost)}: {'; '.join(found.lost[:10])}")
     kinds = [kill.what.partition("-")[0] for kill in storm.kills]
+    enough = f"{name}: {found.accepted} messages and {len(kinds)} kills are no load to speak of"
+    summary.expect(found.accepted >= LOAD_LEAST * len(kinds) > 0, enough)
     counts = ", ".join(f"{kinds.count(kind)} {kind}" for kind in sorted(set(kinds)))
     summary.notes.append(
         f"{name}: {len(kinds)} kills ({counts}), {storm.stops_count} stops, {found.accepted} accepted,"

@@ -70,6 +70,7 @@ class Senders:
         self.acknowledged: dict[str, Acknowledged] = {}
         self.tried: set[str] = set()
         self.sent: dict[str, tuple[str, int]] = {}  # recipients and size of each that was tried
+        self.heard = threading.Event()  # set with each 250
         self._is_stopping = threading.Event()
         self._threads = [threading.Thread(target=self._send_all, args=(n,)) for n in range(senders)]
 
@@ -119,6 +120,7 @@ class Senders:
             try:
                 client = client or smtplib.SMTP(self._host, self._port(), timeout=10)
                 self.acknowledged[tag] = _submit(client, tag, to, size)
+                self.heard.set()
                 return client
             except (OSError, smtplib.SMTPException, AssertionError, ControlError):
                 if client is not None:
