@@ -50,7 +50,7 @@ TROUBLES: Final[dict[str, tuple[Reaction, str]]] = {
     "half": (HALF, _CLOSED),
     "no end": (NO_END, _SILENCE),
     "bare LF": (b"250 ok\n", _GARBAGE),
-    "long line": (b"250 " + b"x" * 5000 + b"\r\n", _GARBAGE),
+    "long line": (b"250 " + b"x" * 5000, _GARBAGE),  # and no end of it
     "endless": (ENDLESS, _GARBAGE),
     "421": (b"421 4.3.2 busy\r\n", "421 4.3.2 busy"),
     "451": (b"451 4.3.0 later\r\n", "451 4.3.0 later"),

@@ -14,6 +14,7 @@ from cmail.mail.limits import (
     CLIENT_DOT_TIMEOUT_S,
     CLIENT_MAIL_TIMEOUT_S,
     CLIENT_QUIT_TIMEOUT_S,
+    CLIENT_RATE_MIN,
     CLIENT_RCPT_TIMEOUT_S,
 )
 from cmail.mail.outcome import Delivered, NotNow, TemporaryFailure
@@ -53,6 +54,7 @@ class Session(Line):
         self._blame: Callable[[Transaction], bool] = lambda transaction: False
         self._monotonic: Callable[[], float] = loop.time
         self._is_write_paused = False
+        self._unsent = 0  # octets, when the time was up and the line was slow; 0: it was not
         self._writable: asyncio.Future[None] | None = None
         self._streaming: asyncio.Task[None] | None = None
         self._more: asyncio.Future[None] | None = None
@@ -140,6 +142,7 @@ class Session(Line):
         awaited = (machine.replies_count, machine.stage)
         if awaited != self._awaited:
             self._awaited = awaited
+            self._unsent = 0
             self._set_deadline(STAGE_TIMEOUTS_S[machine.stage])
 
     def _end(self, delivery: Delivery) -> None:
@@ -211,6 +214,7 @@ class Session(Line):
                         return
                     count += len(piece)
                     self._write(piece)
+                    self._unsent = 0
                     self._set_deadline(CLIENT_BLOCK_TIMEOUT_S)
                     await self._drained()
         except OSError as error:
@@ -318,7 +322,20 @@ class Session(Line):
             self._close()
         elif self._more is not None:
             self._quit()
+        elif self._is_slow():
+            self._set_deadline(
+                CLIENT_BLOCK_TIMEOUT_S if self._unsent else STAGE_TIMEOUTS_S[self._machine.stage]
+            )
         else:
             stage = self._machine.stage
             name = _STAGE_NAMES.get(stage, stage.name) if stage is not None else "nothing"
             self._fail(f"no reply in time, to {name}")
+
+    def _is_slow(self) -> bool:
+        """Whether what we wrote is still on its way: the peer's time begins when it has all of it, and half a
+        megabyte takes a satellite half an hour. A peer that reads next to nothing is not waited for."""
+        unsent = self._transport.get_write_buffer_size() if self._transport is not None else 0
+        before, self._unsent = self._unsent, unsent
+        if not before:
+            return unsent > 0
+        return unsent <= max(0, before - CLIENT_RATE_MIN * CLIENT_BLOCK_TIMEOUT_S)

@@ -20,6 +20,7 @@ class Wire(asyncio.Transport):
         super().__init__()
         self.written = b""
         self.done: list[str] = []
+        self.unsent: list[int] = []  # octets that the line has not carried yet, each time that one looks
 
     def write(self, data: Any) -> None:
         self.written += data
@@ -35,6 +36,9 @@ class Wire(asyncio.Transport):
 
     def set_write_buffer_limits(self, high: int | None = None, low: int | None = None) -> None:
         pass
+
+    def get_write_buffer_size(self) -> int:
+        return self.unsent.pop(0) if self.unsent else 0
 
 
 def test_reading_stops_within_the_callback_of_the_220() -> None:
@@ -142,5 +146,33 @@ def test_deadline_that_moves_closer_is_kept() -> None:
         assert asyncio.get_running_loop().time() - start < 0.28
         work.check()
         assert work.put_backs == [2]
+
+    asyncio.run(main())
+
+
+@pytest.mark.parametrize(
+    ("unsent", "looks"),
+    [
+        pytest.param([0], 1, id="it has all, and says nothing"),
+        pytest.param([500_000, 400_000, 200_000, 0, 0], 5, id="a slow line, then it says nothing"),
+        pytest.param([500_000, 499_000], 2, id="it reads next to nothing"),
+        pytest.param([5_000, 4_000], 2, id="it does not read the rest"),
+    ],
+)
+def test_slow_line_is_not_a_server_that_hangs(unsent: list[int], looks: int) -> None:
+    """The time for the reply begins when the line has carried all; who does not read is left all the same."""
+
+    async def main() -> None:
+        session, wire = Session(asyncio.get_running_loop(), SessionLimits(patience=0.00002)), Wire()
+        session.connection_made(wire)
+        wire.unsent = [*unsent, 77]
+        work = MemoryWork([transaction(1)])
+        machine = SmtpClient(Offers(has_pipelining=True), "mx")
+        session.converse(machine, work, lambda: 0.0, lambda transaction: False)
+        session.data_received(b"250 ok\r\n250 ok\r\n354 go\r\n")
+        await asyncio.wait_for(session.ended, 10)
+        assert len(unsent) + 1 - len(wire.unsent) == looks
+        assert machine.doubt == "no reply in time, to the end of the content"
+        work.check()
 
     asyncio.run(main())
