@@ -309,8 +309,16 @@ def _open(path: str, creates: bool) -> apsw.Connection:
         hint = "; run this as root or as the server's user" if isinstance(error, PermissionError) else ""
         raise AccountError(f"{path} cannot be opened: {error.strerror}{hint}") from error
     except apsw.Error as error:
-        raise AccountError(f"{path} cannot be used: {error}") from error
+        raise AccountError(f"{path} cannot be used: {error}{_why(path)}") from error
     return db
+
+
+def _why(path: str) -> str:
+    """SQLite calls many things a disk I/O error."""
+    try:
+        return "" if os.statvfs(os.path.dirname(path)).f_bavail else ", no space is left on the disk"
+    except OSError as error:
+        return f", {error.strerror}"
 
 
 def _migrate(db: apsw.Connection, path: str) -> None:

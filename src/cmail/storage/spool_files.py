@@ -1,5 +1,6 @@
 """Large content beside the database: content/<2 hex>/<queue id>, and what is set aside."""
 
+import contextlib
 import os
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -38,8 +39,9 @@ class ContentFiles:
         spread = _spread(queue_id)
         self.has_any = True
         if spread not in self._made:
-            os.makedirs(f"{self._folder}/{spread:02x}", mode=0o700, exist_ok=True)
-            self._made.add(spread)  # its own name is synced with the first batch that uses it
+            with contextlib.suppress(OSError):  # who writes the file says what is wrong
+                _make(f"{self._folder}/{spread:02x}")
+                self._made.add(spread)  # its own name is synced with the first batch that uses it
         return self.path(queue_id)
 
     def sync(self, paths: list[str]) -> dict[str, OSError]:
@@ -100,6 +102,12 @@ class ContentFiles:
 def content_name(queue_id: int) -> str:
     """ContentFiles.path() within the folder of its shard."""
     return f"{CONTENT}/{_spread(queue_id):02x}/{print_queue_id(queue_id)}"
+
+
+def _make(folder: str) -> None:
+    """One folder, and none above it: the shard may be away, and nothing must stand in its place."""
+    with contextlib.suppress(FileExistsError):
+        os.mkdir(folder, 0o700)
 
 
 def _tried(sync: Callable[[str], None], path: str) -> OSError | None:
