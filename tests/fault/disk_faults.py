@@ -28,6 +28,11 @@ class House:
     cmail: RunningCmail
     disk: SmallDisk
 
+    @property
+    def owner(self) -> int:
+        """Whose the data folder is."""
+        return self.cmail.data.stat().st_uid
+
 
 Fault = Callable[[House], AbstractContextManager[None]]
 
