@@ -6,7 +6,9 @@ import socket
 import time
 from base64 import b64encode
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from threading import Barrier
 
 import pytest
 
@@ -39,6 +41,10 @@ class Talk:
         """Send, and read one reply."""
         self._socket.sendall(octets)
         return self.reply()
+
+    def send(self, octets: bytes) -> None:
+        """Send, and read nothing."""
+        self._socket.sendall(octets)
 
     def close(self) -> None:
         """Hang up."""
@@ -181,6 +187,88 @@ def test_guessed_passwords(tmp_path: Path) -> None:
         assert set(codes) == {"535", "454"} and codes.count("535") <= 25, codes
         assert log_in() < 1.0
         assert cmail.log().count("SASL PLAIN authentication failed") == codes.count("535")
+
+
+def test_a_known_place_is_known_to_every_worker(tmp_path: Path) -> None:
+    """While others guess anna's password until her account is braked, she logs in from the place where she did
+    before, at any of the workers, and with the right password only."""
+    brakes = "[limits]\nlogin_failures_per_account = 3\nlogin_failures_per_address = 3\n"
+    settings = SETTINGS.replace("workers = 2", "workers = 4")
+    with RunningCmail(tmp_path, settings=settings, more=brakes) as cmail:
+        port = cmail.port("submission")
+        right, wrong = (b64encode(f"\0anna@example.org\0{word}".encode()) for word in ("secret", "guess"))
+
+        def log_in(password: bytes, source: str) -> str:
+            client = Talk(port, source)
+            try:
+                client.say(b"EHLO a.example.com\r\n")
+                return client.say(b"AUTH PLAIN " + password + b"\r\n")[:3]
+            finally:
+                client.close()
+
+        assert log_in(right, "127.0.0.1") == "235"
+        with ThreadPoolExecutor(16) as pool:
+            guesses = list(pool.map(lambda n: log_in(wrong, f"127.0.7.{n}"), range(1, 60)))
+        assert guesses.count("454") > 20
+        assert [log_in(right, "127.0.0.1") for _ in range(12)] == ["235"] * 12
+        assert log_in(wrong, "127.0.0.1") == "535"
+
+
+SHORT = '[relay]\nnetworks = ["127.0.0.1/32"]\n[limits]\ncommand_timeout = "3s"\nlogin_timeout = "3s"\n'
+SHORT += 'data_timeout = "3s"\ndata_rate = 100\n'
+
+
+def test_who_is_slow_is_ended(tmp_path: Path) -> None:
+    """An octet a second in a command or in content, silence, a submission that never logs in: 421 when the time
+    of the settings is over; who sends an octet more a second than the least rate is served."""
+    with RunningCmail(tmp_path, settings=ONE, more=SHORT) as cmail, contextlib.ExitStack() as stack:
+        clients = {
+            name: stack.enter_context(talk(cmail)) for name in ("silent", "command", "content", "good")
+        }
+        submitter = Talk(cmail.port("submission"))
+        stack.callback(submitter.close)
+        for name in ("content", "good"):
+            for line in (b"EHLO a", b"MAIL FROM:<a@example.com>", b"RCPT TO:<anna@example.org>", b"DATA"):
+                clients[name].say(line + b"\r\n")
+        ended = ""
+        for _ in range(30):
+            with contextlib.suppress(OSError):
+                clients["command"].send(b"N")
+                clients["content"].send(b"x")
+            clients["good"].send(b"y" * 70 + b"\r\n")
+            with contextlib.suppress(OSError):
+                submitter.send(b"NOOP\r\n")
+            time.sleep(0.3)
+        for name in ("silent", "command", "content"):
+            ended = clients[name].reply()
+            assert ended.startswith("421 4.4.2"), f"{name}: {ended}"
+        assert "421 4.7.0 You did not log in" in "".join(submitter.reply() for _ in range(40))
+        assert clients["good"].say(b".\r\n").startswith("250")
+
+
+def test_office_behind_one_address(tmp_path: Path) -> None:
+    """60 people behind one address, all at work at once, with the settings as they come: nobody is refused,
+    also when they come back over and over."""
+    with RunningCmail(tmp_path, more='[relay]\nnetworks = ["127.0.0.1/32"]\n') as cmail:
+        port = cmail.port("submission")
+        all_in = Barrier(60)
+
+        def work(person: int) -> None:
+            with smtplib.SMTP("127.0.0.1", port, timeout=60, source_address=(STRANGER, 0)) as client:
+                client.ehlo()
+                all_in.wait(60)
+                client.login("anna@example.org", "secret")
+                client.sendmail("anna@example.org", ["anna@example.org"], b"Subject: x\r\n\r\n")
+            for _ in range(5):
+                with smtplib.SMTP("127.0.0.1", port, timeout=60, source_address=(STRANGER, 0)) as client:
+                    client.login("anna@example.org", "secret")
+
+        with smtplib.SMTP("127.0.0.1", port, timeout=60, source_address=(STRANGER, 0)) as first:
+            first.login("anna@example.org", "secret")
+        with ThreadPoolExecutor(60) as pool:
+            list(pool.map(work, range(60)))
+        cmail.wait_for_mail("anna@example.org", 60)
+        assert "421 " not in cmail.log() and "454 " not in cmail.log()
 
 
 def test_client_that_only_errs(tmp_path: Path) -> None:

@@ -13,7 +13,14 @@ from cmail.policy.rewriting import ToMailbox, Unknown
 from cmail.protocol.sasl import Failure, start
 from cmail.storage import accounts as accounts_module
 from cmail.storage.account_book import AccountBook
-from cmail.storage.accounts import ACCOUNT_BURST, ADDRESS_BURST, AccountRules, Accounts, TooBusyError
+from cmail.storage.accounts import (
+    ACCOUNT_BURST,
+    ADDRESS_BURST,
+    WAITING_MAX,
+    AccountRules,
+    Accounts,
+    TooBusyError,
+)
 from cmail.storage.passwords import is_password
 from tests.support.clock import FakeClock
 
@@ -198,7 +205,7 @@ def test_too_many_at_once_are_told_so(house: House, monkeypatch: pytest.MonkeyPa
         return gate.wait(30) and password == "secret"
 
     async def crowd(check: Callable[[str, str, str], asyncio.Task[str | None]]) -> None:
-        waiting = [check(f"user{n}", "xxx", f"198.51.100.{n}") for n in range(16)]
+        waiting = [check(f"user{n}", "xxx", f"198.51.100.{n}") for n in range(WAITING_MAX)]
         await asyncio.sleep(0)
         with pytest.raises(TooBusyError, match="at once"):
             await check("user", "xxx", "203.0.113.1")
@@ -206,7 +213,7 @@ def test_too_many_at_once_are_told_so(house: House, monkeypatch: pytest.MonkeyPa
         await asyncio.sleep(0)
         gate.set()
         assert await known == "anna@example.org"
-        assert await asyncio.gather(*waiting) == [None] * 16
+        assert await asyncio.gather(*waiting) == [None] * WAITING_MAX
         assert await check("user", "xxx", "203.0.113.1") is None
 
     assert house.check("anna", "secret", HERE)
