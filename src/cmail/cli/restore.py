@@ -26,7 +26,6 @@ def command(folder: str, is_replaced: bool) -> int:
 
     The server must not run. Nothing is overwritten, and a backup that is damaged changes nothing."""
     folder = os.path.abspath(folder)
-    os.umask(0o077)
     try:
         place, settings = _place(folder)
         restored = _restore(folder, place, is_replaced)
@@ -76,7 +75,9 @@ def _restore(folder: str, place: Place, is_replaced: bool) -> Restored:
     rights = OwnerRights(owner.uid, owner.gid)
     _check_rights(place)
     try:
+        os.umask(0o022)  # what leads to the data folder is for everybody
         ground.lay(place.data_dir, owner)
+        os.umask(0o077)
         ground.lock(place.data_dir, owner)  # until this command ends
     except ground.GroundError as error:
         raise Refusal(str(error), error.code) from error

@@ -4,6 +4,7 @@ A message goes from the drop folder to the queue, and from there to a mailbox or
 in this order: whatever moves on meanwhile is in the later copy, perhaps in both, never in none. Accounts and
 settings come last: nobody whose mail waits in the copy is unknown to it."""
 
+import contextlib
 import os
 import re
 from collections.abc import Callable
@@ -43,8 +44,9 @@ def make_backup(folder: str, data_dir: str, settings: str, wall_ms: Callable[[],
     listing = ListWriter(folder)
     copier = Copier(folder, data_dir, listing)
     copier.list_folder("")
-    facts.queued = _DropCopy(copier).copy(os.path.join(data_dir, DROP))
-    facts.queued += _copy_spool(copier, os.path.join(data_dir, SPOOL))
+    drop = _DropCopy(copier, os.path.join(data_dir, DROP))
+    drop.look()
+    facts.queued = _copy_spool(copier, os.path.join(data_dir, SPOOL), drop) + drop.finish()
     facts.mail = MailCopy(copier).copy(os.path.join(data_dir, MAIL), MAIL)
     _copy_rest(copier, data_dir)
     _copy_settings(copier, listing, settings)
@@ -55,15 +57,19 @@ def make_backup(folder: str, data_dir: str, settings: str, wall_ms: Callable[[],
     return facts
 
 
-def _copy_spool(copier: Copier, folder: str) -> int:
+def _copy_spool(copier: Copier, folder: str, drop: "_DropCopy") -> int:
     """The shards, and what was set aside in them; not by which table routes were chosen: the server that
     is restored chooses them anew."""
     copier.list_folder(SPOOL)
     count = 0
-    for shard in shards(folder):
+    found = shards(folder)
+    first = found[0] if found else -1
+    for shard in found:
         name = os.path.join(SPOOL, str(shard))
         source = os.path.join(folder, str(shard))
-        count += copy_shard(copier, source, name)
+        # The first takes what is dropped: who looks once more just before it is copied has little twice.
+        before = drop.look if shard == first else lambda: None
+        count += copy_shard(copier, source, name, before)
         if os.path.isdir(os.path.join(source, "aside")):
             copier.copy_tree(os.path.join(source, "aside"), os.path.join(name, "aside"))
     return count
@@ -76,9 +82,9 @@ def _copy_rest(copier: Copier, data_dir: str) -> None:
         path = os.path.join(data_dir, name)
         if name in done or name.startswith(REPLACED) or _PASSING.search(name):
             continue
-        if os.path.isdir(path):
+        if os.path.isdir(path) and not os.path.islink(path):
             copier.copy_tree(path, name, lambda inner: not _PASSING.search(inner))
-        elif name.endswith(_DATABASE):
+        elif name.endswith(_DATABASE) and os.path.isfile(path) and not os.path.islink(path):
             copier.copy_database(path, name)
         elif (copied := copier.copy(path, name)) is not None:
             copier.list_file(name, *copied)
@@ -96,21 +102,25 @@ class _DropCopy:
     """The drop folder. A file changes its name when it is whole, and again when the server takes it: each
     is looked for until a whole pass finds nothing new."""
 
-    def __init__(self, copier: Copier) -> None:
-        self._copier = copier
+    def __init__(self, copier: Copier, folder: str) -> None:
+        self._copier, self._folder = copier, folder
         self._seen = apsw.Connection("")
         self._seen.execute(
             "CREATE TABLE seen (inode INTEGER, changed INTEGER, name TEXT, digest TEXT, size INTEGER, "
             "uid INTEGER, is_there INTEGER, PRIMARY KEY (inode, changed, name)) WITHOUT ROWID"
         )
 
-    def copy(self, folder: str) -> int:
-        """All that waits in it; how many messages. What the server has taken by the end is left out: it is
-        in the queue, which is copied next."""
-        self._copier.list_folder(DROP)
+    def look(self) -> None:
+        """Copy all that waits in it, as far as it is new. What the server has taken meanwhile is left out: it
+        is in the queue, which is copied after this."""
+        self._copier.make_folder(DROP)
         for _ in range(PASSES_MAX):
-            if not self._pass(folder):
-                break
+            if not self._pass():
+                return
+
+    def finish(self) -> int:
+        """What was there at the last look stands in the list; how many messages."""
+        self._copier.list_folder(DROP)
         count = 0
         rows = self._seen.execute("SELECT name, digest, size, uid, is_there FROM seen")
         for name, digest, size, uid, is_there in rows:
@@ -122,10 +132,10 @@ class _DropCopy:
         self._seen.close()
         return count
 
-    def _pass(self, folder: str) -> int:
+    def _pass(self) -> int:
         found = 0
         self._seen.execute("UPDATE seen SET is_there = 0")
-        with os.scandir(folder) as entries:
+        with contextlib.suppress(FileNotFoundError), os.scandir(self._folder) as entries:
             for entry in entries:
                 found += self._look_at(entry)
         return found

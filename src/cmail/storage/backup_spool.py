@@ -7,6 +7,7 @@ write-ahead log grows, and that is not long."""
 import os
 import re
 import shutil
+from collections.abc import Callable
 from typing import Any, Final
 from urllib.parse import quote
 
@@ -31,14 +32,15 @@ _BUSY_MS: Final = 10_000
 _DELIVERED: Final = re.compile(r"\.Q([0-9A-Z]{13})P(\d+)\.")  # delivery.local names its files so
 
 
-def copy_shard(copier: Copier, folder: str, name: str) -> int:
-    """Copy a shard; how many messages wait in it."""
+def copy_shard(copier: Copier, folder: str, name: str, before: Callable[[], None] = lambda: None) -> int:
+    """Copy a shard; how many messages wait in it. `before` is called just before the moment as of which it
+    is copied, perhaps again."""
     copier.list_folder(name)
     for _ in range(_TRIES_MAX):
         source = newest(folder)
         if source is None:
             return 0
-        copy = _ShardCopy(copier, folder, source, name)
+        copy = _ShardCopy(copier, folder, source, name, before)
         try:
             count = copy.run()
         except apsw.Error as error:
@@ -54,8 +56,10 @@ def copy_shard(copier: Copier, folder: str, name: str) -> int:
 
 
 class _ShardCopy:
-    def __init__(self, copier: Copier, folder: str, source: str, name: str) -> None:
-        self._copier, self._folder, self._name = copier, folder, name
+    def __init__(
+        self, copier: Copier, folder: str, source: str, name: str, before: Callable[[], None]
+    ) -> None:
+        self._copier, self._folder, self._name, self._before = copier, folder, name, before
         path = copier.path(os.path.join(name, FILE))
         durable.remove(path)  # of a try before this one
         shutil.rmtree(copier.path(os.path.join(name, CONTENT)), ignore_errors=True)
@@ -116,6 +120,7 @@ class _ShardCopy:
 
     def _copy_rest(self) -> bool:
         """What is left, in one transaction. False: large content came or went just now: once more."""
+        self._before()
         self._db.execute("BEGIN")
         files = {queue_id: self._copier.open(self._content(queue_id)) for queue_id in self._new_files(0)}
         if len(files) >= _OPEN_MAX or None in files.values():
