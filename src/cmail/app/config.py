@@ -5,6 +5,7 @@ import re
 import tomllib
 from collections.abc import Mapping
 from dataclasses import replace
+from itertools import islice
 from typing import Any, Final
 
 from cmail.app.config_checks import check_machine, check_meaning
@@ -17,6 +18,11 @@ from cmail.settings import SettingError, SettingProblem
 LOCAL_CONFIG: Final = os.path.join("var", "cmail.toml")
 SYSTEM_CONFIG: Final = "/etc/cmail/cmail.toml"
 FILE_OCTETS_MAX: Final = 512 * 1024  # it travels to the workers in one line of 1 MiB
+_DEEP_KEY: Final = re.compile(
+    r"""(?:\.[ \t]*(?:[A-Za-z0-9_-]{1,64}|"[^"\n]{0,64}"|'[^'\n]{0,64}')[ \t]*){64}"""
+)
+_WITHIN: Final = re.compile(r"[.\[]")
+_DEPTH_MAX: Final = 8  # no setting stands deeper, and a key that does is said by the table that it is in
 _AT_LINE: Final = re.compile(r" \(at (?:line (\d+), column \d+|end of document)\)\Z")
 
 
@@ -84,6 +90,11 @@ def load_text(
 
 
 def _parse(text: str, path: str) -> dict[str, Any]:
+    if deep := _DEEP_KEY.search(text):  # tomllib would take minutes for thousands of them
+        problem = SettingProblem(
+            "settings file", "this key is too deep", "", text.count("\n", 0, deep.start()) + 1
+        )
+        raise SettingError((problem,), path)
     try:
         return tomllib.loads(text)
     except (ValueError, RecursionError) as error:  # a number of 5000 digits is a plain ValueError
@@ -100,19 +111,26 @@ def _file_error(path: str, reason: str, line: int = 0) -> SettingError:
 
 
 def _with_lines(problems: list[SettingProblem], text: str) -> tuple[SettingProblem, ...]:
-    lines = find_lines(text)
+    lines = _first_lines(find_lines(text))
     placed = [replace(problem, line=_line_of(problem.key, lines)) for problem in problems]
     return tuple(sorted(placed, key=lambda problem: problem.line))
 
 
-def _line_of(key: str, lines: Mapping[str, int]) -> int:
+def _first_lines(lines: Mapping[str, int]) -> dict[str, int]:
+    """The line of each key, and of each table and array the line of the first thing in it."""
+    first: dict[str, int] = {}
+    for place, line in lines.items():
+        ends = (found.start() for found in islice(_WITHIN.finditer(place), _DEPTH_MAX))
+        for key in (*(place[:end] for end in ends), place):
+            first[key] = min(line, first.get(key, line))
+    return first
+
+
+def _line_of(key: str, first: Mapping[str, int]) -> int:
     """The line of a key or of the first thing in it, or of the table that it is missing in."""
     while key:
-        found = [
-            line for place, line in lines.items() if place == key or place.startswith((f"{key}.", f"{key}["))
-        ]
-        if found:
-            return min(found)
+        if key in first:
+            return first[key]
         key = key.rpartition(".")[0]
     return 0
 

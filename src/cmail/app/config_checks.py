@@ -3,6 +3,7 @@
 import os
 import pwd
 import stat
+from collections import Counter
 from collections.abc import Callable
 from datetime import timedelta
 from ipaddress import ip_network
@@ -124,8 +125,8 @@ def _check_host(settings: Settings, say: Say) -> None:
     for domain in host.domains:
         if fault := _domain_fault(domain):
             say("host.domains", f'"{domain}" {fault}')
-    lower = [domain.lower() for domain in host.domains]
-    for domain in sorted({d for d in lower if lower.count(d) > 1}):
+    counts = Counter(domain.lower() for domain in host.domains)
+    for domain in sorted(domain for domain, count in counts.items() if count > 1):
         say("host.domains", f'"{domain}" stands there twice')
     if not host.data_dir:
         say("host.data_dir", "is empty")

@@ -23,9 +23,10 @@ def find_lines(text: str) -> dict[str, int]:
     lines: dict[str, int] = {}
     counts: dict[str, int] = {}
     table = ""
-    position = 0
+    position = counted = 0
+    line = 1
     while position < len(text):
-        line = text.count("\n", 0, position) + 1
+        line, counted = line + text.count("\n", counted, position), position
         if header := _HEADER.match(text, position):
             table = _place(_dotted(header[2]), counts, is_array=header[1] == "[[")
             lines.setdefault(table, line)

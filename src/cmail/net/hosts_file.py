@@ -46,7 +46,7 @@ class HostsFile:
 
 def parse_hosts(octets: bytes) -> dict[str, tuple[IPAddress, ...]]:
     """Name -> addresses, names in lower case; lines that are none are passed over."""
-    names: dict[str, tuple[IPAddress, ...]] = {}
+    names: dict[str, list[IPAddress]] = {}
     for line in octets.decode("utf-8", "replace").splitlines():
         words = line.partition("#")[0].split()
         try:
@@ -57,5 +57,5 @@ def parse_hosts(octets: bytes) -> dict[str, tuple[IPAddress, ...]]:
             continue
         for word in words[1:]:
             name = word.lower().removesuffix(".")
-            names[name] = (*names.get(name, ()), address)
-    return names
+            names.setdefault(name, []).append(address)
+    return {name: tuple(addresses) for name, addresses in names.items()}
