@@ -50,6 +50,7 @@ class Generations:
         self._anchor: Anchor | None = None
         self._anchoring = threading.Lock()  # readers look too
         self._tries = 0  # to copy what the disk could not read
+        self._given_up = self._unmarked = ""  # what was said of it
         self.number = 0
 
     @property
@@ -197,11 +198,16 @@ class Generations:
         durable.sync_folder(self._folder)
 
     def _mark_broken(self, why: str) -> None:
-        self._report(f"{self.path} is given up: {why}")
+        if self._given_up != self.path:  # once, not each time that we try again
+            self._given_up = self.path
+            self._report(f"{self.path} is given up: {why}")
         try:
             durable.write_durably(self._mark(self.number), f"{why}\n".encode())
         except OSError as error:
-            self._report(f"{self._mark(self.number)} could not be written: {error}")
+            words = f"{self._mark(self.number)} could not be written: {error}"
+            if words != self._unmarked:
+                self._report(words)
+            self._unmarked = words
 
     def _numbers(self) -> list[int]:
         found = (_NAME.fullmatch(name) for name in os.listdir(self._folder))

@@ -107,6 +107,8 @@ class SpoolWriter:
     @property
     def broken(self) -> str:
         """Why nothing can be written now; "" when it can."""
+        if self._broken and self._why_stuck:
+            return f"{self._broken}; no successor could be made yet: {self._why_stuck}"
         return self._broken or self._away
 
     @property
