@@ -17,7 +17,7 @@ from cmail.cli.owner import OwnerRights
 from cmail.cli.place import Place, find_place
 
 PARTIAL: Final = ".partial"
-_NICE: Final = 10  # mail goes first
+_NICE: Final = 5  # mail goes first
 
 
 @click.command(cls=Command)

@@ -128,7 +128,7 @@ def read_facts(folder: str, opened: Opened) -> Facts:
         return Facts(**known)
     except FileNotFoundError:
         raise BackupError(
-            f"{folder} is not a whole backup: {FACTS}, which is written last, is not there (was it cut short?)",
+            f"{folder} is not a whole backup: {FACTS}, written last, is not there (was it cut short?)",
             66,
         ) from None
     except (ValueError, KeyError, AttributeError) as error:

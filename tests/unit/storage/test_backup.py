@@ -12,7 +12,7 @@ import pytest
 
 from cmail.mail.envelope import Notify
 from cmail.mail.queue_id import QueueId, QueueIds, print_queue_id
-from cmail.storage import backup, backup_copy, backup_spool
+from cmail.storage import backup, backup_copy, backup_spool, durable
 from cmail.storage.backup_copy import Copier
 from cmail.storage.backup_list import BackupError, DamagedError, ListWriter, parse_entry
 from cmail.storage.backup_mail import MailCopy
@@ -433,6 +433,22 @@ def test_an_empty_data_folder_is_empty(tmp_path: Path) -> None:
     assert not has_data(str(tmp_path))
     (tmp_path / "drop/msg-1").touch()
     assert has_data(str(tmp_path))
+
+
+def test_it_is_called_whole_when_it_is_durable(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What makes a backup one is written after all else was synced: a power cut leaves no half one that looks whole."""
+    place = Place(tmp_path)
+    filled(place)
+    done: list[str] = []
+
+    def synced(path: str) -> None:
+        done.append(f"synced, {len(list(place.target.rglob('*')))} there")
+        original(path)
+
+    original = durable.sync_file_system
+    monkeypatch.setattr(durable, "sync_file_system", synced)
+    place.make()
+    assert done[-1] == f"synced, {len(list(place.target.rglob('*'))) - 1} there"
 
 
 def test_the_queue_keeps_its_room(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
