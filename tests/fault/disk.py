@@ -64,7 +64,7 @@ class LoadedHouse:
         peers = self._stack.enter_context(Peers())
         sink = peers.start(SinkMx())
         relay = f'[smtp]\nhost = "127.0.0.1"\nport = {sink.port}\n'
-        built = self._stack.enter_context(house(self._folder, relay + SOON + NO_RESERVE))
+        built = self._stack.enter_context(house(self._folder, relay + SOON + NO_RESERVE, "256m"))
         port = built.cmail.port("smtp")
         both = [ANNA, FAR]
         small = Senders(lambda: port, both, senders=3, rate=self._rate, name="s")
@@ -141,7 +141,8 @@ def _settle(load: Load, summary: Summary, say: Say) -> None:
     log = load.house.cmail.log()
     summary.expect("Traceback" not in log, "a trace in the log")
     summary.expect("is started again" not in log, "a process was started again")
-    summary.expect(not troubles(load.house.cmail), "the status tells of trouble at the end")
+    is_well = _comes(lambda: not troubles(load.house.cmail), WELL_S)
+    summary.expect(is_well, f"the status tells of trouble at the end: {troubles(load.house.cmail)}")
 
 
 def _pids(load: Load) -> dict[str, int]:

@@ -35,12 +35,18 @@ class SmallDisk:
     @contextmanager
     def without_inodes(self) -> Iterator[None]:
         """No file can be made as long as the block lasts."""
-        found = os.statvfs(self.folder)
-        self._mount("-o", f"remount,nr_inodes={found.f_files - found.f_ffree}")
+        while not self._take_inodes():
+            pass  # somebody made a file meanwhile: fewer than there are cannot be had
         try:
             yield
         finally:
             self._mount("-o", "remount,nr_inodes=100000")
+
+    def _take_inodes(self) -> bool:
+        found = os.statvfs(self.folder)
+        options = f"remount,nr_inodes={found.f_files - found.f_ffree}"
+        command = ["mount", "-o", options, self.folder]
+        return subprocess.run(command, capture_output=True, check=False).returncode == 0
 
     @contextmanager
     def unmounted(self) -> Iterator[None]:
