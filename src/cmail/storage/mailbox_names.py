@@ -26,7 +26,7 @@ def folder_name(name: str) -> str:
         encoded = "%2E" + encoded[1:]
     if len(encoded.encode()) <= NAME_OCTETS_MAX:
         return encoded or "%"
-    digest = hashlib.sha256(folded.encode()).hexdigest()[:_DIGEST_DIGITS]
+    digest = hashlib.sha256(folded.encode("utf-8", "surrogatepass")).hexdigest()[:_DIGEST_DIGITS]
     head = encoded.encode()[: NAME_OCTETS_MAX - _DIGEST_DIGITS - 2].decode(errors="ignore")
     return f"{head}%%{digest}"  # no encoding makes %%, so it is nobody else's name
 
