@@ -7,12 +7,14 @@ import re
 import subprocess
 import sys
 import time
+import urllib.error
+import urllib.request
 from pathlib import Path
 
 import pytest
 
 from cmail.storage.account_book import AccountBook
-from tests.support.house import RunningCmail, wait_for
+from tests.support.house import SETTINGS, RunningCmail, wait_for
 
 ENTRY = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ\Z")
 
@@ -284,3 +286,28 @@ def test_another_user_has_no_right(tmp_path: Path, is_up: bool) -> None:
             assert done.returncode == 77, (words, done.returncode, done.stdout, done.stderr)
             assert "Traceback" not in done.stderr and "as root" in done.stderr, done.stderr
         assert good(house, "user", "list") + good(house, "alias", "list") == before
+
+
+def test_page_and_tokens(tmp_path: Path) -> None:
+    """The one-time link leads to the running page; a token is printed alone and opens the API until it is deleted;
+    what is kept of both belongs to the server's user and tells no secret."""
+    settings = SETTINGS.replace('address = ""', 'address = "127.0.0.1:0"')
+    with RunningCmail(tmp_path, settings=settings) as house:
+        first = re.search(r"(http://127\.0\.0\.1:\d+/first\?key=\S+)", house.screen())
+        assert first and urllib.request.urlopen(first[1], timeout=10).status == 200
+        link = good(house, "page", "link").strip()
+        assert link.startswith(f"http://127.0.0.1:{house.port('admin')}/first?key=")
+        assert "Choose a password" in urllib.request.urlopen(link, timeout=10).read().decode()
+        assert good(house, "page", "password", "--stdin", stdin="correct horse\n") == "The password is set.\n"
+        assert cmail("page", "password", "--stdin", config=house.config, stdin="short\n")[0] == 65
+        with pytest.raises(urllib.error.HTTPError, match="403"):
+            urllib.request.urlopen(link, timeout=10)
+        token = good(house, "token", "add", "script", "--scope", "admin")
+        assert re.fullmatch(r"cmail_[A-Za-z0-9_-]{43}\n", token)
+        assert cmail("token", "add", "script", config=house.config)[0] == 65
+        assert json.loads(good(house, "token", "list", "--json"))[0]["scope"] == "admin"
+        for path in (house.data / "secrets").iterdir():
+            assert path.stat().st_mode & 0o777 == 0o600 and path.stat().st_uid == house.data.stat().st_uid
+            assert "correct horse" not in path.read_text() and token.strip() not in path.read_text()
+        assert good(house, "token", "delete", "script") == "script is deleted.\n"
+        assert cmail("token", "delete", "script", config=house.config)[0] == 67

@@ -12,11 +12,13 @@ from typing import Any
 import uvicorn
 from starlette.types import ASGIApp
 
+from cmail.admin.keys import Keys
 from cmail.admin.overview import Overviews
 from cmail.admin.processes import Heard, Processes
 from cmail.app.desk import FileDesk
 from cmail.net.control import Answer, ControlError
 from cmail.web.context import WebContext
+from cmail.web.sessions import Sessions
 
 SETTINGS = """\
 [host]
@@ -32,7 +34,9 @@ host = "smtp.isp.example"
 port = 587
 """
 
-Question = Callable[[dict[str, Any]], Any]  # a dict is the last word, a list are rows; it may raise ControlError
+Question = Callable[
+    [dict[str, Any]], Any
+]  # a dict is the last word, a list are rows; it may raise ControlError
 
 
 class FakeProcesses(Processes):
@@ -44,10 +48,16 @@ class FakeProcesses(Processes):
         self.asked: list[tuple[str, str, dict[str, Any]]] = []
         now = time.time_ns() // 1_000_000
         self.answers: dict[tuple[str, str], Any] = {
-            ("supervisor", "status"): {"pid": 1, "version": "0", "started_ms": now - 3_600_000, "children": []},
+            ("supervisor", "status"): {
+                "pid": 1,
+                "version": "0",
+                "started_ms": now - 3_600_000,
+                "children": [],
+            },
             ("supervisor", "reload"): {"number": 2},
             ("link", "link.status"): {"is_down": False, "changed_wall_ms": now - 600_000, "last_kick": ""},
             ("worker", "status"): {"sessions": 2},
+            ("worker", "troubles"): {"troubles": []},
             ("worker", "queue.figures"): {"messages": 0, "recipients": {}, "oldest_ms": 0},
             ("worker", "queue.list"): [],
         }
@@ -89,6 +99,8 @@ def fake_context(folder: Path, settings: str = SETTINGS) -> tuple[WebContext, Fa
         processes=processes,
         overviews=Overviews(processes),
         desk=FileDesk(str(config), str(folder / "data"), apply),
+        keys=Keys(str(folder / "data")),
+        sessions=Sessions(),
     )
     return context, processes
 

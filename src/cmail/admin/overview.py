@@ -3,7 +3,7 @@
 import asyncio
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
 from cmail.admin.processes import Processes
@@ -32,6 +32,7 @@ class Overview:
     queue: Fields | None = None
     sessions: int = 0
     silent: Mapping[str, str] = field(default_factory=dict)
+    troubles: Sequence[str] = ()  # what is wrong with our own disk or files now, in words
     attention: Sequence[Attention] = ()
 
     @property
@@ -72,50 +73,53 @@ class Overviews:
         self._last = None
 
     async def _ask(self) -> Overview:
-        asked = (self._ask_supervisor(), self._ask_link(), self._ask_queue(), self._ask_sessions())
-        (status, why), (link, _), (queue, _), (sessions, silent) = await asyncio.gather(*asked)
-        overview = Overview(
-            time.time_ns() // 1_000_000, status or {}, link, queue, sessions or 0, silent if not why else {}
+        status, link, queue, (sessions, silent), troubles = await asyncio.gather(
+            _try(self._processes.ask("supervisor", "status")),
+            _try(self._processes.ask("link", "link.status")),
+            self._ask_queue(),
+            self._ask_sessions(),
+            self._ask_troubles(),
         )
+        now = time.time_ns() // 1_000_000
+        overview = Overview(now, status or {}, link, queue, sessions, silent, troubles)
         found = await asyncio.gather(*(find(overview) for find in self.finders))
         attention = [*_of_processes(overview), *(each for some in found for each in some)]
-        return Overview(
-            overview.asked_wall_ms, overview.status, link, queue, overview.sessions, silent, attention
-        )
+        return replace(overview, attention=attention)
 
-    async def _ask_supervisor(self) -> tuple[Fields | None, Any]:
-        return await _try(self._processes.ask("supervisor", "status"))
-
-    async def _ask_link(self) -> tuple[Fields | None, Any]:
-        return await _try(self._processes.ask("link", "link.status"))
-
-    async def _ask_queue(self) -> tuple[Fields | None, Any]:
+    async def _ask_queue(self) -> Fields | None:
         try:
-            return await self._processes.figures(), {}
-        except ControlError as error:
-            return None, {"workers": error.words}
+            return await self._processes.figures()
+        except ControlError:
+            return None
 
-    async def _ask_sessions(self) -> tuple[int | None, Any]:
+    async def _ask_sessions(self) -> tuple[int, Mapping[str, str]]:
         try:
             heard = await self._processes.ask_workers("status")
         except ControlError as error:
-            return None, {"workers": error.words}
+            return 0, {"workers": error.words}
         return sum(int(answer.ok.get("sessions", 0)) for answer in heard.answers), heard.silent
 
+    async def _ask_troubles(self) -> list[str]:
+        """Of all workers. One that does not answer is told of by itself."""
+        try:
+            heard = await self._processes.ask_workers("troubles")
+        except ControlError:
+            return []
+        found = [str(words) for answer in heard.answers for words in answer.ok.get("troubles", ())]
+        return list(dict.fromkeys(found))
 
-async def _try(asked: Awaitable[Any]) -> tuple[Fields | None, str]:
+
+async def _try(asked: Awaitable[Any]) -> Fields | None:
     try:
-        return (await asked).ok, ""
-    except ControlError as error:
-        return None, error.words
+        return dict((await asked).ok)
+    except ControlError:
+        return None
 
 
 def _of_processes(overview: Overview) -> list[Attention]:
-    found = []
-    for name, words in overview.silent.items():
-        found.append(
-            Attention(
-                f"{name} does not answer ({words}).", "It is started again by itself; see the log.", "/log"
-            )
-        )
-    return found
+    found = [
+        Attention(f"{name} does not answer ({words}).", "It is started again by itself; see the log.", "/log")
+        for name, words in overview.silent.items()
+    ]
+    advice = "It goes on by itself when that is over; what was accepted stays."
+    return found + [Attention(f"{words[:1].upper()}{words[1:]}", advice) for words in overview.troubles]

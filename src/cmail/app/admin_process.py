@@ -1,8 +1,10 @@
-"""The admin process: page and figures, which may stall without any mail noticing."""
+"""The admin process: page, API and figures, which may stall without any mail noticing."""
 
 import asyncio
 import socket
 from collections.abc import Mapping
+from ipaddress import ip_address
+from typing import TYPE_CHECKING, Final
 
 from cmail import __version__
 from cmail.app.estate import Estate
@@ -10,6 +12,11 @@ from cmail.app.process import PortKey, Tasks
 from cmail.app.snapshot import Snapshot
 from cmail.net.control import AnswerFunction, ControlClient, ControlError
 from cmail.observe import maillog, metrics
+
+if TYPE_CHECKING:
+    from cmail.web.context import WebContext
+
+APPLY_S: Final = 60.0  # every process takes the new settings over
 
 
 class AdminProcess:
@@ -19,24 +26,53 @@ class AdminProcess:
         assert estate.admin_port is not None
         self._socket = estate.admin_port.sockets[0].dup()
         self._run_folder = estate.run_folder
+        self._workers_count = estate.workers_count
         self._workers = [f"worker-{number}" for number in range(estate.workers_count)]
-        self._hostname = estate.settings.host.hostname
+        self._snapshot = estate.snapshot
+        self._data_dir = estate.data_dir
         self._started_wall_ms = estate.started_wall_ms
+        is_private = _is_loopback(estate.admin_port.endpoint.host)
+        self._tls = None if is_private else estate.tls.context  # a password never travels in the clear
         estate.release()
 
     async def start(self, tasks: Tasks) -> None:
         """Serve the pages."""
-        from cmail.web.server import WebContext, serve  # 30 MB that no other process shall have
+        from cmail.web.application import guarded  # 40 MB that no other process shall have
+        from cmail.web.server import serve
 
-        context = WebContext(
-            self._figures, __version__, self._started_wall_ms, self._hostname, troubles=self._troubles
+        tasks.spawn(serve([self._socket], guarded(self._context()), self._tls), "web server")
+
+    def _context(self) -> "WebContext":
+        from cmail.admin.keys import Keys
+        from cmail.admin.overview import Overviews
+        from cmail.admin.processes import Processes
+        from cmail.app.desk import FileDesk
+        from cmail.web.context import WebContext
+        from cmail.web.sessions import Sessions
+
+        processes = Processes(self._run_folder, self._workers_count)
+
+        async def apply() -> None:
+            await processes.ask("supervisor", "reload", timeout_s=APPLY_S)
+
+        return WebContext(
+            version=__version__,
+            started_wall_ms=self._started_wall_ms,
+            data_dir=self._data_dir,
+            hostname=lambda: self._snapshot.settings.host.hostname,
+            figures=self._figures,
+            processes=processes,
+            overviews=Overviews(processes),
+            desk=FileDesk(self._snapshot.path, self._data_dir, apply),
+            keys=Keys(self._data_dir),
+            sessions=Sessions(),
         )
-        tasks.spawn(serve([self._socket], context), "web server")
 
     async def apply(
         self, snapshot: Snapshot, ports: list[PortKey], new: dict[PortKey, socket.socket]
     ) -> None:
-        """Its own settings are fixed while the server runs."""
+        """Its address is fixed while the server runs; the name may change."""
+        self._snapshot = snapshot
 
     async def stop(self) -> None:
         """What is asked is answered; see web.server.serve."""
@@ -53,23 +89,16 @@ class AdminProcess:
             raise ControlError("no worker answered")
         return metrics.total(found)
 
-    async def _troubles(self) -> list[str]:
-        """What is wrong now, of all workers. One that does not answer may be just starting."""
-        answers = await asyncio.gather(*(self._ask_troubles(name) for name in self._workers))
-        return [
-            f"{name}: {words}" for name, some in zip(self._workers, answers, strict=True) for words in some
-        ]
-
-    async def _ask_troubles(self, name: str) -> list[str]:
-        try:
-            found = (await ControlClient(self._run_folder, name, 4.0).ask("troubles")).ok
-        except ControlError:
-            return []
-        return [str(words) for words in found.get("troubles", ())]
-
     async def _ask(self, name: str) -> "Mapping[str, Mapping[str, int]] | None":
         try:
             return (await ControlClient(self._run_folder, name, 4.0).ask("metrics")).ok
         except ControlError as error:
             maillog.warned(f"no figures of {name}: {error}")
             return None
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"

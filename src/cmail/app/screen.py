@@ -16,14 +16,15 @@ _SPOKEN: Final = {
     "submission": "mail from mail programs (submission)",
     "submissions": "mail from mail programs (submission, TLS from the start)",
     "lmtp": "mail from other servers (LMTP)",
-    "admin": "figures for Prometheus: /metrics",
+    "admin": "the page in a browser; /metrics for Prometheus",
 }
 
 
 def start_screen(
-    settings: Settings, path: str, ports: Iterable[Port], first_user: tuple[str, str] | None
+    settings: Settings, path: str, ports: Iterable[Port], first_user: tuple[str, str] | None, key: str = ""
 ) -> str:
-    """What `cmail serve` prints when it is ready."""
+    """What `cmail serve` prints when it is ready. `key` opens the page as long as it has no password."""
+    ports = list(ports)
     lines = ["", f"CMail {__version__} is ready. Settings: {_short(path)}", ""]
     for port in ports:
         lines.append(f"  {port.endpoint!s:<22} {_SPOKEN.get(port.kind, port.kind)}")
@@ -31,6 +32,7 @@ def start_screen(
     if first_user is not None:
         name, password_file = first_user
         lines.append(f"  log in as              {name}, password in {_short(password_file)}")
+    lines += [line for port in ports if port.kind == "admin" for line in _page(port, key)]
     lines += ["", *(f"  Note: {note}" for note in config.notes(settings))]
     if settings.host.domains:
         command = "" if path in _FOUND else f" --config {_short(path)}"
@@ -45,6 +47,19 @@ def start_screen(
 
 
 _FOUND: Final = (os.path.abspath(config.LOCAL_CONFIG), config.SYSTEM_CONFIG)
+
+
+def _page(port: Port, key: str) -> list[str]:
+    """Where the page is; the first time with a link that works once."""
+    scheme = "http" if port.endpoint.host in ("127.0.0.1", "::1", "localhost") else "https"
+    if key:
+        return [
+            "",
+            "Set it up in a browser (this link works once):",
+            "",
+            f"  {scheme}://{port.endpoint}/first?key={key}",
+        ]
+    return ["", f"Set it up in a browser: {scheme}://{port.endpoint}/"]
 
 
 def _where(settings: Settings) -> list[str]:

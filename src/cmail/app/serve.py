@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from typing import Any, Final
 
 from cmail import __version__
+from cmail.admin.keys import Keys
 from cmail.app import ground, house, ports, rights
 from cmail.app.child import Child
 from cmail.app.config import find_config
@@ -103,6 +104,12 @@ def _own_log(settings: Settings, owner: rights.Owner) -> None:
         os.close(fd)
 
 
+def _page_key(estate: Estate) -> str:
+    """What opens the page as long as nobody has chosen a password; "" afterwards."""
+    keys = Keys(estate.data_dir)
+    return "" if estate.admin_port is None or keys.has_password() else keys.link()
+
+
 def _supervise(estate: Estate, source: Source, user: tuple[str, str] | None) -> int:
     notifier = Notifier()
     reload = Reload(estate, source, notifier)
@@ -113,7 +120,8 @@ def _supervise(estate: Estate, source: Source, user: tuple[str, str] | None) -> 
         maillog.noted(f"ready: version {__version__}, {estate.workers_count} workers, {_listeners(estate)}")
         if not notifier.is_watched:
             with contextlib.suppress(OSError, ValueError):  # nobody reads it
-                print(start_screen(estate.settings, source.path, _all_ports(estate), user), flush=True)
+                key = _page_key(estate)
+                print(start_screen(estate.settings, source.path, _all_ports(estate), user, key), flush=True)
 
     def stopping() -> None:
         for port in _all_ports(estate):

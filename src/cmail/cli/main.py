@@ -23,6 +23,8 @@ COMMANDS: Final = {
     "link": ("cmail.cli.link", "The line to the Internet: up, down, status."),
     "backup": ("cmail.cli.backup", "A copy of everything, while mail flows."),
     "restore": ("cmail.cli.restore", "Bring back what backup has copied."),
+    "page": ("cmail.cli.page", "The web page: a link or a password to get in."),
+    "token": ("cmail.cli.token", "Tokens of the API: add, list, delete."),
     "config": ("cmail.cli.config", "The settings file: check, show, init."),
     "version": ("cmail.cli.version", "Which CMail this is, and with what it runs."),
 }

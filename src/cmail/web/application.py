@@ -1,5 +1,6 @@
 """The web application: pages, live parts, API and static files put together, behind the door."""
 
+import asyncio
 import importlib
 from collections.abc import Sequence
 from typing import Final
@@ -15,12 +16,16 @@ from cmail.net.control import ControlError
 from cmail.observe import maillog
 from cmail.web import static_files
 from cmail.web.context import WebContext
+from cmail.web.door import Door
 from cmail.web.exposition import CONTENT_TYPE, expose
 from cmail.web.page import Pages
 
+FIGURES_S: Final = 5.0  # a process that does not answer must not hang the page
+
 # A module of cmail.web each, with `routes(pages) -> list[Route]`.
-PAGES: Final = ("pages.home", "pages.advanced", "pages.save")
+PAGES: Final = ("pages.login", "pages.home", "pages.advanced", "pages.save")
 API: Final[tuple[str, ...]] = ()
+_MODULES: Final = [importlib.import_module(f"cmail.web.{name}") for name in (*PAGES, *API)]
 
 
 def application(context: WebContext) -> ASGIApp:
@@ -29,21 +34,37 @@ def application(context: WebContext) -> ASGIApp:
     return Starlette(routes=_routes(pages), exception_handlers=_handlers(pages))
 
 
+def guarded(context: WebContext) -> ASGIApp:
+    """Everything, behind the door."""
+    hosts = context.hosts | {context.hostname().lower()}
+    return Door(application(context), context.keys, context.sessions, hosts)
+
+
 def _routes(pages: Pages) -> Sequence[BaseRoute]:
     found: list[BaseRoute] = [*static_files.routes(), *_machine_routes(pages.context)]
-    for name in (*PAGES, *API):
-        found += importlib.import_module(f"cmail.web.{name}").routes(pages)
+    for module in _MODULES:
+        found += module.routes(pages)
     return found
 
 
 def _machine_routes(context: WebContext) -> list[Route]:
+    """For programs: is it well, and the figures."""
+
     async def health(_: Request) -> Response:
+        try:
+            async with asyncio.timeout(FIGURES_S):
+                found = (await context.overviews.get()).troubles
+        except TimeoutError:
+            found = []
+        if found:
+            return PlainTextResponse("".join(f"{words}\n" for words in found), 503)
         return PlainTextResponse("ok\n")
 
     async def metrics(_: Request) -> Response:
         try:
-            figures = await context.figures()
-        except ControlError:
+            async with asyncio.timeout(FIGURES_S):
+                figures = await context.figures()
+        except (ControlError, TimeoutError):
             return PlainTextResponse("the workers did not answer\n", 503)
         text = expose(figures, context.version, context.started_wall_ms / 1000)
         return Response(text, media_type=CONTENT_TYPE)

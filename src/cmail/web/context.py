@@ -3,10 +3,12 @@
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
+from cmail.admin.keys import Keys
 from cmail.admin.overview import Overviews
 from cmail.admin.processes import Processes
 from cmail.observe.metrics import Snapshot
 from cmail.web.desk import Desk
+from cmail.web.sessions import Sessions
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,4 +23,6 @@ class WebContext:
     processes: Processes
     overviews: Overviews
     desk: Desk
+    keys: Keys
+    sessions: Sessions
     hosts: frozenset[str] = frozenset()  # further names that browsers may use for us

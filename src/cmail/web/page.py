@@ -9,7 +9,7 @@ from hashlib import sha256
 from typing import Any, Final, Protocol
 from urllib.parse import urlencode
 
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from jinja2 import DictLoader, Environment, StrictUndefined
 from starlette.datastructures import FormData
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, RedirectResponse, Response
@@ -17,9 +17,23 @@ from starlette.responses import HTMLResponse, RedirectResponse, Response
 from cmail.web import filters
 from cmail.web.context import WebContext
 
-FOLDER: Final = os.path.dirname(__file__)
 FORM_FIELDS_MAX: Final = 2000
 FORM_OCTETS_MAX: Final = 1 << 20  # of one field
+
+
+def _read_folder(name: str) -> dict[str, bytes]:
+    folder = os.path.join(os.path.dirname(__file__), name)
+    files = {}
+    for entry in sorted(os.listdir(folder)):
+        with open(os.path.join(folder, entry), "rb") as file:
+            files[entry] = file.read()
+    return files
+
+
+# Read when this is imported: with the rights of root, where the user of the server could not come here.
+TEMPLATES: Final = {name: octets.decode() for name, octets in _read_folder("templates").items()}
+STATIC: Final = _read_folder("static")
+_HASHES: Final = {name: sha256(octets).hexdigest()[:12] for name, octets in STATIC.items()}
 
 # The Configuration menu: path and words.
 MENU: Final = (
@@ -79,7 +93,7 @@ class Pages:
     def __init__(self, context: WebContext) -> None:
         self.context = context
         self._templates = Environment(
-            loader=FileSystemLoader(os.path.join(FOLDER, "templates")),
+            loader=DictLoader(TEMPLATES),
             autoescape=True,
             undefined=StrictUndefined,
             trim_blocks=True,
@@ -104,6 +118,12 @@ class Pages:
             "version": self.context.version,
         }
         return HTMLResponse(self.text(template, **frame, **values), status)
+
+    async def show_alone(
+        self, request: Request, template: str, *, status: int = 200, **values: Any
+    ) -> Response:
+        """A page for who is not in: without menu, status line or figures."""
+        return HTMLResponse(self.text(template, hostname=self.context.hostname(), **values), status)
 
     async def show_part(self, request: Request, template: str, **values: Any) -> Response:
         """A part of a page, for what is refreshed while it is looked at."""
@@ -137,14 +157,4 @@ def text_of(form: FormData | Mapping[str, Any], name: str) -> str:
 
 def static_path(name: str) -> str:
     """Where a file of static/ is fetched: with its hash, so that it may be kept for ever."""
-    return f"/static/{name}?v={_hash(name)}"
-
-
-_HASHES: dict[str, str] = {}
-
-
-def _hash(name: str) -> str:
-    if name not in _HASHES:
-        with open(os.path.join(FOLDER, "static", name), "rb") as file:
-            _HASHES[name] = sha256(file.read()).hexdigest()[:12]
-    return _HASHES[name]
+    return f"/static/{name}?v={_HASHES[name]}"

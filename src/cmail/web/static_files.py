@@ -7,7 +7,7 @@ from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Route
 
-from cmail.web.page import FOLDER
+from cmail.web.page import STATIC
 
 _TYPES: Final = {
     ".css": "text/css; charset=utf-8",
@@ -21,19 +21,12 @@ FOR_EVER: Final = "public, max-age=31536000, immutable"
 
 def routes() -> list[Route]:
     """One route for all files; they are read once."""
-    folder = os.path.join(FOLDER, "static")
-    files = {}
-    for name in sorted(os.listdir(folder)):
-        kind = _TYPES.get(os.path.splitext(name)[1])
-        if kind:
-            with open(os.path.join(folder, name), "rb") as file:
-                files[name] = (file.read(), kind)
+    kinds = {name: _TYPES.get(os.path.splitext(name)[1], "application/octet-stream") for name in STATIC}
 
     async def static(request: Request) -> Response:
-        found = files.get(request.path_params["name"])
-        if found is None:
+        name = request.path_params["name"]
+        if name not in STATIC:
             return PlainTextResponse("there is no such file\n", 404)
-        octets, kind = found
-        return Response(octets, media_type=kind, headers={"cache-control": FOR_EVER})
+        return Response(STATIC[name], media_type=kinds[name], headers={"cache-control": FOR_EVER})
 
     return [Route("/static/{name}", static, methods=["GET"])]
