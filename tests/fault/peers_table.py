@@ -134,6 +134,8 @@ LHLO         pipelining     n n n n n n n n n n n   n n n n d d n n n n n
 LHLO         chunking       n n n n n n n n n n n   n n n n d d n n n n e
 """
 
+IN_STEP: Final = ("connect", "EHLO", "EHLO#1", "HELO", "LHLO", "AUTH", "334")  # one command is out at a time
+
 
 @dataclass(frozen=True, slots=True)
 class Cell:
@@ -161,6 +163,8 @@ class Cell:
         """What the reason to wait, or the bounce, has in it."""
         if self.stage == "in content" and self.trouble == "closes":
             return "connection"  # with octets that nobody has read it is a reset
+        if self.trouble == "twice" and self.stage in IN_STEP:
+            return "the server said more than it was asked"
         return TROUBLES[self.trouble][1]
 
     @property

@@ -93,6 +93,7 @@ def test_mail_waits_for_the_link(tmp_path: Path) -> None:
         send(cmail, "anna@example.org")
         cmail.wait_for_mail("anna@example.org")
         assert sink.taken == []
+        wait_for(lambda: len(cmail.queue()) == 4, "the record of what is in the mailbox")
         assert [row["attempts"] for row in cmail.queue()] == [0] * 4
         started = time.monotonic()
         cmail.ask("link", "link.up")

@@ -293,7 +293,8 @@ def test_upstream_server_that_hangs(tmp_path: Path, peers: Peers, stage: str) ->
         wait_for(lambda: sink.connections, "a connection to the upstream server")
         send(cmail, "anna@example.org", "c@example.net")
         cmail.wait_for_mail("anna@example.org")
-        assert len(cmail.queue()) == 2 and sink.taken == []
+        wait_for(lambda: len(cmail.queue()) == 2, "the record of what is in the mailbox")
+        assert sink.taken == []
         assert cmail.stop() == 0
         peers.heal(sink)
         cmail.start()
