@@ -58,6 +58,7 @@ def lay(data_dir: str, owner: Owner) -> None:
         for name in FOLDERS:
             _make(os.path.join(data_dir, name), 0o700, owner)
         _make(os.path.join(data_dir, "drop"), DROP_MODE, owner)
+        _close_files(data_dir)
         durable.sync_folder(data_dir)  # what is synced below is there only when these names are
         durable.sync_name(data_dir)
     except OSError as error:
@@ -65,6 +66,20 @@ def lay(data_dir: str, owner: Owner) -> None:
             f"the data folder {data_dir} cannot be made: {error.filename}: {error.strerror}",
             code_for(error, 73),
         ) from None
+
+
+def _close_files(data_dir: str) -> None:
+    """Everybody may go through the data folder: what lies in it itself (the accounts, with what passwords
+    are checked by) is its owner's alone, also when a copy or a careless chmod has opened it."""
+    with os.scandir(data_dir) as entries:
+        for entry in entries:
+            mode = stat.S_IMODE(entry.stat(follow_symlinks=False).st_mode)
+            if entry.is_file(follow_symlinks=False) and mode & 0o077:
+                fd = os.open(entry.path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+                try:
+                    os.fchmod(fd, mode & 0o700)
+                finally:
+                    os.close(fd)
 
 
 def _make(path: str, mode: int, owner: Owner) -> None:
