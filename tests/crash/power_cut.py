@@ -61,6 +61,7 @@ def torture(say: Say) -> Summary:
             scenes[part.name] = part.record()
             _count(summary, scenes[part.name])
             _walk(summary, part, scenes[part.name], chance, say)
+    _expect_what_was_meant(summary, scenes)
     _serve(summary, scenes, chance, say)
     _without(summary, scenes["mailboxes"], say)
     return summary
@@ -81,6 +82,17 @@ def _parts(folder: Path, scenes: dict[str, Scene], chance: random.Random) -> Ite
     yield Part("large log", scene("large", large_log(450), workers=1), 40, 2, 12)
     yield Part("failed syncs, cut again", again("failed syncs"), 120, 4, 10)
     yield Part("killed, cut again", again("killed"), 120, 4, 10)
+
+
+def _expect_what_was_meant(summary: Summary, scenes: dict[str, Scene]) -> None:
+    """Each scene shows what it is for."""
+    paths = {event.path for event in scenes["failed syncs"].recording.events}
+    for shard in (0, 1):
+        has_successor = f"spool/{shard}/spool.1.sqlite3" in paths
+        summary.expect(has_successor, f"no successor of a database whose sync failed in shard {shard}")
+    large = scenes["large log"]
+    summary.expect(_first_checkpoint(large) < promised(large.recording)[-1], "no checkpoint under load")
+    summary.expect(len(scenes["killed"].recording.after) == 3, "it was not killed twice")
 
 
 def _in_the_middle(scene: Scene) -> list[int]:
