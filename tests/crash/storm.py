@@ -19,6 +19,7 @@ from typing import Final
 from cmail.net.control import ControlError
 from tests.crash.arrivals import MailboxReader, taking_sink
 from tests.crash.judge import Copy, Kill, Verdict, verdict
+from tests.crash.processes import living, of_group
 from tests.support.house import SETTINGS, RunningCmail, wait_for
 from tests.support.ledger import Senders
 from tests.support.peers import Peers
@@ -140,7 +141,7 @@ class Storm:
         self._kill("supervisor", {supervisor}, frozenset())
         self._reap()
         self.restart()
-        left = orphans & _living(orphans)
+        left = orphans & living(orphans)
         if left:
             self.broken.append(f"{len(left)} processes have outlived their supervisor and a new start")
 
@@ -166,7 +167,7 @@ class Storm:
         for pid in pids:
             with suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
-        wait_for(lambda: not _living(pids), f"{what} to be gone", GONE_S)
+        wait_for(lambda: not living(pids), f"{what} to be gone", GONE_S)
         self.kills.append(Kill(what, shards, wall, time.time()))
 
     def _moment(self) -> float:
@@ -196,16 +197,7 @@ class Storm:
 
     def processes(self, group: int = 0) -> dict[int, str]:
         """Those of the server: pid and name ("worker-0")."""
-        found = {}
-        for stat in Path("/proc").glob("[0-9]*/stat"):
-            try:
-                name, _, rest = stat.read_text().partition("(")[2].rpartition(")")
-            except OSError:
-                continue
-            state, _, its_group = rest.split()[:3]
-            if int(its_group) == (group or self._pid()) and state not in "ZX":
-                found[int(stat.parent.name)] = name.removeprefix("cmail-")
-        return found
+        return {pid: name.removeprefix("cmail-") for pid, name in of_group(group or self._pid()).items()}
 
     def _shards_of(self, name: str) -> frozenset[int]:
         """Those of a worker: its own, and the first also has what belongs to nobody."""
@@ -264,19 +256,6 @@ class Storm:
         lines = self.cmail.log().splitlines()
         first = next((n for n, line in enumerate(lines) if "Traceback" in line), None)
         return [] if first is None else ["a trace in the log: " + " | ".join(lines[first : first + 25])]
-
-
-def _living(pids: set[int]) -> set[int]:
-    """Those that are there and no zombies."""
-    found = set()
-    for pid in pids:
-        try:
-            state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
-        except (OSError, IndexError):
-            continue
-        if state not in "ZX":
-            found.add(pid)
-    return found
 
 
 ACTIONS: Final[dict[str, Callable[[Storm], None]]] = {
