@@ -47,9 +47,10 @@ class GoodClients:
     """The process; its clients begin at once."""
 
     def __init__(
-        self, ports: dict[str, int], seconds: float, names: Sequence[str] = (*SOURCES, "office")
+        self, ports: dict[str, int], seconds: float, names: Sequence[str], prefix: str = "m"
     ) -> None:
-        arguments = json.dumps({"ports": ports, "seconds": seconds, "names": list(names)})
+        said = {"ports": ports, "seconds": seconds, "names": list(names), "prefix": prefix}
+        arguments = json.dumps(said)
         self._seconds = seconds
         self._process = subprocess.Popen(
             [sys.executable, "-m", "tests.fault.good_clients", arguments], stdout=subprocess.PIPE, cwd=ROOT
@@ -106,7 +107,7 @@ def _client(said: dict[str, Any], name: str, number: int, told: Told) -> None:
     count = 0
     while time.monotonic() < until:
         count += 1
-        tag = f"{name.replace(' ', '')}{number}x{count}"
+        tag = f"{said['prefix']}{name.replace(' ', '')}{number}x{count}"
         try:
             took, queue_id = send(said["ports"], SOURCES.get(name, OFFICE), tag, tls)
         except (OSError, smtplib.SMTPException) as error:

@@ -18,6 +18,8 @@ RELAY: Final = '[relay]\nnetworks = ["127.0.0.1/32"]\n'
 LONG_S: Final = 120.0
 CROWD_S: Final = 40.0
 P99_S: Final = 1.0
+BUSY: Final = 4  # on a machine where even without attackers p99 is more than 250 ms, so much more is allowed
+CALM_CLIENTS_S: Final = 10.0
 MEMORY_MAX_MIB: Final = 400  # of one worker: 2,000 sessions, content in memory, log-ins
 CALM_S: Final = 40.0  # until what hangs about is ended, once the attackers are gone
 
@@ -64,6 +66,13 @@ class Siege:
             self.memory_mib = max(self.memory_mib, int(status.split("VmRSS:")[1].split()[0]) / 1024)
             sessions += self.cmail.ask(worker["name"], "status", 30)["sessions"]
         self.sessions_most = max(self.sessions_most, sessions)
+
+    def rest(self, seconds: float, people: tuple[str, ...]) -> float:
+        """The same clients without attackers, for so long: the worst p99 of them, which is the machine's."""
+        ports = {kind: self.cmail.port(kind) for kind in ("smtp", "submission")}
+        with GoodClients(ports, seconds, people, "calm") as good:
+            told = good.told()
+        return max(told.quantile(name, 0.99) for name in people)
 
     def judge(self, summary: Summary, p99_s: float) -> None:
         """What must hold after it."""
@@ -112,10 +121,9 @@ class Siege:
 
 
 def log_in_once(cmail: RunningCmail) -> None:
-    """anna logs in from her office and from this machine: from then on those are known places."""
-    with GoodClients(
-        {kind: cmail.port(kind) for kind in ("smtp", "submission")}, 0.5, ["mail program"]
-    ) as one:
+    """anna logs in from her office: from then on that is a known place."""
+    ports = {kind: cmail.port(kind) for kind in ("smtp", "submission")}
+    with GoodClients(ports, 0.5, ["mail program"], "in") as one:
         assert not (told := one.told()).troubles, told.troubles
 
 
@@ -139,8 +147,10 @@ def torture(say: Say) -> Summary:
                 )
                 siege.hold(seconds, attacks, people)
                 part = Summary()
-                siege.judge(part, P99_S)
                 siege.calms()
+                calm_s = siege.rest(CALM_CLIENTS_S, ("own", "mail program"))
+                part.notes.append(f"without attackers: p99 {1000 * calm_s:.0f} ms")
+                siege.judge(part, max(P99_S, BUSY * calm_s))
                 _merge(summary, part, name)
     return summary
 

@@ -11,7 +11,9 @@ from typing import Final
 from cmail.settings import Endpoint, parse_endpoint
 from cmail.smtpd.settings import ListenerSettings
 
-BACKLOG: Final = 1024  # connections that wait while a worker restarts
+# Connections that wait: a worker restarts, or a storm is at the door. Where there is no room the kernel drops
+# what comes, and a good client among them tries again after 1, 3, 7 s.
+BACKLOG: Final = 4096
 
 
 class PortError(Exception):
