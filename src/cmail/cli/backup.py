@@ -33,6 +33,7 @@ def command(folder: str, is_verified: bool) -> int:
 def _backup(folder: str, place: Place) -> int:
     import apsw
 
+    from cmail.smtpd.drop_file import NEW_PREFIX
     from cmail.storage.backup import make_backup
     from cmail.storage.backup_list import BackupError
     from cmail.storage.migrations import SchemaTooNewError
@@ -45,7 +46,8 @@ def _backup(folder: str, place: Place) -> int:
     partial = folder + PARTIAL
     try:
         with _being_written(partial, rights), rights.owner():
-            facts = make_backup(partial, place.data_dir, os.path.abspath(place.config), _wall_ms)
+            settings = os.path.abspath(place.config)
+            facts = make_backup(partial, place.data_dir, settings, NEW_PREFIX, _wall_ms)
         _give_name(partial, folder)
     except BackupError as error:
         raise Refusal(f"{error}\nno backup was made", error.code) from error

@@ -37,14 +37,17 @@ _DATABASE: Final = ".sqlite3"
 _PASSING: Final = re.compile(r"-(?:wal|shm|journal)$|\.new-\d+$")  # beside a database; being written
 
 
-def make_backup(folder: str, data_dir: str, settings: str, wall_ms: Callable[[], int]) -> Facts:
+def make_backup(
+    folder: str, data_dir: str, settings: str, unfinished: str, wall_ms: Callable[[], int]
+) -> Facts:
     """Fill an empty folder with a backup; it is whole and durable when this returns. BackupError and
-    OSError: it is not, and has no backup.json."""
+    OSError: it is not, and has no backup.json. `unfinished`: how the names of files in the drop folder
+    begin that somebody is writing."""
     facts = Facts(version=__version__, began_ms=wall_ms(), data_dir=data_dir, settings=settings)
     listing = ListWriter(folder)
     copier = Copier(folder, data_dir, listing)
     copier.list_folder("")
-    drop = _DropCopy(copier, os.path.join(data_dir, DROP))
+    drop = _DropCopy(copier, os.path.join(data_dir, DROP), unfinished)
     drop.look()
     facts.queued = _copy_spool(copier, os.path.join(data_dir, SPOOL), drop) + drop.finish()
     facts.mail = MailCopy(copier).copy(os.path.join(data_dir, MAIL), MAIL)
@@ -102,8 +105,8 @@ class _DropCopy:
     """The drop folder. A file changes its name when it is whole, and again when the server takes it: each
     is looked for until a whole pass finds nothing new."""
 
-    def __init__(self, copier: Copier, folder: str) -> None:
-        self._copier, self._folder = copier, folder
+    def __init__(self, copier: Copier, folder: str, unfinished: str) -> None:
+        self._copier, self._folder, self._unfinished = copier, folder, unfinished
         self._seen = apsw.Connection("")
         self._seen.execute(
             "CREATE TABLE seen (inode INTEGER, changed INTEGER, name TEXT, digest TEXT, size INTEGER, "
@@ -137,7 +140,8 @@ class _DropCopy:
         self._seen.execute("UPDATE seen SET is_there = 0")
         with contextlib.suppress(FileNotFoundError), os.scandir(self._folder) as entries:
             for entry in entries:
-                found += self._look_at(entry)
+                if not entry.name.startswith(self._unfinished):
+                    found += self._look_at(entry)
         return found
 
     def _look_at(self, entry: "os.DirEntry[str]") -> int:

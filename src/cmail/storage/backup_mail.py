@@ -12,9 +12,8 @@ import apsw
 
 from cmail.storage.backup_copy import Copier
 
-PASSES_MAX: Final = (
-    10  # where something new comes all the time: that is in the copy of the queue, made before
-)
+# Where something new comes all the time: that is in the copy of the queue, made before.
+PASSES_MAX: Final = 10
 _MAIL: Final = ("new", "cur")  # in this order: mail goes from new to cur
 
 
@@ -25,6 +24,9 @@ class MailCopy:
         self._copier = copier
         self._seen = apsw.Connection("")  # temporary: in memory while small, then a file without a name
         self._seen.execute("CREATE TABLE seen (name BLOB PRIMARY KEY) WITHOUT ROWID")
+        self._seen.execute(
+            "CREATE TABLE file (inode, changed, size, PRIMARY KEY (inode, changed, size)) WITHOUT ROWID"
+        )
         self._seen.pragma("cache_size", -4096)
         self.count = 0  # files of mail
 
@@ -40,7 +42,7 @@ class MailCopy:
         return self.count
 
     def _copy_mailbox(self, source: str, name: str) -> None:
-        self._seen.execute("DELETE FROM seen")
+        self._seen.execute("DELETE FROM seen; DELETE FROM file")
         for number in range(PASSES_MAX):
             if not self._pass(source, name) and number:
                 return
@@ -72,10 +74,26 @@ class MailCopy:
             unique = entry.name.partition(":")[0]
             key = os.path.join(os.path.dirname(name), unique)
             if self._is_new(key):
-                copied = self._copy(entry.path, os.path.join(name, entry.name), key)
+                copied = self._copy_new(entry, os.path.join(name, entry.name), key)
                 found += copied
                 self.count += copied
         return found
+
+    def _copy_new(self, entry: "os.DirEntry[str]", name: str, key: str) -> int:
+        """_copy(), but for a file that we have from another folder, where it is no more. One with two names
+        is in both: so mail programs make a copy."""
+        try:
+            status = entry.stat(follow_symlinks=False)
+        except FileNotFoundError:
+            return self._copy(entry.path, name, key)  # which finds that out
+        file = (status.st_ino, status.st_mtime_ns, status.st_size)
+        is_known = "SELECT 1 FROM file WHERE inode = ? AND changed = ? AND size = ?"
+        if status.st_nlink == 1 and self._seen.execute(is_known, file).get:
+            return 0
+        copied = self._copy(entry.path, name, key)
+        if copied:
+            self._seen.execute("INSERT OR IGNORE INTO file VALUES (?, ?, ?)", file)
+        return copied
 
     def _copy(self, source: str, name: str, key: str) -> int:
         """0: it is not under this name any more; the next pass looks whether it has another."""

@@ -18,6 +18,7 @@ from cmail.storage.backup_list import BackupError, DamagedError, ListWriter, par
 from cmail.storage.backup_mail import MailCopy
 from cmail.storage.backup_restore import has_data, restore
 from cmail.storage.spool import Final, RecipientState, Settlement
+from tests.support.house import wait_for
 from tests.support.spools import SpoolPlace
 
 DELIVERED = (Final(0, RecipientState.DELIVERED),)
@@ -59,7 +60,7 @@ class Place:
     def make(self) -> Any:
         """All of a backup."""
         return backup.make_backup(
-            str(self.target), str(self.data), str(self.settings), lambda: 1_800_000_000_000
+            str(self.target), str(self.data), str(self.settings), "new-", lambda: 1_800_000_000_000
         )
 
     def restored(self, name: str = "restored") -> Path:
@@ -177,8 +178,8 @@ async def test_a_file_that_goes_while_it_is_looked_for(place: Place, spool: Spoo
         await spool.spool.settle(
             Settlement(queue_id, (Final(0, RecipientState.FAILED),), owed=(bounce,), is_whole=True)
         )
-        while os.path.exists(message.content.path):  # it goes after the commit
-            await asyncio.sleep(0.01)
+        path = message.content.path  # it goes after the commit
+        await asyncio.to_thread(wait_for, lambda: not os.path.exists(path), "the file to be gone")
 
     def look(copier: Copier, source: str) -> int | None:
         nonlocal count
@@ -308,7 +309,16 @@ def test_mail_that_a_program_moves(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     mail_in(place, "new/a", "new/b", "cur/c:2,S", "cur/d:2,S", ".Box/cur/e:2,", "subscriptions")
     moved = {key: list(moves) for key, moves in MOVES[name].items()}
     found = copied_mail(place, moved, monkeypatch)
-    assert sorted({*"abcde", "subscriptions"}) == sorted(set(found))
+    assert found == sorted([*"abcde", "subscriptions"])
+
+
+def test_a_message_in_two_folders_is_in_both(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What a mail program has copied with a second name for the same file is no move: both are kept."""
+    place = Place(tmp_path)
+    mail_in(place, "cur/a:2,S", ".Box/cur/b:2,S")
+    box = place.data / "mail/example.org/anna"
+    os.link(box / "cur/a:2,S", box / ".Box/cur/c:2,")
+    assert copied_mail(place, {}, monkeypatch) == ["a", "a", "b"]
 
 
 def test_a_mailbox_comes_back_as_it_was(tmp_path: Path) -> None:
@@ -342,14 +352,14 @@ def test_a_link_is_not_followed(tmp_path: Path) -> None:
 
 
 def test_the_drop_folder(tmp_path: Path) -> None:
-    """What waits there is copied; what the server takes before the queue is copied is left out, and what it has
-    only renamed is there once, under its last name."""
+    """What waits there is copied, not what is being written; what the server takes before the queue is copied is
+    left out, and what it has only renamed is there once, under its last name."""
     place = Place(tmp_path)
     drop = place.data / "drop"
-    for name in ("msg-a", "msg-b", "msg-c"):
+    for name in ("msg-a", "msg-b", "msg-c", "new-x"):
         (drop / name).write_text(name)
     copier = place.copier()
-    copy = backup._DropCopy(copier, str(drop))
+    copy = backup._DropCopy(copier, str(drop), "new-")
     copy.look()
     (drop / "msg-a").unlink()
     (drop / "msg-b").rename(drop / "taken-b")
