@@ -21,6 +21,7 @@ FAR: Final = "b@example.net"
 RANDOM_S: Final = 100.0  # how long faults come at random
 WELL_S: Final = 45.0
 RATE: Final = 30.0
+ARRIVED_S: Final = 10.0
 
 
 @dataclass
@@ -44,8 +45,13 @@ class Load:
         wait_for(lambda: len(self.large.acknowledged) > large, "a large message to be taken", timeout_s)
 
     def balance(self, timeout_s: float = 90) -> Balance:
-        """When all of it has come to its end."""
+        """When all of it has come to its end. The sink is in another thread: what it has just said yes to may
+        be counted a moment later than our queue is empty."""
         wait_for(lambda: not self.house.cmail.queue(), "an empty queue", timeout_s)
+        _comes(lambda: not self._balance().lost, ARRIVED_S)
+        return self._balance()
+
+    def _balance(self) -> Balance:
         arrived: Counter[str] = tags_of(taken.content for taken in self.sink.taken)
         arrived += tags_of(self.house.cmail.mailbox(ANNA))
         acknowledged = self.small.acknowledged | self.large.acknowledged
@@ -139,6 +145,10 @@ def _settle(load: Load, summary: Summary, say: Say) -> None:
     summary.expect(not balance.duplicated, f"sent again by the same process: {balance.duplicated}")
     summary.expect(not balance.strange, f"from nowhere: {balance.strange[:5]}")
     log = load.house.cmail.log()
+    acknowledged = load.small.acknowledged | load.large.acknowledged
+    for tag in balance.lost[:3]:
+        queue_id = acknowledged[tag].queue_id
+        summary.broken += [line for line in log.splitlines() if queue_id in line]
     summary.expect("Traceback" not in log, "a trace in the log")
     summary.expect("is started again" not in log, "a process was started again")
     is_well = _comes(lambda: not troubles(load.house.cmail), WELL_S)

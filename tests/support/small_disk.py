@@ -45,7 +45,7 @@ class SmallDisk:
     def _take_inodes(self) -> bool:
         found = os.statvfs(self.folder)
         options = f"remount,nr_inodes={found.f_files - found.f_ffree}"
-        command = ["mount", "-o", options, self.folder]
+        command = ["mount", "-o", options, str(self.folder)]
         return subprocess.run(command, capture_output=True, check=False).returncode == 0
 
     @contextmanager
