@@ -1,5 +1,6 @@
 """The command line of sendmail, as thirty years of programs write it -> Options."""
 
+from collections import deque
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -38,9 +39,9 @@ class Options:
 
 def parse_options(arguments: list[str]) -> Options:
     """Read the arguments (without the program's name)."""
-    options, rest = Options(), list(arguments)
+    options, rest = Options(), deque(arguments)
     while rest:
-        word = rest.pop(0)
+        word = rest.popleft()
         if word == "--":
             break
         if word == "-" or not word.startswith("-"):
@@ -51,11 +52,11 @@ def parse_options(arguments: list[str]) -> Options:
     return options
 
 
-def _cluster(options: Options, letters: str, rest: list[str]) -> None:
+def _cluster(options: Options, letters: str, rest: deque[str]) -> None:
     """-ti is -t -i; a letter with a value takes what stands behind it, or else the next argument."""
     if letters.startswith("-"):
         if letters == "-config" and rest:
-            options.config = rest.pop(0)
+            options.config = rest.popleft()
         elif letters.startswith("-config="):
             options.config = letters.partition("=")[2]
         return
@@ -67,8 +68,8 @@ def _cluster(options: Options, letters: str, rest: list[str]) -> None:
             if not letters and not rest:
                 raise Refusal(f"-{letter} wants a value", Exit.USAGE)
             if letter == "o" and letters.startswith("M") and rest:
-                rest.pop(0)  # Exim's -oMr, -oMs...: what they say has a place of its own
-            return _apply(options, letter, letters or rest.pop(0))
+                rest.popleft()  # Exim's -oMr, -oMs...: what they say has a place of its own
+            return _apply(options, letter, letters or rest.popleft())
         _apply(options, letter, "")
     return None
 
