@@ -299,12 +299,13 @@ MOVES = {
     "put back to where we had been": {"c": [("cur/c:2,S", "new/c")]},
     "filed away to where we had been": {"e": [(".Box/cur/e:2,", "cur/e:2,")]},
     "filed away to where we shall be": {"b": [("new/b", ".Box/cur/b:2,")]},
+    "filed away after it was copied": {"c": [("new/b", ".Box/cur/b:2,")]},
 }
 
 
 @pytest.mark.parametrize("name", MOVES)
 def test_mail_that_a_program_moves(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
-    """Whatever is renamed while it is copied, and wherever to, is in the backup."""
+    """Whatever is renamed while it is copied, and wherever to, is in the backup, once."""
     place = Place(tmp_path)
     mail_in(place, "new/a", "new/b", "cur/c:2,S", "cur/d:2,S", ".Box/cur/e:2,", "subscriptions")
     moved = {key: list(moves) for key, moves in MOVES[name].items()}
