@@ -28,9 +28,8 @@ from cmail.storage.passwords import Credential, is_password, nobodys_hash, nobod
 
 REMEMBERED_MAX: Final = 1024  # log-ins that need no hashing again
 REMEMBERED_S: Final = 3600.0
-WAITING_MAX: Final = (
-    100  # hashes that a lane may wait for, 3 s: an office that begins its day logs in at once
-)
+# Hashes that a lane may wait for, 3 s: an office that begins its day logs in at once.
+WAITING_MAX: Final = 100
 NICENESS: Final = 5  # mail goes before log-ins of strangers
 
 # Failures, not log-ins, take tokens: somebody who mistypes has plenty, a guesser has few.
