@@ -254,6 +254,46 @@ async def test_delivered_after_the_copy_is_not_delivered_again(place: Place, spo
 
 
 @on_a_spool
+async def test_what_moves_from_the_queue_to_a_mailbox(place: Place, spool: SpoolPlace) -> None:
+    """A message that is delivered between the copy of the queue and that of the mailboxes is not between them:
+    it is restored, and once."""
+    message = spool.message("anna@example.org", route="local")
+    [queue_id] = await accepted(spool, message)
+    loop = asyncio.get_running_loop()
+    new = place.data / "mail/example.org/anna/new"
+    new.mkdir(parents=True)
+
+    def deliver() -> None:
+        path = new / f"1795421088.Q{print_queue_id(queue_id)}P0.mail"
+        if not path.exists():
+            path.write_text("Subject: x\n\n")
+            settlement = Settlement(queue_id, DELIVERED, is_whole=True)
+            asyncio.run_coroutine_threadsafe(settled(settlement), loop).result(10)
+
+    async def settled(settlement: Settlement) -> None:
+        await spool.spool.settle(settlement)
+
+    def then_deliver(original: Callable[..., int]) -> Callable[..., int]:
+        def run(*words: Any) -> int:
+            count = original(*words)
+            deliver()
+            return count
+
+        return run
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(backup, "_copy_spool", then_deliver(backup._copy_spool))
+        patch.setattr(MailCopy, "copy", then_deliver(MailCopy.copy))
+        await asyncio.to_thread(place.make)
+    there = place.restored()
+    restored = SpoolPlace("sqlite", there / "spool")
+    waiting = len(await restored.all_due("local"))
+    await restored.close()
+    mailbox = there / "mail/example.org/anna/new"
+    assert waiting + len(os.listdir(mailbox)) == 1
+
+
+@on_a_spool
 async def test_queue_ids_go_on_above_those_of_before(place: Place, spool: SpoolPlace) -> None:
     """Ids that were given out until the copy ended are not given out again, also by a clock that is behind."""
     given = [await accepted(spool, spool.message()) for _ in range(3)]
