@@ -2,12 +2,11 @@
 
 import os
 import shutil
-import signal
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Final
@@ -20,88 +19,63 @@ from tests.fuzz.parsers_smtp import SMTP
 from tests.support.torture import Say, Summary
 
 PARSERS: Final[dict[str, Parser]] = {**SMTP, **MAIL, **HOUSE}
+TABLE: Final = "tests.fuzz.parsers:PARSERS"
 NOT_COUNTED: Final = frozenset({"questions to the real spool"})  # its threads take their time by themselves
 
-FUZZ_S: Final = 560.0  # all parsers together, with the start of each process
+FUZZ_S: Final = 540.0  # all parsers together
 COUNT_S: Final = 150.0
-START_S: Final = 60.0  # a process on a machine that does much else besides
-LEAST_S: Final = 1.0  # of a parser, however slow the machine is
 COUNT_OCTETS: Final = 131_072  # where it is quick enough
 _BAD: Final = ("crash-", "timeout-", "oom-", "leak-")  # how libFuzzer names what it found
 _ROOT: Final = Path(__file__).parents[2]
+_NICE: Final = 10
 
 
 def torture(say: Say) -> Summary:
-    """Atheris on each parser, one process after the other; then instructions are counted."""
+    """Atheris on each parser, one after the other; then instructions are counted."""
     summary = Summary()
-    runs, start_s, until = 0, 3.0, time.monotonic() + FUZZ_S
-    has_atheris = find_spec("atheris") is not None
-    if not has_atheris:
+    if find_spec("atheris") is None:
         summary.notes.append("atheris is not installed: it has wheels for x86-64 alone")
-    for number, name in enumerate(PARSERS if has_atheris else (), 1):
-        began = time.monotonic()
-        seconds = max(LEAST_S, (until - began) / (len(PARSERS) - number + 1) - start_s)
-        say(f"{name} ({number} of {len(PARSERS)}), {seconds:.0f} s")
-        some, broken = fuzz(name, seconds)
-        start_s = max(0.0, time.monotonic() - began - seconds)
-        runs += some
-        if broken:
-            summary.broken.append(f"{name}: {broken}")
-    summary.notes.append(f"{len(PARSERS)} parsers, {runs:,} inputs")
+    else:
+        ended = fuzz(list(PARSERS), FUZZ_S, say=say)
+        summary.broken += [f"{name}: {broken}" for name, (_, broken) in ended.items() if broken]
+        summary.expect(ended.keys() == PARSERS.keys(), "not every parser had its turn")
+        runs = [some for some, _ in ended.values()]
+        summary.notes.append(
+            f"{len(ended)} parsers, {sum(runs):,} inputs, at least {min(runs, default=0):,} each"
+        )
     say("instructions of the processor")
     _count(summary)
     return summary
 
 
-def fuzz(name: str, seconds: float, table: str = "tests.fuzz.parsers:PARSERS") -> tuple[int, str]:
-    """How many inputs a parser was given, and the input that broke it with its trace; "" when none did."""
+def fuzz(
+    names: Sequence[str], seconds: float, table: str = TABLE, say: Say = lambda words: None
+) -> dict[str, tuple[int, str]]:
+    """How many inputs each parser was given, and the input that broke it with its trace, "" when none did."""
     with tempfile.TemporaryDirectory(prefix="cmail-fuzz-") as folder:
-        command = [
-            sys.executable,
-            "-m",
-            "tests.fuzz.with_atheris",
-            table,
-            name,
-            folder,
-            str(max(1, round(seconds))),
-        ]
-        code, said = _run(command, seconds + START_S)
-        runs = next((int(line.split()[1]) for line in said.splitlines() if "executed_units" in line), 0)
-        crashes = sorted(
-            path for path in Path(folder).iterdir() if path.is_file() and path.name.startswith(_BAD)
-        )
-        if crashes:
-            kind = crashes[0].name.partition("-")[0]
-            return runs, f"{kind} by {crashes[0].read_bytes()!r}\n{_trace(said)}"
-        if code or not runs:
-            return runs, f"ended with {code}:\n{said[-2000:]}"
-        return runs, ""
+        command = [sys.executable, "-m", "tests.fuzz.with_atheris", table, folder, str(seconds), *names]
+        path = os.pathsep.join(filter(None, [os.environ.get("PYTHONPATH"), str(_ROOT)]))
+        with subprocess.Popen(
+            command, cwd=_ROOT, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True,
+            env={**os.environ, "PYTHONPATH": path},
+        ) as process:  # fmt: skip
+            os.setpriority(os.PRIO_PROCESS, process.pid, _NICE)
+            assert process.stdout is not None
+            for line in process.stdout:
+                if line.strip().isdigit():
+                    say(f"{names[int(line)]} ({int(line) + 1} of {len(names)})")
+        places = [Path(folder, str(number)) for number in range(len(names))]
+        return {name: _ended(place) for name, place in zip(names, places, strict=True) if place.is_dir()}
 
 
-def _run(command: Sequence[str], timeout_s: float) -> tuple[int, str]:
-    """A process with all that it starts, ended when it takes too long."""
-    with tempfile.TemporaryFile() as out:
-        began = subprocess.Popen(
-            command, cwd=_ROOT, stdout=out, stderr=subprocess.STDOUT, start_new_session=True,
-            preexec_fn=lambda: os.nice(10) and None, env=_environ(),
-        )  # fmt: skip
-        try:
-            code = began.wait(timeout_s)
-        except subprocess.TimeoutExpired:
-            os.killpg(began.pid, signal.SIGKILL)
-            code = began.wait()
-        out.seek(0)
-        return code, out.read().decode("utf-8", "replace")
-
-
-def _environ() -> Mapping[str, str]:
-    """Another copy of the product that comes first on PYTHONPATH stays first."""
-    return {
-        **os.environ,
-        "PYTHONPATH": os.pathsep.join(
-            [*os.environ.get("PYTHONPATH", "").split(os.pathsep), str(_ROOT)]
-        ).lstrip(os.pathsep),
-    }
+def _ended(place: Path) -> tuple[int, str]:
+    said = (place / "said").read_text(errors="replace")
+    runs = next((int(line.split()[1]) for line in said.splitlines() if "executed_units" in line), 0)
+    crashes = [path for path in place.iterdir() if path.name.startswith(_BAD)]
+    if crashes:
+        kind = crashes[0].name.partition("-")[0]
+        return runs, f"{kind} by {crashes[0].read_bytes()!r}\n{_trace(said)}"
+    return runs, "" if runs else f"never ran:\n{said[-2000:]}"
 
 
 def _trace(said: str) -> str:
@@ -116,10 +90,10 @@ def _count(summary: Summary) -> None:
         return
     began = time.monotonic()
     names = [name for name in PARSERS if name not in NOT_COUNTED]
-    found = instructions("tests.fuzz.parsers:PARSERS", names, COUNT_OCTETS, 100_000, COUNT_S)
+    found = instructions(TABLE, names, COUNT_OCTETS, 100_000, COUNT_S)
     for case, (octets, counts) in found.items():
         summary.expect(not is_worse(counts), f"worse than linear: {case}, from {octets} octets: {counts}")
     summary.expect(found, "nothing was counted")
     summary.notes.append(
-        f"{len(found)} cases counted up to {COUNT_OCTETS} octets ({time.monotonic() - began:.0f} s)"
+        f"{len(found)} cases counted, up to {COUNT_OCTETS} octets ({time.monotonic() - began:.0f} s)"
     )

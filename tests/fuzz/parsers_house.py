@@ -468,6 +468,7 @@ HOUSE: Final[dict[str, Parser]] = {
         (),
         (b"mail.example.org", b"10MiB", b'"1h"', b"1", b"true", b"1979-05-27", b"nan", b"[::1]:25"),
         _SMALL,
+        (),  # each takes milliseconds, and "settings" counts the same
     ),
     "settings, lines": Parser(
         lines_of_keys,
