@@ -188,6 +188,7 @@ class Accounts:
         expected = credential.password_hash if credential is not None else self._nobodys_hash
         lane = self._known if self._brakes.is_known(name, place) else self._strangers
         is_right = await lane.hash(expected, password)
+        self._brakes.check(name, place, self._monotonic())  # guesses at once learn no more
         if not is_right or credential is None:
             self._brakes.failed(name, place, self._monotonic())
             return None
