@@ -33,6 +33,8 @@ DROP: Final = "drop"
 SPOOL: Final = "spool"
 MAIL: Final = "mail"
 OF_A_RUN: Final = ("lock", "run")  # they mean nothing to another server
+# A file that is renamed while its folder is read can be in none of what is read; it is renamed once.
+_GONE: Final = 2  # passes in a row that did not find it: the server has it in the queue
 _DATABASE: Final = ".sqlite3"
 _PASSING: Final = re.compile(r"-(?:wal|shm|journal)$|\.new-\d+$")  # beside a database; being written
 
@@ -110,7 +112,7 @@ class _DropCopy:
         self._seen = apsw.Connection("")
         self._seen.execute(
             "CREATE TABLE seen (inode INTEGER, changed INTEGER, name TEXT, digest TEXT, size INTEGER, "
-            "uid INTEGER, is_there INTEGER, PRIMARY KEY (inode, changed, name)) WITHOUT ROWID"
+            "uid INTEGER, missed INTEGER, PRIMARY KEY (inode, changed, name)) WITHOUT ROWID"
         )
 
     def look(self) -> None:
@@ -118,16 +120,16 @@ class _DropCopy:
         is in the queue, which is copied after this."""
         self._copier.make_folder(DROP)
         for _ in range(PASSES_MAX):
-            if not self._pass():
+            if not self._pass() and not self._seen.execute("SELECT 1 FROM seen WHERE missed = 1").get:
                 return
 
     def finish(self) -> int:
         """What was there at the last look stands in the list; how many messages."""
         self._copier.list_folder(DROP)
         count = 0
-        rows = self._seen.execute("SELECT name, digest, size, uid, is_there FROM seen")
-        for name, digest, size, uid, is_there in rows:
-            if is_there:
+        rows = self._seen.execute("SELECT name, digest, size, uid, missed FROM seen")
+        for name, digest, size, uid, missed in rows:
+            if missed < _GONE:
                 self._copier.list_file(name, digest, size, uid)
                 count += 1
             else:
@@ -137,7 +139,7 @@ class _DropCopy:
 
     def _pass(self) -> int:
         found = 0
-        self._seen.execute("UPDATE seen SET is_there = 0")
+        self._seen.execute("UPDATE seen SET missed = missed + 1")
         with contextlib.suppress(FileNotFoundError), os.scandir(self._folder) as entries:
             for entry in entries:
                 if not entry.name.startswith(self._unfinished):
@@ -150,9 +152,7 @@ class _DropCopy:
         try:
             status = entry.stat(follow_symlinks=False)
             key = (status.st_ino, status.st_mtime_ns, name)
-            self._seen.execute(
-                "UPDATE seen SET is_there = 1 WHERE inode = ? AND changed = ? AND name = ?", key
-            )
+            self._seen.execute("UPDATE seen SET missed = 0 WHERE inode = ? AND changed = ? AND name = ?", key)
             if self._seen.changes():
                 return 0
             copied = self._copier.copy(entry.path, name)
@@ -163,6 +163,6 @@ class _DropCopy:
             return 0
         if copied is not None:
             self._seen.execute(
-                "INSERT INTO seen VALUES (?, ?, ?, ?, ?, ?, 1)", (*key, *copied, status.st_uid)
+                "INSERT INTO seen VALUES (?, ?, ?, ?, ?, ?, 0)", (*key, *copied, status.st_uid)
             )
         return int(copied is not None or not os.path.exists(entry.path))

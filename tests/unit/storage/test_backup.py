@@ -410,6 +410,32 @@ def test_the_drop_folder(tmp_path: Path) -> None:
     assert sorted(place.listed()) == ["data/drop/msg-c", "data/drop/msg-d", "data/drop/taken-b"]
 
 
+def test_a_file_that_is_renamed_while_its_folder_is_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Then neither of its names may be among those that are read; it is in the backup all the same."""
+    place = Place(tmp_path)
+    drop = place.data / "drop"
+    (drop / "msg-a").write_text("a")
+    copy = backup._DropCopy(place.copier(), str(drop), "new-")
+    copy.look()
+    (drop / "msg-a").rename(drop / "taken-a")
+    original = os.scandir
+    calls: list[str] = []
+
+    @contextlib.contextmanager
+    def scandir(path: str) -> Any:
+        calls.append(path)
+        with original(path) as entries:
+            yield [] if len(calls) == 1 else entries
+
+    monkeypatch.setattr(backup.os, "scandir", scandir)
+    copy.look()
+    monkeypatch.undo()
+    assert copy.finish() == 1
+    assert place.listed() == ["data/drop/taken-a"]
+
+
 def filled(place: Place) -> Path:
     """A data folder with something of everything."""
     mail_in(place, "new/a")
