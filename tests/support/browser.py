@@ -23,7 +23,7 @@ def browser(*, has_scripts: bool = True, width: int = 1280, is_dark: bool = Fals
             viewport={"width": width, "height": 900},
             color_scheme="dark" if is_dark else "light",
         )
-        page = context.new_page()
+        page: Any = context.new_page()
         page.complaints = []
         page.on("console", lambda said: said.type == "error" and page.complaints.append(said.text))
         page.on("pageerror", lambda error: page.complaints.append(str(error)))
