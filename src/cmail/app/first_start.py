@@ -26,7 +26,8 @@ def first_user(settings: Settings) -> tuple[str, str] | None:
     path = os.path.join(host.data_dir, PASSWORD_FILE)
     is_new = not os.path.exists(os.path.join(host.data_dir, FILE_NAME))
     if is_new and os.listdir(os.path.join(host.data_dir, "mail")):
-        maillog.warned(f"{host.data_dir} has mailboxes and no {FILE_NAME}: accounts begin anew, without users")
+        words = f"{host.data_dir} has mailboxes and no {FILE_NAME}: accounts begin anew, without users"
+        maillog.warned(words)
     password = secrets.token_urlsafe(12) if is_new and DOMAIN in host.domains else ""
     if password:
         durable.write_durably(path, f"{password}\n".encode())

@@ -41,7 +41,8 @@ CLIENT_RCPT_TIMEOUT_S: Final = 300.0  # §4.5.3.2.3
 CLIENT_DATA_TIMEOUT_S: Final = 120.0  # §4.5.3.2.4
 CLIENT_BLOCK_TIMEOUT_S: Final = 180.0  # §4.5.3.2.5
 CLIENT_DOT_TIMEOUT_S: Final = 600.0  # §4.5.3.2.6
-CLIENT_RATE_MIN: Final = 100  # octets a second: a line that carries no more takes no mail; satellites carry 300
+# Octets a second: a line that carries no more takes no mail; satellites carry 300.
+CLIENT_RATE_MIN: Final = 100
 CLIENT_QUIT_TIMEOUT_S: Final = 5.0  # nothing depends on the reply
 
 # As a client.

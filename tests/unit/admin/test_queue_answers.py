@@ -30,6 +30,7 @@ class FakeLink:
     clock: FakeClock
     is_down: bool = False
     periods: int = 1
+    down_for_ms: int = 0
 
     def link_ms(self) -> int:
         return self.clock.wall_ms() - 3_600_000
