@@ -429,7 +429,7 @@ def test_a_file_that_is_renamed_while_its_folder_is_read(
         with original(path) as entries:
             yield [] if len(calls) == 1 else entries
 
-    monkeypatch.setattr(backup.os, "scandir", scandir)
+    monkeypatch.setattr(os, "scandir", scandir)
     copy.look()
     monkeypatch.undo()
     assert copy.finish() == 1
