@@ -433,6 +433,7 @@ _QUESTIONS: Final = (
     b'{"ask":"Q3","filter":{"older_than_ms":1}}\n{"ask":"Q4","filter":{},"reason_given":"x"}\n{"ask":"Q5"}\n',
 )
 _MX: Final = _answer("example.org.", "MX", "10 mx.example.org.", "20 b\\013\\010.example.org.")
+_YXDOMAIN: Final = _MX[:1] + b"\x86" + _MX[2:]  # a code that means nothing to us
 _SMALL: Final = 4096  # octets of a value that is counted; the longest is bounded by the file
 _LINE_MAX: Final = control.LINE_MAX
 
@@ -539,7 +540,7 @@ HOUSE: Final[dict[str, Parser]] = {
     "DNS answers": Parser(
         dns_answers(),
         (),
-        (_MX, _answer("example.org.", "A", "192.0.2.1"), b""),
+        (_MX, _answer("example.org.", "A", "192.0.2.1"), _YXDOMAIN, _MX[:1] + b"\x83" + _MX[2:], b""),
         65535,
         ((b"", b""), (_MX[:4] + b"\0\1\xff\xff\0\0\0\0" + _MX[10:], b"")),
         (b"\xc0\x0c\0\x0f\0\1\0\0\0\0\0\4\0\1\xc0\x0c", b"\xc0\x0c", b"\1a"),

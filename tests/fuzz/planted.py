@@ -16,9 +16,9 @@ def looks_again(octets: bytes) -> None:
 
 
 def cuts_off(octets: bytes) -> None:
-    """Quadratic in C: what is left is copied for each word."""
+    """Quadratic in C: all that is left is copied in small letters for each word."""
     while octets:
-        octets = octets[max(octets.find(b" "), 0) + 1 :]
+        octets = octets.lower()[max(octets.find(b" "), 0) + 1 :]
 
 
 def goes_back(octets: bytes) -> None:
@@ -41,7 +41,7 @@ def trips(octets: bytes) -> None:
 
 PLANTED: Final = {
     "looks again": Parser(looks_again, (), (), 4096),
-    "cuts off": Parser(cuts_off, (), (), 16384),
+    "cuts off": Parser(cuts_off, (), (), 8192),
     "goes back": Parser(goes_back, (), (), 128),
     "reads": Parser(reads, (), (), 65536),
     "trips": Parser(trips, (ValueError,), (), 65536),

@@ -40,6 +40,8 @@ def _with_server(folder: Path, talk: Callable[[], Awaitable[None]]) -> list[str]
     mistakes: list[str] = []
 
     async def run() -> None:
+        loop = asyncio.get_running_loop()
+        loop.set_exception_handler(lambda _, context: mistakes.append(str(context)))  # what nobody caught
         server = ControlServer({"echo": _echo}, mistakes.append)
         await server.start(str(folder), "it")
         try:
@@ -88,7 +90,7 @@ RECORDS: Final = st.sampled_from(
     [
         b"", _HEAD, _HEAD + b"\xc0\x0c\0\x0f\0\1\0\0\0\x3c\0\4\0\1\xc0\x0c", _HEAD + b"\xc0\x1d\0\x0f",
         _HEAD + b"\xc0\x0c\0\1\0\1\xff\xff\xff\xff\0\4\1\2\3", _HEAD + b"\xc0\x0c\0\1\0\1\0\0\0\0\0\4\0\0\0\0",
-        b"\x81\x83\0\1\0\0\0\0\0\0Q", b"\x81\x82\0\1\0\0\0\0\0\0Q", b"\x83\x80\0\1\0\0\0\0\0\0Q", b"\xff" * 40,
+        b"\x81\x83\0\1\0\0\0\0\0\0Q", b"\x81\x82\0\1\0\0\0\0\0\0Q", b"\x83\x80\0\1\0\0\0\0\0\0Q", b"\x81\x86\0\1\0\0\0\0\0\0Q", b"\xff" * 40,
     ]
 )  # fmt: skip
 

@@ -4,9 +4,10 @@ from pathlib import Path
 
 import pytest
 
+import cmail
 from tests.fuzz.regexes import expressions, faults, uses_others
 
-SOURCE = Path(__file__).parents[2] / "src" / "cmail"
+SOURCE = Path(cmail.__file__).parent
 
 BAD: dict[str, tuple[str | bytes, bool]] = {
     "a repeat in a repeat": (r"(?:a+)+b", False),
