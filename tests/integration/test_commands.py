@@ -175,7 +175,7 @@ def test_bounce_tells_the_sender(tmp_path: Path) -> None:
         good(house, "queue", "bounce", "--from", "anna@", "--because", "not today, thank you")
         report = house.wait_for_mail("anna@example.org")[0]
         assert b"not today, thank you" in report and b"eve@example.net" in report
-        assert house.queue() == []
+        wait_for(lambda: house.queue() == [], "an empty queue")
 
 
 def test_status_and_link(tmp_path: Path) -> None:

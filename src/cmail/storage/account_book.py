@@ -300,7 +300,11 @@ def _open(path: str, creates: bool) -> apsw.Connection:
         db = apsw.Connection(path)
         try:
             db.set_busy_timeout(BUSY_MS)
-            db.execute("PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL; PRAGMA foreign_keys=ON")
+            db.pragma(
+                "journal_mode", "WAL"
+            )  # each by itself: a statement that tells something ends the others
+            db.pragma("synchronous", "FULL")
+            db.pragma("foreign_keys", True)
             _migrate(db, path)
         except BaseException:
             db.close()

@@ -147,3 +147,11 @@ def test_a_folder_that_is_not_there(tmp_path: Path) -> None:
     """The path and the reason are said."""
     with pytest.raises(AccountError, match=r"nowhere/accounts\.sqlite3 cannot be opened: No such file"):
         open_book(tmp_path / "nowhere")
+
+
+def test_every_change_is_synced_and_references_hold(tmp_path: Path) -> None:
+    """Each commit is synced (rule 1) and the database itself watches over its references."""
+    with AccountBook(str(tmp_path), domains=("example.org",), hostname="mail.example.org") as book:
+        assert book._db.pragma("synchronous") == 2  # FULL
+        assert book._db.pragma("foreign_keys") == 1
+        assert book._db.pragma("journal_mode") == "wal"
