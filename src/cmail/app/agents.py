@@ -69,6 +69,7 @@ class Agents:
             "lmtp": self._lmtp,
             "relay": self._smtp,
             "mx": self._smtp,
+            "host": self._smtp,
         }
 
     def update(self, snapshot: Snapshot) -> None:

@@ -150,6 +150,9 @@ def _place(settings: Settings, folder: str) -> Settings:
             domains=tuple(domain.lower().removesuffix(".") for domain in host.domains),
             data_dir=absolute(host.data_dir),
         ),
+        forward=tuple(
+            replace(each, domain=each.domain.lower().removesuffix(".")) for each in settings.forward
+        ),
         smtp=replace(settings.smtp, password_file=absolute(settings.smtp.password_file)),
         tls=replace(
             tls,

@@ -11,6 +11,7 @@ from typing import Any, Final
 
 from cmail.app.catalog import LISTENERS_NOT_YET
 from cmail.app.settings import Settings
+from cmail.delivery.settings import FORWARD_PORT
 from cmail.mail.address import AddressSyntaxError, parse_domain
 from cmail.mail.queue_id import SHARDS_MAX
 from cmail.settings import Endpoint, parse_endpoint
@@ -52,6 +53,7 @@ def check_meaning(settings: Settings, say: Say) -> None:
     _check_listeners(settings, say)
     _check_networks(settings, say)
     _check_sending(settings, say)
+    _check_forwards(settings, say)
     _check_places(settings, say)
 
 
@@ -207,6 +209,34 @@ def _check_sending(settings: Settings, say: Say) -> None:
         _endpoint("local.lmtp", local.lmtp, say)
     if len(local.separator) > 1 or local.separator.isalnum() or local.separator in ("@", '"', " "):
         say("local.separator", "must be one sign, such as + or -, or empty")
+
+
+def _check_forwards(settings: Settings, say: Say) -> None:
+    """A domain is ours or another server's, never both: first match would win in silence."""
+    seen: set[str] = set()
+    for number, forward in enumerate(settings.forward, 1):
+        key = f"forward[{number}].domain"
+        if fault := _domain_fault(forward.domain):
+            say(key, f'"{forward.domain}" {fault}')
+        elif forward.domain in settings.host.domains:
+            say(key, f'"{forward.domain}" is in host.domains too: mail for it is either ours or the host\'s')
+        elif forward.domain == settings.host.hostname:
+            say(key, f'"{forward.domain}" is the host name: mail for that is always ours')
+        elif forward.domain in seen:
+            say(key, f'"{forward.domain}" is forwarded already')
+        seen.add(forward.domain)
+        _check_forward_host(f"forward[{number}].host", forward.host, say)
+
+
+def _check_forward_host(key: str, text: str, say: Say) -> None:
+    endpoint = _endpoint(key, text, say, FORWARD_PORT)
+    if endpoint is None:
+        return
+    is_address = ":" in endpoint.host or endpoint.host.replace(".", "").isdigit()
+    if endpoint.path or not endpoint.port:
+        say(key, f'"{text}" must be a host, with a port from 1 to 65535 or without one')
+    elif not is_address and (fault := _domain_fault(endpoint.host)):
+        say(key, f'"{text}" {fault}')
 
 
 def _check_places(settings: Settings, say: Say) -> None:

@@ -35,7 +35,10 @@ _NUMBER_END: Final = 2**62  # likewise, and nothing that reckons with it runs ov
 _DIGITS_MAX: Final = 20
 
 # What stands in for a value that is wrong, where the type has no default: so that the rest can be checked.
-_PLACEHOLDERS: Final = {"listener.kind": "smtp", "listener.address": "127.0.0.1:0"}
+_PLACEHOLDERS: Final = {"listener.kind": "smtp", "listener.address": "127.0.0.1:0"} | {
+    "forward.domain": "domain.invalid",
+    "forward.host": "host.invalid",
+}
 
 # What to write where the type has no default to show.
 EXAMPLES: Final = {
@@ -45,6 +48,9 @@ EXAMPLES: Final = {
     "listener": '[[listener]] with kind = "smtp" and address = "127.0.0.1:2525"',
     "listener.kind": 'kind = "smtp"',
     "listener.address": 'address = "127.0.0.1:2525"',
+    "forward": '[[forward]] with domain = "branch.example.org" and host = "192.168.7.2:25"',
+    "forward.domain": 'domain = "branch.example.org"',
+    "forward.host": 'host = "192.168.7.2:25"',
     "smtp.host": 'host = "smtp.isp.example"',
     "smtp.username": 'username = "anna"',
     "smtp.password_file": 'password_file = "/etc/cmail/smtp-password"',

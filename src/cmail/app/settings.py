@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass, field
 
-from cmail.delivery.settings import LocalSettings, SmtpSettings
+from cmail.delivery.settings import ForwardSettings, LocalSettings, SmtpSettings
 from cmail.net.settings import DnsSettings, TlsSettings
 from cmail.observe.settings import LogSettings
 from cmail.queue.settings import QueueSettings
@@ -22,6 +22,7 @@ class Settings:
     smtp: SmtpSettings = field(default_factory=SmtpSettings)
     queue: QueueSettings = field(default_factory=QueueSettings)
     local: LocalSettings = field(default_factory=LocalSettings)
+    forward: tuple[ForwardSettings, ...] = ()
     tls: TlsSettings = field(default_factory=TlsSettings)
     dns: DnsSettings = field(default_factory=DnsSettings)
     log: LogSettings = field(default_factory=LogSettings)

@@ -80,7 +80,7 @@ async def reroute(
 
 def _fingerprint(table: RoutingTable) -> bytes:
     facts = [table.hostname, sorted(table.domains), table.local_delivery, table.delivery]
-    return json.dumps([*facts, sorted(table.own_literals)]).encode() + b"\n"
+    return json.dumps([*facts, sorted(table.own_literals), sorted(table.forwards.items())]).encode() + b"\n"
 
 
 def _read(path: str) -> bytes:

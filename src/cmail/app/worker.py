@@ -176,6 +176,7 @@ class Worker:
             settings.local.delivery,
             settings.smtp.delivery,
             self._own_literals,
+            {each.domain: each.route for each in settings.forward},
         )
         return Router(table, self._accounts.directory, settings.smtp)
 

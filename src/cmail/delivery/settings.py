@@ -1,11 +1,13 @@
-"""Typed settings of sending: [smtp], [smtp.advanced], [local]."""
+"""Typed settings of sending: [smtp], [smtp.advanced], [local], [[forward]]."""
 
 from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Annotated, Final, Literal
 
-from cmail.settings import ByteSize
+from cmail.policy.routing import host_route
+from cmail.settings import ByteSize, parse_endpoint
 
+FORWARD_PORT: Final = 25  # of a host that says none
 _MESSAGE_SIZE: Final = ByteSize(50 * 2**20)
 
 
@@ -51,3 +53,29 @@ class LocalSettings:
     delivery: Annotated[Literal["maildir", "lmtp"], "Where mail for people here goes."] = "maildir"
     lmtp: Annotated[str, "unix:/path or host:port of the LMTP server."] = ""
     separator: Annotated[str, "anna+list@ is anna's; empty: switched off."] = "+"
+
+
+@dataclass(frozen=True, slots=True)
+class ForwardSettings:
+    """[[forward]]: whole domains that another server has"""
+
+    domain: Annotated[
+        str,
+        "Mail for this domain is taken from everybody and sent on to the host, whoever it is for: the host"
+        " knows its users, we do not. The domain is not in host.domains.",
+    ]
+    host: Annotated[
+        str,
+        "Where it goes: a name or an address, with :port unless it is 25. No MX record is asked for. A"
+        " private address, a name without a dot or one in .lan, .local, .internal does not need the Internet.",
+    ]
+    tls: Annotated[
+        Literal["none", "opportunistic", "required", "implicit"],
+        "How the way to the host is encrypted: as smtp.tls. There is no log-in.",
+    ] = "opportunistic"
+
+    @property
+    def route(self) -> str:
+        """The route of its mail."""
+        endpoint = parse_endpoint(self.host, FORWARD_PORT)
+        return host_route(endpoint.host, endpoint.port, self.tls)

@@ -1,28 +1,39 @@
-"""SmtpAgent: to the upstream server ("relay") or to the hosts of a domain ("mx:example.org")."""
+"""SmtpAgent: to the upstream server ("relay"), the hosts of a domain ("mx:example.org") or one host that a
+[[forward]] names ("host:...")."""
 
 import asyncio
 import traceback
 from collections.abc import AsyncGenerator, Callable
 from contextlib import aclosing
+from dataclasses import dataclass
 from datetime import timedelta
-from typing import Final
+from typing import Final, cast
 
 from cmail.delivery.agent import Ending, Finished, HostTrouble, RouteRefusal, Work
 from cmail.delivery.blame import Blame
-from cmail.delivery.connections import OpenError, Peer
+from cmail.delivery.connections import OpenError, Peer, Tls
 from cmail.delivery.hosts import Host, MxRouter, NoHostError, upstream_hosts
 from cmail.delivery.lane import run_session
 from cmail.delivery.line import SessionLimits
 from cmail.delivery.settings import SmtpSettings
 from cmail.mail.outcome import NotNow, PermanentFailure, TemporaryFailure
-from cmail.mail.status import LOCAL_TROUBLE, UNABLE_TO_ROUTE
-from cmail.policy.routing import MX_PREFIX, RELAY
+from cmail.mail.status import LOCAL_TROUBLE, ROUTING_LOOP, UNABLE_TO_ROUTE
+from cmail.policy.routing import HOST_PREFIX, MX_PREFIX, RELAY, parse_host_route
 from cmail.protocol.sasl_client import Credentials
 from cmail.world import Clock, Entropy, IPAddress, Resolver
 
 _SILENT_S: Final = 60.0
 _BROKEN_S: Final = 2 * 3600.0  # longer than a message waits for its next attempt: that goes to another host
 _SILENT_MAX: Final = 1000
+
+
+@dataclass(frozen=True, slots=True)
+class _Way:
+    """How to speak to the hosts of a next hop."""
+
+    tls: Tls
+    is_ours: bool  # the settings name it: what is wrong between us and it never bounces anything
+    has_log_in: bool = False
 
 
 class SmtpAgent:
@@ -70,6 +81,8 @@ class SmtpAgent:
     async def _run(self, route: str, work: Work) -> Ending:
         if route == RELAY:
             return await self._run_upstream(work)
+        if route.startswith(HOST_PREFIX):
+            return await self._run_host(*parse_host_route(route), work)
         assert route.startswith(MX_PREFIX), route
         return await self._run_mx(route.removeprefix(MX_PREFIX), work)
 
@@ -85,16 +98,32 @@ class SmtpAgent:
             assert isinstance(error.failure, TemporaryFailure)
             self._log(f"warning: {error}")
             return HostTrouble(error.failure)
-        ending, _ = await self._try_hosts(_in_order(hosts), work, is_upstream=True)
+        way = _Way(settings.tls, is_ours=True, has_log_in=bool(settings.username))
+        ending, _ = await self._try_hosts(_in_order(hosts), work, way)
         if isinstance(ending, HostTrouble):
             self._log(f"warning: {ending.failure.reason}")
+        return ending
+
+    async def _run_host(self, name: str, port: int, tls: str, work: Work) -> Ending:
+        try:
+            hosts = await upstream_hosts(name, port, self._resolver)
+        except NoHostError as error:
+            assert isinstance(error.failure, TemporaryFailure)
+            return HostTrouble(error.failure)
+        if any(self._is_own_address(host.address, port) for host in hosts):
+            reason = f"the host {name}:{port} of a [[forward]] is this server itself"
+            self._log(f"warning: {reason}")
+            return HostTrouble(TemporaryFailure(reason, NotNow.HOST, ROUTING_LOOP))
+        ending, _ = await self._try_hosts(_in_order(hosts), work, _Way(cast(Tls, tls), is_ours=True))
         return ending
 
     async def _run_mx(self, domain: str, work: Work) -> Ending:
         router = MxRouter(self._resolver, self._entropy, self._hostname, self._is_own_address)
         hosts = router.hosts(domain, self._settings.advanced.outbound_port)
+        # What is set for the upstream server is not for strangers.
+        way = _Way("none" if self._settings.tls == "none" else "opportunistic", is_ours=False)
         try:
-            ending, is_unreached = await self._try_hosts(hosts, work, is_upstream=False)
+            ending, is_unreached = await self._try_hosts(hosts, work, way)
         except NoHostError as error:
             if isinstance(error.failure, PermanentFailure):
                 return self._refusal(error.failure)
@@ -111,7 +140,7 @@ class SmtpAgent:
         return RouteRefusal(failure)
 
     async def _try_hosts(
-        self, hosts: AsyncGenerator[Host, None], work: Work, *, is_upstream: bool
+        self, hosts: AsyncGenerator[Host, None], work: Work, way: _Way
     ) -> tuple[Ending, bool]:
         """The first host that works; else what to say of all, and whether none was even reached."""
         failures: list[TemporaryFailure] = []
@@ -119,7 +148,7 @@ class SmtpAgent:
         async with aclosing(self._silent_last(hosts)) as ordered:
             async for host in ordered:
                 try:
-                    ending = await self._session(host, work, is_upstream)
+                    ending = await self._session(host, work, way)
                 except OpenError as error:
                     failures.append(error.failure)
                     is_unreached = is_unreached and error.is_connection
@@ -156,23 +185,20 @@ class SmtpAgent:
             self._silent.clear()
         self._silent[host] = self._clock.monotonic() + seconds
 
-    async def _session(self, host: Host, work: Work, is_upstream: bool) -> Ending:
-        peer = await self._peer(host, is_upstream)
-        return await run_session(peer, work, self._clock.monotonic, self._blame, is_upstream=is_upstream)
+    async def _session(self, host: Host, work: Work, way: _Way) -> Ending:
+        peer = await self._peer(host, way)
+        return await run_session(peer, work, self._clock.monotonic, self._blame, is_upstream=way.is_ours)
 
-    async def _peer(self, host: Host, is_upstream: bool) -> Peer:
+    async def _peer(self, host: Host, way: _Way) -> Peer:
         settings = self._settings
         advanced = settings.advanced
         credentials = None
-        tls = settings.tls
-        if not is_upstream:  # what is set for the upstream server is not for strangers
-            tls = "none" if tls == "none" else "opportunistic"
-        elif settings.username:
+        if way.has_log_in:
             credentials = Credentials(settings.username, await self._read_password())
         return Peer(
             host,
             self._hostname,
-            tls=tls,
+            tls=way.tls,
             credentials=credentials,
             ca_file=self._ca_file,
             timeout=advanced.timeout,

@@ -11,7 +11,15 @@ from cmail.mail.limits import ALIAS_DEPTH_MAX
 from cmail.mail.outcome import Expanded, PermanentFailure
 from cmail.mail.status import BAD_MAILBOX, ROUTING_LOOP
 from cmail.policy.rewriting import Directory, ToAddresses, ToMailbox, Unknown
-from cmail.policy.routing import LMTP, LOCAL, MX_PREFIX, RELAY, RoutingTable
+from cmail.policy.routing import (
+    HOST_PREFIX,
+    LMTP,
+    LOCAL,
+    MX_PREFIX,
+    RELAY,
+    RoutingTable,
+    is_internet,
+)
 from cmail.storage.spool import QueuedRecipient
 
 LOOPS = PermanentFailure(
@@ -38,7 +46,7 @@ class Router:
             return not self._is_smarthost_here
         if route.startswith(MX_PREFIX):
             return not is_loopback(route[len(MX_PREFIX) :])
-        return False
+        return route.startswith(HOST_PREFIX) and is_internet(route)
 
     def expand(
         self, queued: QueuedRecipient, others: Iterable[Recipient]

@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING, Final
 
 from cmail.mail.outcome import NotNow
 from cmail.mail.queue_id import QueueId
-from cmail.policy.routing import LMTP, LOCAL, MX_PREFIX, RELAY
+from cmail.policy.routing import HOST_PREFIX, LMTP, LOCAL, MX_PREFIX, RELAY, parse_host_route
 from cmail.queue.route_queue import KEY_BITS, RouteQueue
 from cmail.storage.spool import QueueEntry, QueueFilter, RecipientState
 
@@ -81,6 +81,8 @@ def next_hop_words(route: str) -> str:
     """A route in words."""
     if route.startswith(MX_PREFIX):
         return f"the mail servers of {route[len(MX_PREFIX) :]}"
+    if route.startswith(HOST_PREFIX):
+        return f"{parse_host_route(route)[0]}, where its domain is forwarded to"
     return _NAMES.get(route, route)
 
 

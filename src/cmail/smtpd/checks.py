@@ -4,6 +4,7 @@ Who may send what, in one place:
 - submission and submissions take nothing before a log-in, whatever relay.networks says;
 - a recipient that is not ours is taken from relay.networks and from who has logged in, from nobody else;
 - an unknown user of ours is refused at RCPT (rule 13); an alias to outside is ours;
+- a domain that [[forward]] sends to a host is taken from everybody; its users are known there;
 - who has logged in may give as reverse-path any address here that leads to the own mailbox (the address
   itself, an alias, a plus address, a catch-all), the null one, and any address of a domain that is not ours
   (people have other addresses, and their upstream server judges those); not somebody else's address here.
@@ -42,8 +43,10 @@ def check_rcpt(session: Session, recipient: Recipient) -> bytes:
     """At RCPT: relaying, and whether the user exists (RFC 5321 §3.6.2, §3.3)."""
     context = session.facts.context
     address = recipient.forward_path
-    if not context.routing.is_local(address.domain):
-        return b"" if session.username or session.client.may_relay else NO_RELAYING
+    routing = context.routing
+    if not routing.is_local(address.domain):
+        is_welcome = session.username or session.client.may_relay or routing.is_taken(address.domain)
+        return b"" if is_welcome else NO_RELAYING
     if type(context.directory.resolve(address)) is Unknown and context.refuse_unknown_users:
         return UNKNOWN_USER
     return b""

@@ -10,6 +10,7 @@ LABELS: Final[Mapping[str, str]] = {
     "host.user": "Runs as the user",
     "host.workers": "Worker processes",
     "listener": "Where mail comes in",
+    "forward": "Domains that another server has",
     "relay.networks": "Networks that may send anywhere",
     "limits.sessions": "Sessions at once",
     "limits.sessions_per_address": "Sessions of one address",
