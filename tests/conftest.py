@@ -44,6 +44,8 @@ def why_missing(need: str) -> str | None:
     """Why a test that needs this cannot run here; None when it can."""
     if need == "root":
         return None if os.geteuid() == 0 else "only root can do this"
+    if need == "atheris":
+        return None if find_spec("atheris") else "atheris is not installed: it has wheels for x86-64 alone"
     if need == "compiled helper":
         found = find_spec("cmail.protocol.smtp._scan")
         return None if found else "the compiled helper is not built"

@@ -65,7 +65,7 @@ def settings(octets: bytes) -> None:
     try:
         load_text(written, "/etc/cmail/cmail.toml", is_machine_checked=False)
     except SettingError as error:
-        assert error.problems and all(problem.key and problem.reason for problem in error.problems)
+        assert error.problems and all(problem.reason for problem in error.problems)
         assert all(0 <= problem.line <= written.count("\n") + 1 for problem in error.problems)
         raise
     finally:
@@ -327,6 +327,9 @@ def drop_file(octets: bytes) -> None:
         file.write(octets)
     found = read_drop(path, path + ".content", 2**20)
     wire = found.content.octets
+    if found.content.path:
+        with open(found.content.path, "rb") as file:
+            wire = file.read()
     assert wire.endswith(b"\r\n") and wire.count(b"\n") == wire.count(b"\r") == wire.count(b"\r\n")
 
 

@@ -95,7 +95,7 @@ RECORDS: Final = st.sampled_from(
 )  # fmt: skip
 
 
-@settings(max_examples=25)
+@settings(max_examples=12)
 @given(st.lists(RECORDS | st.binary(max_size=40), min_size=1, max_size=3).map(b"".join))
 def test_garbage_from_a_dns_server(octets: bytes) -> None:
     """Records, or an error of the Resolver's own kinds, and within its time."""

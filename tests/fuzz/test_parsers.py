@@ -1,7 +1,6 @@
 """Every parser of the product on octets of any kind: it reads, or refuses as it says, and nothing else."""
 
 import os
-import platform
 from collections.abc import Sequence
 from typing import Final
 
@@ -9,6 +8,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 
 from tests.fuzz.corpus import inputs
+from tests.fuzz.parser import FRAGMENTS
 from tests.fuzz.parsers import PARSERS, fuzz
 
 EXAMPLES: Final = 5000 if os.environ.get("CMAIL_FUZZ") else 60
@@ -53,6 +53,18 @@ def test_seeds_are_read(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", PARSERS)
+def test_what_hurts(name: str) -> None:
+    """Each fragment, once and again and again, in each frame and in the middle of each seed."""
+    parser = PARSERS[name]
+    for fragment in [*FRAGMENTS, *parser.fragments]:
+        for count in (1, 2, 40):
+            for head, tail in parser.frames:
+                parser.feed(head + fragment * count + tail)
+            for seed in parser.seeds[: 4 if count == 1 else 0]:
+                parser.feed(seed[: len(seed) // 2] + fragment + seed[len(seed) // 2 :])
+
+
+@pytest.mark.parametrize("name", PARSERS)
 def test_any_octets(name: str) -> None:
     """No exception gets out but those by which it refuses, and what it promises holds."""
     parser = PARSERS[name]
@@ -77,7 +89,7 @@ def test_every_parser_has_its_row() -> None:
     assert len(PARSERS) >= 58
 
 
-@pytest.mark.skipif(platform.machine() != "x86_64", reason="not run: atheris has wheels for x86-64 alone")
+@pytest.mark.needs("atheris")
 def test_atheris_finds_what_is_planted() -> None:
     """An exception that is none of the refusals is seen, with the input that brings it out."""
     ended = fuzz(["trips", "reads"], QUICK_S, "tests.fuzz.planted:PLANTED")
