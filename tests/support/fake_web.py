@@ -12,6 +12,7 @@ from typing import Any
 import uvicorn
 from starlette.types import ASGIApp
 
+from cmail.admin.history import Counts, History
 from cmail.admin.keys import Keys
 from cmail.admin.overview import Overviews
 from cmail.admin.processes import Heard, Processes
@@ -101,8 +102,23 @@ def fake_context(folder: Path, settings: str = SETTINGS) -> tuple[WebContext, Fa
         desk=FileDesk(str(config), str(folder / "data"), apply),
         keys=Keys(str(folder / "data")),
         sessions=Sessions(),
+        history=fake_history(folder),
     )
     return context, processes
+
+
+def fake_history(folder: Path) -> History:
+    """A day of an office: quiet at night, most of it at noon."""
+
+    async def look() -> dict[str, Any]:
+        return {}
+
+    history = History(str(folder / "history.json"), look)
+    now = time.time_ns() // 60_000_000_000
+    for minute in range(now - 24 * 60, now + 1):
+        busy = max(0, 12 - abs(minute // 60 % 24 - 12))
+        history._minutes[minute] = Counts(busy, busy + minute % 3, busy // 8, minute % 97 == 0, busy // 2)
+    return history
 
 
 @contextmanager

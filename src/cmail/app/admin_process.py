@@ -1,6 +1,7 @@
 """The admin process: page, API and figures, which may stall without any mail noticing."""
 
 import asyncio
+import os
 import socket
 from collections.abc import Mapping
 from ipaddress import ip_address
@@ -14,6 +15,7 @@ from cmail.net.control import AnswerFunction, ControlClient, ControlError
 from cmail.observe import maillog, metrics
 
 if TYPE_CHECKING:
+    from cmail.admin.history import History, Reading
     from cmail.web.context import WebContext
 
 APPLY_S: Final = 60.0  # every process takes the new settings over
@@ -31,15 +33,19 @@ class AdminProcess:
         self._snapshot = estate.snapshot
         self._data_dir = estate.data_dir
         self._started_wall_ms = estate.started_wall_ms
+        self._history: History
         is_private = _is_loopback(estate.admin_port.endpoint.host)
         self._tls = None if is_private else estate.tls.context  # a password never travels in the clear
         estate.release()
 
     async def start(self, tasks: Tasks) -> None:
         """Serve the pages."""
+        from cmail.admin.history import History
         from cmail.web.application import guarded  # 40 MB that no other process shall have
         from cmail.web.server import serve
 
+        self._history = History(os.path.join(self._data_dir, "admin", "history.json"), self._look)
+        tasks.spawn(self._history.run(), "figures over time")
         tasks.spawn(serve([self._socket], guarded(self._context()), self._tls), "web server")
 
     def _context(self) -> "WebContext":
@@ -66,6 +72,7 @@ class AdminProcess:
             desk=FileDesk(self._snapshot.path, self._data_dir, apply),
             keys=Keys(self._data_dir),
             sessions=Sessions(),
+            history=self._history,
         )
 
     async def apply(
@@ -76,6 +83,7 @@ class AdminProcess:
 
     async def stop(self) -> None:
         """What is asked is answered; see web.server.serve."""
+        await self._history.write()
 
     def answers(self) -> Mapping[str, AnswerFunction]:
         """Nothing but what every process answers."""
@@ -88,6 +96,21 @@ class AdminProcess:
         if not found:
             raise ControlError("no worker answered")
         return metrics.total(found)
+
+    async def _look(self) -> "Mapping[str, Reading]":
+        """The figures of each worker that answers, for the history."""
+        found = await asyncio.gather(*(self._read(name) for name in self._workers))
+        return {name: each for name, each in zip(self._workers, found, strict=True) if each is not None}
+
+    async def _read(self, name: str) -> "Reading | None":
+        from cmail.admin.history import Reading
+
+        client = ControlClient(self._run_folder, name, 4.0)
+        try:
+            process = (await client.ask("process")).ok
+            return Reading(int(process["started_ms"]), (await client.ask("metrics")).ok)
+        except ControlError:
+            return None  # it is being started; what it counts is seen the next time
 
     async def _ask(self, name: str) -> "Mapping[str, Mapping[str, int]] | None":
         try:

@@ -5,9 +5,11 @@ import gc
 import os
 import signal
 import socket
+import time
 from collections.abc import Coroutine, Mapping
 from typing import Any, Final, Protocol
 
+from cmail.admin.running import own_process
 from cmail.app.child import Tether, take_handed
 from cmail.app.snapshot import Snapshot, handed_over
 from cmail.net.control import AnswerFunction, ControlError, ControlServer, Fields
@@ -115,7 +117,12 @@ async def _run(name: str, part: Part, tether: Tether, run_folder: str) -> int:
     loop.set_exception_handler(_on_exception)
     tasks = Tasks()
     loop.add_signal_handler(signal.SIGTERM, tasks.end)
-    control = ControlServer(part.answers(), maillog.failed)
+    started_wall_ms = time.time_ns() // 1_000_000
+
+    async def process(_request: Fields) -> Fields:
+        return own_process(started_wall_ms)
+
+    control = ControlServer({"process": process, **part.answers()}, maillog.failed)
     await part.start(tasks)
     gc.freeze()  # what the parts are made of stays: the collector need not look at it again
     await control.start(run_folder, name)

@@ -3,6 +3,7 @@
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
+from cmail.admin.history import History
 from cmail.admin.keys import Keys
 from cmail.admin.overview import Overviews
 from cmail.admin.processes import Processes
@@ -26,3 +27,4 @@ class WebContext:
     keys: Keys
     sessions: Sessions
     hosts: frozenset[str] = frozenset()  # further names that browsers may use for us
+    history: History | None = None  # figures of the last 48 hours; None: nobody counts
