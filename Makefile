@@ -1,7 +1,7 @@
 # CMail Server. `make` alone tells what there is.
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help install run check test torture bench format clean
+.PHONY: help install run check test torture bench screenshots format clean
 
 # The Python that .venv is made with: the system's where it is 3.11 or newer, else the newest on PATH.
 PYTHON ?=
@@ -38,6 +38,11 @@ bench: ## measures CMail and Postfix side by side and prints the table
 	@scripts/test-programs
 	@scripts/install test
 	@.venv/bin/python bench/run.py $(BENCH)
+
+screenshots: ## takes a picture of every page, into docs/img
+	@scripts/test-programs
+	@scripts/install test
+	@.venv/bin/python scripts/screenshots.py
 
 format: ## writes the code the way `make check` wants it
 	@scripts/install test

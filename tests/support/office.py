@@ -1,0 +1,65 @@
+"""An office: a running server with people, mail that waits for many reasons, and its page; for browser tests
+and screenshots."""
+
+import smtplib
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Final
+
+from tests.support.house import SETTINGS, RunningCmail, wait_for
+from tests.support.peers import Peers
+from tests.support.sink_mx import SinkMx
+
+PASSWORD: Final = "correct horse battery"
+SUBJECTS: Final = (
+    ("bob@example.net", "Offer for the roof"),
+    ("full@example.net", "Photographs of the building site"),
+    ("grey@example.com", "Question about your invoice"),
+    ("anna@example.org", "Lunch?"),
+)
+
+
+@contextmanager
+def office(folder: Path, more: str = "") -> Iterator[tuple[RunningCmail, str]]:
+    """The server and the URL of its page; the password of the page is PASSWORD. The upstream server takes
+    some mail and puts off the rest for several reasons."""
+    script = {
+        "RCPT:full@example.net": b"452 4.2.2 The mailbox is full\r\n",
+        "RCPT:grey@example.com": b"451 4.7.1 Greylisted, please try again in 300 seconds\r\n",
+        "RCPT:nobody@example.net": b"550 5.1.1 No such user here\r\n",
+    }
+    settings = SETTINGS.replace('address = ""', 'address = "127.0.0.1:0"')
+    with Peers() as peers:
+        sink = peers.start(SinkMx(script))
+        smtp = f'[smtp]\nhost = "127.0.0.1"\nport = {sink.port}\n'
+        house = RunningCmail(folder, settings=settings, more=smtp + more)
+        with house:
+            command(house, "page", "password", "--stdin", stdin=PASSWORD + "\n")
+            for to, subject in SUBJECTS:
+                send(house, to, subject)
+            wait_for(lambda: sum(bool(row["reason"]) for row in house.queue()) == 2, "reasons")
+            yield house, f"http://127.0.0.1:{house.port('admin')}"
+
+
+def send(house: RunningCmail, to: str, subject: str) -> None:
+    """A message from anna."""
+    head = f"From: Anna <anna@example.org>\r\nTo: <{to}>\r\nSubject: {subject}\r\n"
+    head += "Date: Mon, 23 Nov 2026 09:12:00 +0100\r\nMessage-ID: <%d@example.org>\r\n" % abs(hash(subject))
+    with smtplib.SMTP("127.0.0.1", house.port("smtp"), timeout=20) as client:
+        client.sendmail("anna@example.org", [to], head + "\r\nHello, this is Anna.\r\n")
+
+
+def command(house: RunningCmail, *words: str, stdin: str = "") -> str:
+    """A `cmail` command for this server; what it printed."""
+    done = subprocess.run(
+        [sys.executable, "-m", "cmail", *words, "--config", str(house.config)],
+        input=stdin,
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout
