@@ -1,4 +1,4 @@
-"""`make screenshots`: every page into docs/img, wide and narrow, light and dark, of an office with some mail."""
+"""`make screenshots`: every page into docs/img, wide and narrow, light and dark, with some mail."""
 
 import sys
 import tempfile

@@ -2,7 +2,6 @@
 on the console, the keyboard reaches everything, nothing is fetched from elsewhere."""
 
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest

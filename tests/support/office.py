@@ -47,7 +47,7 @@ def office(folder: Path, more: str = "") -> Iterator[tuple[RunningCmail, str]]:
 def send(house: RunningCmail, to: str, subject: str) -> None:
     """A message from anna."""
     head = f"From: Anna <anna@example.org>\r\nTo: <{to}>\r\nSubject: {subject}\r\n"
-    head += "Date: Mon, 23 Nov 2026 09:12:00 +0100\r\nMessage-ID: <%d@example.org>\r\n" % abs(hash(subject))
+    head += f"Date: Mon, 23 Nov 2026 09:12:00 +0100\r\nMessage-ID: <{len(subject)}.{to}>\r\n"
     with smtplib.SMTP("127.0.0.1", house.port("smtp"), timeout=20) as client:
         client.sendmail("anna@example.org", [to], head + "\r\nHello, this is Anna.\r\n")
 
