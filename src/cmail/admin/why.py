@@ -1,128 +1,80 @@
 """Why a recipient waits and what can be done about it, in plain words. Pure: a row in, sentences out."""
 
-import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
 from cmail.admin.rows import duration
+from cmail.admin.words import BATCH, NEW, OFF_LINE, ON_HOLD, SERVER_DOWN, Row, Whose, of_reason
 from cmail.mail.outcome import NotNow
 from cmail.policy.routing import LMTP, LOCAL, MX_PREFIX, RELAY
+
+_AGAIN: Final = "It is tried again by itself."
+_WAITED_OUT: Final = (Whose.THEIRS, Whose.RECIPIENT, Whose.MESSAGE, Whose.LINE)
+_OFF_LINE_THEN: Final = (
+    "We were off line when it was tried. While we are, nothing is tried, and the message does not get older."
+)
 
 
 @dataclass(frozen=True, slots=True)
 class Why:
-    """The answer of `cmail queue why`."""
+    """The answer of `cmail queue why`, and of the page."""
 
-    why: str
+    why: str  # all of it
     advice: str
-
-
-# What a reason has in it -> what it means. The first that fits is taken; small letters.
-_CLUES: Final = (
-    (
-        ("it may have arrived",),
-        "Their machine had all of the message and did not say what became of it. It is sent again by itself,"
-        " rather than lost, so whoever it is for may get it twice; ask there if it may not come twice.",
-    ),
-    (
-        ("greylist", "grey list", "graylist"),
-        "Their server wants every new sender to wait a little (greylisting). It takes the message at a"
-        " later attempt; nothing needs to be done.",
-    ),
-    (
-        ("535", "530", "538", "authentication", "password"),
-        "Our log-in at the next server failed. Check [smtp] username and password_file, then: cmail queue"
-        " flush",
-    ),
-    (
-        ("certificate", "tls"),
-        "The encrypted connection did not come about. Check [smtp] tls and the certificate of the next"
-        ' server; with tls = "required" it must be valid for its name.',
-    ),
-    (
-        ("no smtp host", "smtp.host", "no host named"),
-        'No upstream server is named. Set host in [smtp], or delivery = "mx", and then: cmail queue flush',
-    ),
-    (
-        ("full", "quota", "452", "552"),
-        "There is no room for it where it goes. Free some there; it is tried again by itself.",
-    ),
-    (
-        ("refused", "unreachable", "timed out", "no answer", "time-out", "reset", "closed"),
-        "Their machine did not answer or hung up. It is tried again by itself; if it goes on, ask whoever"
-        " runs it, or check that a firewall lets us out.",
-    ),
-    (
-        ("servfail", "dns", "resolver", "look up"),
-        "The name of the next host could not be looked up. Check [dns] servers and the line; it is tried"
-        " again by itself.",
-    ),
-)
-_OURS: Final = ("no smtp host", "smtp.host", "535", "530", "538")  # our own trouble, not the peer's
-_AGAIN: Final = "It is tried again by itself; to try now: cmail queue flush {id}"
+    name: str = ""  # of the row in admin/words.py
+    sentence: str = ""  # the short of it
+    path: str = ""  # the page where it is put right
+    whose: Whose = Whose.THEIRS
 
 
 def explain(
-    row: dict[str, Any], now_ms: int, *, is_link_down: bool, is_batch: bool, is_server_down: bool = False
+    row: Mapping[str, Any],
+    now_ms: int,
+    *,
+    is_link_down: bool,
+    is_batch: bool,
+    is_server_down: bool = False,
+    is_page: bool = False,
 ) -> Why:
-    """Why the recipient of a row (admin.rows) waits."""
+    """Why the recipient of a row (admin.rows) waits. Advice for the page names pages, else commands."""
     if is_server_down:
         last = f" The last attempt ended with: {row['reason']}." if row["reason"] else ""
-        return Why(f"The server is not running, so nothing is sent.{last}", "Start it: cmail serve")
+        return _why(row, SERVER_DOWN, SERVER_DOWN.sentence + last, is_page)
     if row["state"] == "held":
-        return Why(
-            "It is on hold: somebody (or a rule) stopped it, and it stays until it is released.",
-            f"cmail queue release {row['id']}   (or: cmail queue delete {row['id']})",
-        )
+        return _why(row, ON_HOLD, ON_HOLD.sentence, is_page)
     is_internet = row["route"] not in (LOCAL, LMTP)
-    if is_internet and (is_link_down or row["kind"] == NotNow.OFFLINE):
-        state = "down" if is_link_down else "not there when it was tried"
-        return Why(
-            f"The link is {state}. While it is, nothing is tried, and the message does not get older.",
-            "It goes by itself as soon as the link is up (cmail link status shows it).",
-        )
+    if is_internet and is_link_down:
+        return _why(row, OFF_LINE, OFF_LINE.sentence, is_page)
+    if is_internet and row["kind"] == NotNow.OFFLINE:
+        return _why(row, OFF_LINE, _OFF_LINE_THEN, is_page, _OFF_LINE_THEN)
     if not row["attempts"] and is_internet and is_batch:
-        return Why(
-            "Mail for the Internet is collected here (queue.batch) and goes at the next exchange.",
-            "To send now: cmail queue flush",
-        )
+        return _why(row, BATCH, BATCH.sentence, is_page)
     if not row["attempts"] and not row["reason"]:
-        return Why(f"It is new: {_way(row['route'])} has not been tried yet.", "Nothing: it goes by itself.")
-    return Why(_tried(row, now_ms), _advice(row))
+        return _why(row, NEW, NEW.sentence, is_page)
+    found = of_reason(row["reason"])
+    return _why(row, found, f"{found.sentence} {_tried(row, now_ms)}", is_page)
 
 
-def _tried(row: dict[str, Any], now_ms: int) -> str:
-    tried = f"{_times(row['attempts'])} {_way(row['route'])}; the last answer was"
+def _why(row: Mapping[str, Any], found: Row, why: str, is_page: bool, sentence: str = "") -> Why:
+    advice = found.advice_for(is_page=is_page).format(id=row["id"])
+    if found.whose in _WAITED_OUT and found is not OFF_LINE:
+        now = "" if is_page or "cmail queue" in advice else f" To try now: cmail queue flush {row['id']}"
+        advice = f"{_AGAIN} {advice}".rstrip() + now
+    return Why(why, advice, found.name, sentence or found.sentence, found.path, found.whose)
+
+
+def _tried(row: Mapping[str, Any], now_ms: int) -> str:
     said = row["reason"] or "nothing was said"
-    who = _whose_trouble(row)
     waits = row["next_ms"] - now_ms
-    when = f" The next attempt is in {duration(waits)}." if waits > 0 else " It is its turn now."
-    return f"{who}. {tried}: {said}.{when}"
+    when = f"The next attempt is in {duration(waits)}." if waits > 0 else "It is its turn now."
+    return f"{_times(row['attempts'])} {_way(row['route'])}; the last answer was: {said}. {when}"
 
 
 def _times(attempts: int) -> str:
     if not attempts:  # others were tried, and told enough of the next hop
         return "It has not been tried itself; others were,"
     return "Tried once" if attempts == 1 else f"Tried {attempts} times"
-
-
-def _whose_trouble(row: dict[str, Any]) -> str:
-    if _has_any(str(row["reason"]).lower(), _OURS):
-        return "The way out of here is not set up, or does not let us in"
-    return "The next server is in trouble" if row["kind"] == NotNow.HOST else "This message was put off"
-
-
-def _advice(row: dict[str, Any]) -> str:
-    reason = str(row["reason"]).lower()
-    for clues, advice in _CLUES:
-        if _has_any(reason, clues):
-            return advice
-    return _AGAIN.format(id=row["id"])
-
-
-def _has_any(reason: str, clues: tuple[str, ...]) -> bool:
-    """Whether a clue is in a reason; a reply code is not found within a longer number, such as a port."""
-    return any(re.search(rf"(?<!\d){re.escape(clue)}(?!\d)", reason) for clue in clues)
 
 
 def _way(route: str) -> str:

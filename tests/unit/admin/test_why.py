@@ -13,35 +13,92 @@ USUAL = {
     "id": "38G6TPN5J0000", "to": "bob@example.net", "state": "queued", "attempts": 2, "next_ms": NOW + 240_000,
     "reason": "451 4.7.1 try later", "kind": int(NotNow.MESSAGE), "route": "relay",
 }  # fmt: skip
-# name: (row, circumstances, words of why, words of the advice)
-CASES: dict[str, tuple[dict[str, Any], dict[str, bool], str, str]] = {
-    "held": ({"state": "held"}, {}, "on hold", "cmail queue release 38G6TPN5J0000"),
-    "link down": ({}, {"is_link_down": True}, "link is down", "as soon as the link is up"),
-    "link down, for here": ({"route": "local"}, {"is_link_down": True}, "Tried 2 times", "flush"),
-    "off line when tried": ({"kind": int(NotNow.OFFLINE)}, {}, "not there when it was tried", "link status"),
-    "batch": ({"attempts": 0, "reason": ""}, {"is_batch": True}, "queue.batch", "cmail queue flush"),
-    "new": ({"attempts": 0, "reason": ""}, {}, "It is new", "goes by itself"),
-    "server down": ({}, {"is_server_down": True}, "not running", "cmail serve"),
-    "greylisting": ({"reason": "450 Greylisted"}, {}, "Tried 2 times", "greylisting"),
-    "log-in": ({"reason": "535 5.7.8 no"}, {}, "does not let us in", "password_file"),
-    "no host": ({"reason": "no SMTP host is set (smtp.host)"}, {}, "not set up", "Set host in [smtp]"),
-    "refused": ({"reason": "connection refused", "kind": 2}, {}, "The next server is in trouble", "firewall"),
-    "a port is no code": ({"reason": "h[192.0.2.1]:25526: connection refused"}, {}, "", "firewall"),
+# name: (row, circumstances, row of the table, words of why, words of the advice)
+CASES: dict[str, tuple[dict[str, Any], dict[str, bool], str, str, str]] = {
+    "held": ({"state": "held"}, {}, "on hold", "on hold", "cmail queue release 38G6TPN5J0000"),
+    "link down": ({}, {"is_link_down": True}, "off line", "We are off line", "as soon as the link is up"),
+    "link down, for here": (
+        {"route": "local"},
+        {"is_link_down": True},
+        "temporary refusal",
+        "Tried 2 times",
+        "flush",
+    ),
+    "off line when tried": (
+        {"kind": int(NotNow.OFFLINE)},
+        {},
+        "off line",
+        "off line when it was tried",
+        "link status",
+    ),
+    "batch": (
+        {"attempts": 0, "reason": ""},
+        {"is_batch": True},
+        "batch",
+        "next exchange",
+        "cmail queue flush",
+    ),
+    "new": ({"attempts": 0, "reason": ""}, {}, "new", "It is new", "goes by itself"),
+    "server down": ({}, {"is_server_down": True}, "server down", "not running", "cmail serve"),
+    "greylisting": (
+        {"reason": "450 Greylisted"},
+        {},
+        "greylisting",
+        "Tried 2 times",
+        "tried again by itself",
+    ),
+    "log-in": (
+        {"reason": "535 5.7.8 no"},
+        {},
+        "our password is wrong",
+        "does not accept our log-in",
+        "password_file",
+    ),
+    "no host": (
+        {"reason": "no SMTP host is set (smtp.host)"},
+        {},
+        "no upstream server",
+        "No upstream server is named",
+        "Set host in [smtp]",
+    ),
+    "refused": (
+        {"reason": "connection refused", "kind": 2},
+        {},
+        "connection refused",
+        "does not take connections",
+        "firewall",
+    ),
+    "a port is no code": (
+        {"reason": "h[192.0.2.1]:25526: connection refused"},
+        {},
+        "connection refused",
+        "",
+        "firewall",
+    ),
     "in doubt": (
         {
             "reason": "the server closed the connection, after all of the message was sent: it may have arrived,"
             " and then arrives twice"
         },
         {},
-        "it may have arrived",
+        "possible duplicate",
         "may get it twice",
+        "ask there",
     ),
-    "anything": ({}, {}, "next attempt is in 4 min", "cmail queue flush 38G6TPN5J0000"),
-    "others failed": ({"attempts": 0, "kind": 2}, {}, "has not been tried itself; others were", "flush"),
-    "due": ({"next_ms": NOW - 1}, {}, "its turn now", "flush"),
+    "anything": ({}, {}, "temporary refusal", "next attempt is in 4 min", "cmail queue flush 38G6TPN5J0000"),
+    "others failed": (
+        {"attempts": 0, "kind": 2},
+        {},
+        "temporary refusal",
+        "has not been tried itself; others were",
+        "flush",
+    ),
+    "due": ({"next_ms": NOW - 1}, {}, "temporary refusal", "its turn now", "flush"),
+    "nothing was said": ({"reason": ""}, {}, "unknown", "nothing was said", "flush"),
     "once": (
         {"attempts": 1, "route": "mx:example.net"},
         {},
+        "temporary refusal",
         "Tried once at the mail server of example.net",
         "",
     ),
@@ -51,11 +108,29 @@ CASES: dict[str, tuple[dict[str, Any], dict[str, bool], str, str]] = {
 @pytest.mark.parametrize("name", CASES)
 def test_words(name: str) -> None:
     """Why, and what to do."""
-    row, circumstances, why, advice = CASES[name]
+    row, circumstances, row_name, why, advice = CASES[name]
     usual = {"is_link_down": False, "is_batch": False}
     told = explain({**USUAL, **row}, NOW, **{**usual, **circumstances})
+    assert told.name == row_name
     assert why in told.why
     assert advice in told.advice
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_the_page_names_pages(name: str) -> None:
+    """For who looks at the page there is no word of commands or tables of the file."""
+    row, circumstances, row_name, _, _ = CASES[name]
+    usual = {"is_link_down": False, "is_batch": False}
+    told = explain({**USUAL, **row}, NOW, **{**usual, **circumstances}, is_page=True)
+    assert told.name == row_name
+    assert "cmail " not in told.advice and "[" not in told.advice
+    assert told.sentence in told.why
+
+
+def test_the_raw_reply_is_in_it() -> None:
+    """What the server said stands in the answer as it came."""
+    told = explain(USUAL, NOW, is_link_down=False, is_batch=False)
+    assert "451 4.7.1 try later" in told.why and "451" not in told.sentence
 
 
 @pytest.mark.parametrize(
