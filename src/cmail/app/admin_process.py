@@ -12,13 +12,14 @@ from cmail.app.estate import Estate
 from cmail.app.process import PortKey, Tasks
 from cmail.app.snapshot import Snapshot
 from cmail.net.control import AnswerFunction, ControlClient, ControlError
-from cmail.observe import maillog, metrics
+from cmail.observe import journal_files, maillog, metrics
 
 if TYPE_CHECKING:
     from cmail.admin.history import History, Reading
     from cmail.web.context import WebContext
 
 APPLY_S: Final = 60.0  # every process takes the new settings over
+PRUNE_S: Final = 10.0  # a busy server writes 60 MB of log meanwhile
 
 
 class AdminProcess:
@@ -46,6 +47,7 @@ class AdminProcess:
 
         self._history = History(os.path.join(self._data_dir, "admin", "history.json"), self._look)
         tasks.spawn(self._history.run(), "figures over time")
+        tasks.spawn(self._prune(), "prune the journal")
         tasks.spawn(serve([self._socket], guarded(self._context()), self._tls), "web server")
 
     def _context(self) -> "WebContext":
@@ -88,6 +90,20 @@ class AdminProcess:
     def answers(self) -> Mapping[str, AnswerFunction]:
         """Nothing but what every process answers."""
         return {}
+
+    async def _prune(self) -> None:
+        """The journal keeps as much as the settings say. What is wrong is said once."""
+        folder, said = os.path.join(self._data_dir, journal_files.FOLDER), ""
+        while True:
+            log, free_min = self._snapshot.settings.log, 2 * self._snapshot.settings.limits.free_space
+            try:
+                await asyncio.to_thread(journal_files.prune, folder, log.keep, log.keep_size, free_min)
+                said = ""
+            except OSError as error:
+                if said != str(error):
+                    said = str(error)
+                    maillog.warned(f"old days of the journal cannot be removed: {error}")
+            await asyncio.sleep(PRUNE_S)
 
     async def _figures(self) -> metrics.Snapshot:
         """Of all workers together; those that do not answer are left out, with a word in the log."""

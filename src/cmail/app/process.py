@@ -181,6 +181,7 @@ async def _apply(part: Part, hand: socket.socket, request: Fields) -> Fields:
             int(request["number"]), request["path"], request["text"], request["smtp_password"]
         )
         await part.apply(snapshot, ports, new)
+        maillog.limit_journal(snapshot.settings.log.keep_size)
     except (SettingError, OSError) as error:
         raise ControlError(str(error), EX_CONFIG) from None
     return {"number": snapshot.number}

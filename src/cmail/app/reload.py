@@ -88,7 +88,8 @@ class Reload:
             if value(old) != value(new):
                 maillog.warned(f"{key} has changed: that takes effect when the server is started again")
         host = replace(new.host, data_dir=old.host.data_dir, user=old.host.user, workers=old.host.workers)
-        settings = replace(new, host=host, admin=old.admin, log=old.log)
+        log = replace(new.log, format=old.log.format, file=old.log.file)
+        settings = replace(new, host=host, admin=old.admin, log=log)
         return replace(snapshot, settings=settings)
 
     def _change_ports(self, settings: Settings) -> tuple[list[Port], list[Port]]:

@@ -26,7 +26,7 @@ from cmail.app.systemd import Notifier, given_sockets
 from cmail.link import lived
 from cmail.net.clock import RealClock
 from cmail.net.tls import ServerTls
-from cmail.observe import maillog
+from cmail.observe import journal_files, maillog
 from cmail.settings import SettingError
 from cmail.storage.account_book import AccountError
 from cmail.storage.self_signed import CertificateError, ensure_certificate
@@ -52,6 +52,7 @@ def serve(config: str | None = None) -> int:
         estate = _acquire(snapshot, owner, started_wall_ms)
         house.import_parts(owner)
         rights.drop(owner)
+        _open_journal(estate)
         user = first_user(estate.settings)
     except (GroundError, PortError) as error:
         print(f"cmail: {error}", file=sys.stderr)
@@ -102,6 +103,12 @@ def _own_log(settings: Settings, owner: rights.Owner) -> None:
         fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW, 0o640)
         os.fchown(fd, owner.uid, owner.gid)
         os.close(fd)
+
+
+def _open_journal(estate: Estate) -> None:
+    """What the page shows as its log; nobody reads it where there is no page."""
+    if estate.admin_port is not None:
+        maillog.keep_journal(estate.folder(journal_files.FOLDER), estate.settings.log.keep_size)
 
 
 def _page_key(estate: Estate) -> str:

@@ -28,6 +28,7 @@ from cmail.mail.queue_id import print_queue_id
 from cmail.mail.reply import Reply
 from cmail.mail.status import UNDEFINED
 from cmail.observe import metrics
+from cmail.observe.journal import JournalWriter
 from cmail.observe.lines import JsonLines, PostfixLines
 from cmail.observe.settings import LogSettings
 from cmail.observe.sink import Sink, printing
@@ -68,11 +69,26 @@ def open(
         reason = f"{settings.file!r} cannot be opened: {error.strerror}"
         example = 'file = "/var/log/cmail/mail.log"'
         raise SettingError((SettingProblem("log.file", reason, example),)) from error
+    sink.journal = _sink.journal
     _sink.close()
     _sink = sink
     _lines = (JsonLines if settings.format == "json" else PostfixLines)(
         hostname or socket.gethostname(), process
     )
+
+
+def keep_journal(folder: str, size_max: int) -> None:
+    """Write each line into the journal too, from now on; processes that are forked later do as we do.
+    No folder: no journal."""
+    if _sink.journal is not None:
+        _sink.journal.close()
+    _sink.journal = JournalWriter(folder, size_max) if folder else None
+
+
+def limit_journal(size_max: int) -> None:
+    """Another log.keep_size."""
+    if _sink.journal is not None:
+        _sink.journal.size_max = size_max
 
 
 def identify(process: str) -> None:
@@ -90,6 +106,8 @@ def reopen() -> None:
 
 def heal() -> None:
     """Now and then: open the log's file when it was removed, or could not be opened; say what was lost."""
+    if words := _sink.heal_journal():
+        warned(words)
     try:
         _sink.heal(_open_file)
     except OSError:
@@ -101,7 +119,7 @@ def heal() -> None:
 
 def trouble() -> str:
     """What is wrong with the log now, in plain words; "" for nothing."""
-    return _sink.trouble()
+    return _sink.trouble() or (_sink.journal.trouble() if _sink.journal else "")
 
 
 def flush() -> None:

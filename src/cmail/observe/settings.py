@@ -1,7 +1,12 @@
 """Typed settings of the log: [log]."""
 
 from dataclasses import dataclass
-from typing import Annotated, Literal
+from datetime import timedelta
+from typing import Annotated, Final, Literal
+
+from cmail.settings import ByteSize
+
+_KEEP_SIZE: Final = ByteSize(500 * 2**20)
 
 
 @dataclass(frozen=True, slots=True)
@@ -10,3 +15,5 @@ class LogSettings:
 
     format: Annotated[Literal["postfix", "json"], "Lines in Postfix's grammar, or JSON."] = "postfix"
     file: Annotated[str, "Where to; empty: standard error."] = ""
+    keep: Annotated[timedelta, "How long the page's own copy of the log is kept."] = timedelta(days=30)
+    keep_size: Annotated[ByteSize, "The most that copy may take; the oldest days go first."] = _KEEP_SIZE

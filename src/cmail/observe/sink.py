@@ -10,6 +10,7 @@ from collections.abc import Callable
 from typing import Final
 
 from cmail.observe import metrics
+from cmail.observe.journal import JournalWriter
 
 PIECE_OCTETS: Final = 4096  # PIPE_BUF: a pipe that polls writable takes this much without waiting
 LINES_AT_ONCE: Final = 512  # buffered lines that are written without waiting for the end of the turn
@@ -46,6 +47,7 @@ class Sink:
         self._kept = bytearray()  # encoded, not taken yet; begins with a whole line
         self._is_scheduled = False
         self._lock = threading.Lock()
+        self.journal: JournalWriter | None = None  # is given the same lines
 
     def put(self, line: str) -> None:
         """Append a line, given without its end."""
@@ -66,8 +68,11 @@ class Sink:
         with self._lock:
             count = len(self._lines)
             if count:
-                self._kept += self._encode(self._lines[:count])
+                octets = self._encode(self._lines[:count])
                 del self._lines[:count]
+                self._kept += octets
+                if self.journal is not None:
+                    self.journal.write(octets)
             if self._kept:
                 self._write()
 
@@ -99,6 +104,13 @@ class Sink:
             self.reopen(open_file)
         if self._why and _has_room(self._fd):
             self._why = ""
+
+    def heal_journal(self) -> str:
+        """See JournalWriter.heal."""
+        if self.journal is None:
+            return ""
+        with self._lock:
+            return self.journal.heal()
 
     def take_lost(self) -> tuple[int, str]:
         """How many lines were lost, and why; once, and not before lines can be written again."""
