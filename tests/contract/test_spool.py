@@ -343,6 +343,7 @@ def test_a_filter_means_exactly(name: str, tmp_path: Path) -> None:
         await four_recipients(place)
         entries = await place.spool.select(what, 10)
         assert [e.forward_path.split("@")[0] for e in entries] == expected
+        assert await place.spool.count(what) == len(expected)
 
     for kind in ("memory", "sqlite"):
         on_every_spool(check)(kind, tmp_path / kind)
@@ -360,6 +361,22 @@ async def test_a_list_comes_in_pages(place: SpoolPlace) -> None:
     assert [e.queue_id for e in seen] == ids
     chosen = await place.spool.select(QueueFilter(ids=(messages[2].queue_id,)), 10)
     assert [e.queue_id for e in chosen] == ids[3:]
+
+
+@on_every_spool
+async def test_single_recipients_can_be_meant(place: SpoolPlace) -> None:
+    """Of a message to two, one alone: what an operator has ticked in a list."""
+    first, _, third = await four_recipients(place)
+    what = QueueFilter(recipients=((first.queue_id, 1), (third.queue_id, 0), (third.queue_id, 7)))
+    entries = await place.spool.select(what, 10)
+    assert [e.forward_path for e in entries] == ["b_b@example.net", "jürgen@example.com"]
+    assert await place.spool.count(what) == 2
+    changed = await place.spool.change(what, Change.DELETE, {})
+    assert changed.recipients_count == 2
+    assert [e.forward_path for e in await place.spool.select(QueueFilter(), 10)] == [
+        "ann@example.net",
+        "b%b@sub.example.net",
+    ]
 
 
 @on_every_spool

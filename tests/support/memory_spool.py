@@ -165,6 +165,10 @@ class MemorySpool:
         """The first recipients of a filter."""
         return self._soon(self._select, what, limit, after)
 
+    def count(self, what: QueueFilter) -> "Future[int]":
+        """How many recipients a filter means."""
+        return self._soon(lambda: len(self._select(what, 1 << 62, (0, -1))))
+
     def change(self, what: QueueFilter, change: Change, now_ms: Mapping[str, int]) -> "Future[Changed]":
         """Do it to every recipient of the filter."""
         return self._soon(self._change, what, change, now_ms)
@@ -354,6 +358,7 @@ class MemorySpool:
         is_from = not reverse_path if what.from_ == "<>" else _has(reverse_path, what.from_)
         return (
             (not what.ids or new.queue_id in what.ids)
+            and (not what.recipients or (new.queue_id, row.queued.position) in what.recipients)
             and _has(address.text, what.to)
             and is_from
             and (not what.domain or address.domain == what.domain.lower())

@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, Final
 
 from cmail.admin.rows import Row
-from cmail.mail.queue_id import parse_queue_id, print_queue_id
+from cmail.mail.queue_id import QueueId, parse_queue_id, print_queue_id
 from cmail.storage.spool import QueueEntry, QueueFilter, RecipientState
 
 ShowDue = Callable[[str, int], int]  # route, due on its clock -> wall milliseconds; 0: nobody knows
@@ -34,7 +34,7 @@ def row_of(entry: QueueEntry, show_due: ShowDue) -> Row:
 
 def filter_of(fields: Mapping[str, Any]) -> QueueFilter:
     """A filter as it comes through the control socket; ValueError says what is wrong with it."""
-    unknown = set(fields) - {"ids", "to", "from", "domain", "older_than_ms", "reason", "states"}
+    unknown = set(fields) - {"ids", "recipients", "to", "from", "domain", "older_than_ms", "reason", "states"}
     if unknown:  # a filter that is not understood must not mean "everything"
         raise ValueError(f"no such filter: {', '.join(sorted(unknown))}")
     return QueueFilter(
@@ -45,7 +45,22 @@ def filter_of(fields: Mapping[str, Any]) -> QueueFilter:
         older_than_ms=number_of(fields.get("older_than_ms", 0)),
         reason=_text(fields.get("reason", "")),
         states=tuple(_state(name) for name in _texts(fields, "states")),
+        recipients=_recipients(fields.get("recipients")),
     )
+
+
+def _recipients(value: object) -> tuple[tuple[QueueId, int], ...]:
+    """[["ID", position], ...]; an empty list, which would mean everything, is a mistake of the asker."""
+    if value is None:
+        return ()
+    if not isinstance(value, list) or not value:
+        raise ValueError("recipients is no list of an id and a position each")
+    found = []
+    for pair in value:
+        if not isinstance(pair, list) or len(pair) != 2:
+            raise ValueError(f"{pair!r:.40} is not an id and a position")
+        found.append((parse_queue_id(_text(pair[0])), number_of(pair[1])))
+    return tuple(found)
 
 
 def number_of(value: object, least: int = 0) -> int:

@@ -57,11 +57,19 @@ class Processes:
         rows = [row for answer in heard.answers for row in answer.rows]
         return sorted(rows, key=sort_key)[:limit]
 
-    async def show(self, queue_id: str, *, has_content: bool) -> list[Fields]:
-        """One message in parts, as queue.show says it; ControlError 67 when it is not there."""
+    async def count(self, what: Mapping[str, Any]) -> int:
+        """How many recipients wait that a filter means, of all workers."""
+        heard = await self.ask_workers("queue.count", filter=dict(what))
+        return sum(int(answer.ok.get("recipients", 0)) for answer in heard.answers)
+
+    async def show(self, queue_id: str, *, has_content: bool, octets_max: int = 0) -> list[Fields]:
+        """One message in parts, as queue.show says it; ControlError 67 when it is not there. `octets_max`:
+        no more of its header (and content) than that."""
+        more = {"octets": octets_max} if octets_max else {}
         for name in self.workers:
             try:
-                return list((await self.ask(name, "queue.show", id=queue_id, content=has_content)).rows)
+                asked = self.ask(name, "queue.show", id=queue_id, content=has_content, **more)
+                return list((await asked).rows)
             except ControlError as error:
                 if error.code not in (67, 69):
                     raise

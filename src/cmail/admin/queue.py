@@ -32,6 +32,7 @@ Fields = dict[str, Any]
 QUEUE_IDS_NAMED_MAX: Final = 10_000  # of a change; beyond it take it for everything
 PAGE_MAX: Final = 1000  # rows of one answer; who wants more asks on with `after`
 REASON_MAX: Final = 1000  # letters of what an operator has to say to a sender
+_EVERYTHING: Final = 1 << 62
 _PIECE: Final = 128 * 1024  # of content in one line of an answer
 _WAITING: Final = (RecipientState.QUEUED, RecipientState.HELD)
 _CHANGES: Final = {
@@ -97,6 +98,7 @@ class QueueAnswers:
         """Question -> its function, for the control server."""
         return {
             "queue.list": self.list,
+            "queue.count": self.count,
             "queue.show": self.show,
             "queue.change": self.change,
             "queue.flush": self.flush,
@@ -114,6 +116,11 @@ class QueueAnswers:
         placed = [(entry, desk) for desk, some in zip(desks, found, strict=True) for entry in some]
         placed.sort(key=lambda pair: _place(pair[0]))
         return self._rows(placed[:limit])
+
+    async def count(self, request: Fields) -> Fields:
+        """{filter}: how many recipients wait that it means."""
+        what = _meant(request, _WAITING)
+        return {"recipients": sum(await asyncio.gather(*(d.spool.count(what) for d in self.desks())))}
 
     async def _rows(self, placed: Sequence[tuple[QueueEntry, Desk]]) -> AsyncIterator[Row]:
         for entry, desk in placed:
@@ -139,23 +146,29 @@ class QueueAnswers:
         return due_ms + now - self.link_clock.link_ms() if due_ms else now
 
     async def show(self, request: Fields) -> AsyncIterator[Fields]:
-        """{id, content: bool}: the envelope, a row a recipient, then the header section (or all of the
-        content) in pieces."""
-        queue_id = _queue_id(request)
+        """{id, content: bool, octets: of it at most, 0: all}: the envelope, a row a recipient, then the
+        header section (or the content) in pieces."""
+        queue_id, octets_max = _queue_id(request), _octets(request)
         for desk in self.desks():
             message = await desk.spool.message(queue_id)
             if message is not None:
                 entries = await desk.spool.select(QueueFilter(ids=(queue_id,)), PAGE_MAX)
-                return self._shown(desk, message, entries, has_content=bool(request.get("content")))
+                is_header_only = not request.get("content")
+                pieces = _pieces(message, is_header_only=is_header_only, octets_max=octets_max)
+                return self._shown(desk, message, entries, pieces)
         raise ControlError(f"{print_queue_id(queue_id)} is not in the queue", 67)
 
     async def _shown(
-        self, desk: Desk, message: QueuedMessage, entries: Sequence[QueueEntry], *, has_content: bool
+        self,
+        desk: Desk,
+        message: QueuedMessage,
+        entries: Sequence[QueueEntry],
+        pieces: AsyncIterator[bytes],
     ) -> AsyncIterator[Fields]:
         yield {"envelope": _envelope(message)}
         for entry in entries:
             yield {"recipient": self._row(entry, desk)}
-        async for piece in _pieces(message, is_header_only=not has_content):
+        async for piece in pieces:
             yield {"content": base64.b64encode(piece).decode()}
 
     async def change(self, request: Fields) -> Fields:
@@ -244,6 +257,14 @@ def _queue_id(request: Fields) -> QueueId:
         raise ControlError(str(error), 64) from None
 
 
+def _octets(request: Fields) -> int:
+    """How much of the content is asked for."""
+    try:
+        return number_of(request.get("octets", 0)) or _EVERYTHING
+    except ValueError as error:
+        raise ControlError(str(error), 64) from None
+
+
 def _place(entry: QueueEntry) -> tuple[int, int]:
     return entry.queue_id, entry.position
 
@@ -276,10 +297,16 @@ def _envelope(message: QueuedMessage) -> Fields:
     }
 
 
-async def _pieces(message: QueuedMessage, *, is_header_only: bool) -> AsyncIterator[bytes]:
+async def _pieces(
+    message: QueuedMessage, *, is_header_only: bool, octets_max: int = _EVERYTHING
+) -> AsyncIterator[bytes]:
     """The content unstuffed; the header section ends with the empty line."""
-    seen = b""
-    async for piece in _plain(message):
+    seen, left = b"", octets_max
+    async for octets in _plain(message):
+        if left <= 0:
+            return
+        piece = octets[:left]
+        left -= len(piece)
         if not is_header_only:
             yield piece
             continue

@@ -160,6 +160,7 @@ class QueueFilter:
     older_than_ms: int = 0  # arrived at least so long ago
     reason: str = ""  # part of the reason, any case
     states: tuple[RecipientState, ...] = ()
+    recipients: tuple[tuple[QueueId, int], ...] = ()  # these, by queue id and position
 
 
 @dataclass(frozen=True, slots=True)
@@ -278,6 +279,10 @@ class Spool(Protocol):
         self, what: QueueFilter, limit: int, after: tuple[int, int] = (0, -1)
     ) -> "Future[list[QueueEntry]]":
         """The first `limit` recipients of a filter with (queue_id, position) > after."""
+        ...
+
+    def count(self, what: QueueFilter) -> "Future[int]":
+        """How many recipients a filter means."""
         ...
 
     def change(self, what: QueueFilter, change: Change, now_ms: Mapping[str, int]) -> "Future[Changed]":

@@ -8,6 +8,10 @@ import apsw
 from cmail.storage.spool import QueueFilter
 
 FROM_FILTER: Final = "FROM recipient r JOIN message m ON m.id = r.message_id"
+_THESE: Final = (
+    "(r.message_id, r.position) IN"
+    " (SELECT json_extract(value, '$[0]'), json_extract(value, '$[1]') FROM json_each(?))"
+)
 
 
 def filter_terms(what: QueueFilter, wall_ms: int) -> tuple[str, list[Any]]:
@@ -21,6 +25,8 @@ def filter_terms(what: QueueFilter, wall_ms: int) -> tuple[str, list[Any]]:
 
     if what.ids:
         add("r.message_id IN (SELECT value FROM json_each(?))", json.dumps(what.ids))
+    if what.recipients:
+        add(_THESE, json.dumps(what.recipients))
     if what.domain:
         ending = "@" + what.domain.lower()
         add("substr(r.forward_path, -length(?)) = ?", ending)

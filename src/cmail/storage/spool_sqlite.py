@@ -236,6 +236,10 @@ class SqliteSpool:
         """The first recipients of a filter."""
         return self._ask(self._reader.select, what, limit, after)
 
+    def count(self, what: QueueFilter) -> "Future[int]":
+        """How many recipients a filter means."""
+        return self._ask(self._reader.count, what)
+
     def change(self, what: QueueFilter, change: Change, now_ms: Mapping[str, int]) -> "Future[Changed]":
         """Do it to every recipient of the filter."""
         wall_ms = self._clock.wall_ms()

@@ -177,6 +177,26 @@ def test_questions_without_sense_change_nothing() -> None:
     run(test)
 
 
+def test_single_recipients_are_meant() -> None:
+    """One of a message to two; how many a filter means; an empty list is a mistake, not everything."""
+
+    async def test(house: House) -> None:
+        first = await house.put(0, "a@example.net", "b@example.com")
+        await house.put(1, "a@example.net")
+        what = {"recipients": [[first, 1]]}
+        assert await house.answers.count({"filter": what}) == {"recipients": 1}
+        assert await house.answers.count({"filter": {}}) == {"recipients": 3}
+        assert await house.answers.change({"change": "hold", "filter": what}) == {"recipients": 1}
+        held = [row["to"] for row in await house.rows() if row["state"] == "held"]
+        assert held == ["b@example.com"]
+        for wrong in ([], [first], [[first]], [[first, -1]], [["?", 0]], "x"):
+            with pytest.raises(ControlError) as refused:
+                await house.answers.change({"change": "delete", "filter": {"recipients": wrong}})
+            assert refused.value.code == 64
+
+    run(test)
+
+
 def test_bounce_goes_message_by_message() -> None:
     """Each message with the positions that the filter means, in every shard."""
 
@@ -205,6 +225,8 @@ def test_show(tmp_path: Path) -> None:
         large = await house.put(0, "a@example.net", content=in_file)
         assert await shown(house, large) == b"Received: x\r\nSubject: long\r\nX: y\r\n"
         assert (await shown(house, large, content=True)).endswith(b"\r\n" + b".dot\r\n" * 2)
+        assert await shown(house, large, content=True, octets=20) == b"Received: x\r\nSubject"[:20]
+        assert await shown(house, large, octets=14) == b"Received: x\r\nS"
         with pytest.raises(ControlError) as refused:
             await shown(house, "0000000000000")
         assert refused.value.code == 67
