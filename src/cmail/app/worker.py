@@ -306,6 +306,7 @@ class Worker:
             "number": self._number,
             "settings": self._snapshot.number,
             "sessions": self._intake.sessions_count,
+            "sessions_max": self._sessions_max(self._settings.limits.sessions),
             "shards": [spool.shard for spool in self._spools],
             "users": self._accounts.users_count,
             "routes": [route for scheduler in self._schedulers for route in scheduler.figures()],

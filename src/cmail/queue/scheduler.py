@@ -302,6 +302,7 @@ class Scheduler:
                 "route": route.name,
                 "ready": len(route.ready),
                 "connections": len(route.lanes),
+                "connections_max": self.connections_max(route.name),
                 "rests_s": round(self.connections.rest_s(route)) if route.rest_until else 0,
                 "reason": route.trouble.reason if route.trouble is not None else "",
             }
