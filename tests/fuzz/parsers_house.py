@@ -8,6 +8,7 @@ import os
 import tempfile
 import tomllib
 from collections.abc import Awaitable, Callable
+from functools import cache
 from typing import Any, Final
 
 import click
@@ -52,10 +53,15 @@ from tests.support.clock import FakeClock
 from tests.support.memory_spool import MemorySpool
 
 _SURELY_NOT: Final = "an error of ours; the log has its trace"  # how a control server owns up to a mistake
-_LOOP: Final = asyncio.new_event_loop()
 _FOLDER: Final = tempfile.mkdtemp(
     prefix="cmail-fuzz-", dir="/dev/shm" if os.access("/dev/shm", os.W_OK) else None
 )
+
+
+@cache
+def _loop(pid: int) -> asyncio.AbstractEventLoop:
+    """A process's own: a child that is forked must not wake its parent's."""
+    return asyncio.new_event_loop()
 
 
 def settings(octets: bytes) -> None:
@@ -67,9 +73,10 @@ def settings(octets: bytes) -> None:
     except SettingError as error:
         assert error.problems and all(problem.reason for problem in error.problems)
         assert all(0 <= problem.line <= written.count("\n") + 1 for problem in error.problems)
+        if all(problem.key != "settings file" for problem in error.problems):
+            place(written)
         raise
-    finally:
-        place(written)
+    place(written)
 
 
 def place(written: str) -> None:
@@ -224,7 +231,7 @@ def questions(open_spool: Callable[[], Spool]) -> Read:
         lines = whole.split(b"\n") if b"\n" in octets else []
         # Names of questions are few: an input may say one by its number.
         named = b"".join(_named(line, answers.functions()) + b"\n" for line in lines)
-        written = _LOOP.run_until_complete(converse(named))
+        written = _loop(os.getpid()).run_until_complete(converse(named))
         assert not failures and _SURELY_NOT.encode() not in written
         told = [json.loads(line) for line in written.splitlines()]
         assert sum("ok" in one or "error" in one for one in told) == len(lines)
@@ -294,7 +301,7 @@ def dns_answers() -> Read:
         assert not set(await client.ptr(parse_hosts(b"192.0.2.1 a")["a"][0])) & set("\r\n\0")
 
     def run(octets: bytes) -> None:
-        _LOOP.run_until_complete(ask(octets))
+        _loop(os.getpid()).run_until_complete(ask(octets))
 
     return run
 
@@ -309,7 +316,7 @@ def kicked(octets: bytes) -> None:
         reader.feed_eof()
         return await kick._ask(reader, writer, "example.org", "host:79")  # type: ignore[arg-type]
 
-    words = _LOOP.run_until_complete(ask()).words
+    words = _loop(os.getpid()).run_until_complete(ask()).words
     assert words.isprintable() and len(words) < 400
 
 

@@ -42,6 +42,10 @@ FOUND: Final[Sequence[tuple[str, bytes]]] = (
     ("questions to the real spool", b'{"ask":"Q0","filter":{},"after":[' + b"9" * 40 + b",0]}\n"),
     ("names of accounts", b"@\xff"),
     ("mailbox name", b"\xff" * 300),
+    ("control answer", b'{"ok":":"}'),
+    ("control answer", b'{"error":1,"code":[]}'),
+    ("settings", b'[""]'),
+    ("report, written", b"\x06\r8bit\n"),
 )  # fmt: skip
 
 

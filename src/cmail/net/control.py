@@ -326,11 +326,11 @@ def _take(line: bytes, on_row: Callable[[Fields], None]) -> Fields | None:
     if "row" in fields:
         on_row(fields["row"])
         return None
-    if "ok" in fields:
-        return dict(fields["ok"])
-    raise ControlError(
-        str(fields.get("error", "an answer without words")), int(fields.get("code", EX_SOFTWARE))
-    )
+    if isinstance(ok := fields.get("ok"), dict):
+        return ok
+    code = fields.get("code")
+    words = str(fields.get("error", "an answer without words"))
+    raise ControlError(words, code if isinstance(code, int) else EX_SOFTWARE)
 
 
 def _away(name: str, error: OSError) -> ControlError:
