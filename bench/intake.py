@@ -97,7 +97,7 @@ class NullTransport:
 
 def bench_context(log: Any) -> IntakeContext:
     clock = LinkClockToo()
-    return make_context(spool=QuickSpool(), clock=clock, link_clock=clock, maillog=log)
+    return make_context(spool=QuickSpool(), clock=clock, link_clock=clock, maillog=log, validation=True)
 
 
 def message(size: int = SIZE) -> bytes:

@@ -54,6 +54,7 @@ def make_context(spool: Any = None, clock: Any = None, **changes: Any) -> Intake
         "clock": clock,
         "link_clock": clock,
         "maillog": ListLog(),
+        "validation": False,  # most tests are about how content comes, and say nothing of what is in it
         **changes,
     }
     return IntakeContext(**given)

@@ -69,6 +69,12 @@ MESSAGES_ACCEPTED: Final = _counter(
 RECIPIENTS_ACCEPTED: Final = _counter("cmail_recipients_accepted_total", "Recipients of accepted messages.")
 OCTETS_ACCEPTED: Final = _counter("cmail_octets_accepted_total", "Octets of accepted messages.")
 REFUSALS: Final = _counters("cmail_refusals_total", "stage", "Connections, commands and messages refused.")
+VALIDATION_REFUSED: Final = _counters(
+    "cmail_validation_refused_total", "rule", "Messages that Validation refused, by the first rule they broke."
+)
+VALIDATION_NOTED: Final = _counters(
+    "cmail_validation_noted_total", "rule", "Messages that passed, by what Validation noted of them."
+)
 LOGINS_FAILED: Final = _counters("cmail_logins_failed_total", "service", "Log-ins that failed.")
 LOGINS_PUT_OFF: Final = _counters(
     "cmail_logins_put_off_total", "service", "Log-ins not looked at: too many failed or waited."

@@ -5,7 +5,9 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
 from cmail.mail import limits
+from cmail.mail.headers import header_of
 from cmail.mail.reply import Reply, ReplySyntaxError, parse_reply
+from cmail.policy.validation.rules import Verdict
 from cmail.protocol.smtp import server_replies as replies
 from cmail.protocol.smtp.commands import Mail, Rcpt
 from cmail.protocol.smtp.extensions import SUBMISSION_KINDS
@@ -14,6 +16,7 @@ from cmail.protocol.smtp.server_states import Hold, Slot
 from cmail.smtpd.checks import check_mail, check_rcpt, spool_reply
 from cmail.smtpd.context import Client, ListenerFacts
 from cmail.smtpd.facts import Session, Transaction
+from cmail.smtpd.judge import begin_examination, count_refusal, judge
 from cmail.smtpd.login import Login
 from cmail.smtpd.patience import Patience
 from cmail.smtpd.receive import Arrival, Receiver, new_message
@@ -205,7 +208,8 @@ class Connection(asyncio.Protocol):
 
     def on_piece(self, piece: bytes) -> None:
         """Some content, and more follows."""
-        receiver = self._receiver or self._new_receiver()
+        assert self._transaction is not None
+        receiver = self._receiver or self._new_receiver(self._transaction)
         receiver.take(piece)
         if receiver.file is not None and receiver.file.is_full:
             self.machine.hold(Hold.CONTENT)
@@ -219,7 +223,7 @@ class Connection(asyncio.Protocol):
         if receiver is None and (
             len(piece) > limits.CONTENT_IN_MEMORY_MAX or len(piece) > self._intake.budget.left
         ):
-            receiver, self._receiver = self._new_receiver(), None
+            receiver, self._receiver = self._new_receiver(transaction), None
         if receiver is not None:
             receiver.take(piece)
             if receiver.refusal:
@@ -231,13 +235,18 @@ class Connection(asyncio.Protocol):
             self._context.maillog.failed("a message could not be taken")
             return self._refuse_message(slot, receiver, transaction, replies.LOCAL_ERROR)
         if arrival.refusal:
+            if arrival.verdict is not None:
+                count_refusal(arrival.verdict)
             return self._refuse_message(slot, receiver, transaction, arrival.refusal)
         if receiver is not None and receiver.file is not None:
             receiver.file.finish(partial(self._written, slot, arrival, receiver))
         else:
             if receiver is None:
                 self._intake.budget.left -= slot.octets
-            self._accept(slot, arrival, receiver)
+            if arrival.verdict is None:
+                self._judge_aside(slot, arrival, receiver, transaction.mail)
+            else:
+                self._accept(slot, arrival, receiver)
 
     def on_drop(self, reply: bytes) -> None:
         """The content is refused while it comes."""
@@ -342,14 +351,16 @@ class Connection(asyncio.Protocol):
         self.machine.restart_under_tls()
         self._flush()
 
-    def _new_receiver(self) -> Receiver:
+    def _new_receiver(self, transaction: Transaction) -> Receiver:
         intake = self._intake
+        is_judged = self.session.facts.context.validation
         self._receiver = Receiver(
             self._context.spool,
             intake.budget,
             intake.writers,
             self._on_room,
             hides_bcc=self.session.facts.kind in SUBMISSION_KINDS,
+            examination=begin_examination(transaction.mail) if is_judged else None,
         )
         return self._receiver
 
@@ -373,10 +384,7 @@ class Connection(asyncio.Protocol):
         future: "asyncio.Future[None]",
     ) -> None:
         """The spool has spoken. A client that went away meanwhile changes nothing."""
-        if receiver is not None:
-            receiver.release()
-        else:
-            self._intake.budget.left += slot.octets
+        self._release_content(slot, receiver)
         message = arrival.message
         assert message is not None
         error = future.exception() if not future.cancelled() else SpoolError("the spool is closed")
@@ -401,6 +409,10 @@ class Connection(asyncio.Protocol):
             )
             if not self._is_proved:
                 self._prove()
+            verdict = arrival.verdict
+            if verdict is not None and verdict.defects:
+                now_ms = message.arrived_wall_ms
+                self._intake.noted.add(message.envelope.reverse_path_text, verdict, now_ms)
         self._answer(slot, reply)
 
     def _written(self, slot: Slot, arrival: Arrival, receiver: Receiver, error: SpoolError | None) -> None:
@@ -411,7 +423,52 @@ class Connection(asyncio.Protocol):
             assert arrival.message is not None
             self._refused("END-OF-MESSAGE", reply, arrival.message.envelope.reverse_path_text)
             return self._answer(slot, reply)
+        if receiver.examination is not None:
+            arrival.verdict = receiver.examination.finish()
+            if arrival.verdict.refusal is not None:
+                assert receiver.file is not None
+                receiver.file.remove()
+                return self._refuse_late(slot, arrival)
         self._accept(slot, arrival, receiver)
+
+    def _judge_aside(self, slot: Slot, arrival: Arrival, receiver: Receiver | None, mail: Mail) -> None:
+        """Content with so many lines that looking at them would keep the others waiting."""
+        message = arrival.message
+        assert message is not None
+        octets = message.content.octets
+        looking = asyncio.get_running_loop().run_in_executor(
+            self._intake.writers.executor, judge, mail, octets, header_of(octets)
+        )
+        looking.add_done_callback(partial(self._judged_aside, slot, arrival, receiver))
+
+    def _judged_aside(
+        self, slot: Slot, arrival: Arrival, receiver: Receiver | None, looking: "asyncio.Future[Verdict]"
+    ) -> None:
+        try:
+            arrival.verdict = looking.result()
+        except (Exception, asyncio.CancelledError):
+            self._context.maillog.failed("a message could not be looked at")
+            self._release_content(slot, receiver)
+            return self._answer(slot, replies.LOCAL_ERROR)
+        if arrival.verdict.refusal is not None:
+            self._release_content(slot, receiver)
+            return self._refuse_late(slot, arrival)
+        self._accept(slot, arrival, receiver)
+
+    def _refuse_late(self, slot: Slot, arrival: Arrival) -> None:
+        """Validation refuses what was gathered already."""
+        message, verdict = arrival.message, arrival.verdict
+        assert message is not None and verdict is not None and verdict.refusal is not None
+        count_refusal(verdict)
+        reply = verdict.refusal.reply
+        self._refused("END-OF-MESSAGE", reply, message.envelope.reverse_path_text)
+        self._answer(slot, reply)
+
+    def _release_content(self, slot: Slot, receiver: Receiver | None) -> None:
+        if receiver is not None:
+            receiver.release()
+        else:
+            self._intake.budget.left += slot.octets
 
     def _refuse_message(
         self, slot: Slot, receiver: Receiver | None, transaction: Transaction, reply: bytes

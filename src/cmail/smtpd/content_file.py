@@ -50,8 +50,15 @@ class ContentFile:
 
     When something fails nothing more is written, the file goes away, and finish() says what it was."""
 
-    def __init__(self, path: str, writers: Writers, on_room: Callable[[], None]) -> None:
+    def __init__(
+        self,
+        path: str,
+        writers: Writers,
+        on_room: Callable[[], None],
+        watch: Callable[[bytes], None] | None = None,
+    ) -> None:
         self.path = path
+        self._watch = watch  # sees each piece, in the thread that writes it
         self.octets = 0
         self._writers = writers
         self._is_closed = False
@@ -84,6 +91,11 @@ class ContentFile:
         self._done = done
         self._go_on()
 
+    def remove(self) -> None:
+        """All is written, and it is not wanted."""
+        with contextlib.suppress(RuntimeError):  # at the end of the server: set aside at its next start
+            self._writers.executor.submit(durable.remove, self.path)
+
     def abort(self) -> None:
         """It is not wanted any more."""
         self._is_aborted = True
@@ -113,6 +125,8 @@ class ContentFile:
             view = memoryview(piece)
             while view:
                 view = view[os.write(self._fd, view) :]
+            if self._watch is not None:
+                self._watch(piece)
         if is_last:
             self._close()
 

@@ -134,6 +134,7 @@ class IntakeContext:
     accounts: Accounts | None = None  # None: no log-in is offered
     tls_context: ssl.SSLContext | None = None  # None: no TLS is offered
     workers_count: int = 1  # who share what an address may have
+    validation: bool = True  # policy.validation looks at every message
 
     @cached_property
     def _networks(self) -> tuple[IPv4Network | IPv6Network, ...]:

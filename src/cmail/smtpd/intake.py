@@ -13,6 +13,7 @@ from cmail.smtpd.content_file import Writers
 from cmail.smtpd.context import Client, IntakeContext
 from cmail.smtpd.guests import Guests
 from cmail.smtpd.handshakes import Handshakes
+from cmail.smtpd.judge import Noted
 from cmail.smtpd.listener import Listener
 from cmail.smtpd.patience import Patience
 from cmail.smtpd.receive import Budget
@@ -28,6 +29,7 @@ class Intake:
         self.context = context
         self.budget = Budget()
         self.writers = Writers(WRITERS)
+        self.noted = Noted()
         self.now = int(context.clock.monotonic())  # whole seconds: a read of the clock less for each packet
         self._listeners: list[Listener] = []
         self._sessions: set[Connection] = set()

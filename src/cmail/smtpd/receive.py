@@ -12,16 +12,19 @@ from cmail.mail.content import Content
 from cmail.mail.envelope import Envelope
 from cmail.mail.queue_id import QueueId, print_queue_id
 from cmail.mail.trace import is_looping, received
+from cmail.policy.validation.examine import Examination
+from cmail.policy.validation.rules import FINE, HEADER_TOO_LARGE, Defect, Verdict
 from cmail.protocol.smtp.content import EIGHT_BIT
 from cmail.protocol.smtp.extensions import SUBMISSION_KINDS
 from cmail.smtpd.content_file import ContentFile, Writers
 from cmail.smtpd.facts import Session, Transaction
+from cmail.smtpd.judge import judge_now
 from cmail.smtpd.submission import added_fields, without_bcc
 from cmail.storage.spool import NewMessage, Spool
 
 LOOP: Final = b"554 5.4.6 Too many Received fields: the message goes round in circles\r\n"
 PIECES_MAX: Final = 256  # then they are joined: pieces of two octets take thirty times their size
-HEADER_TOO_LONG: Final = b"552 5.3.4 The header section is larger than we take\r\n"
+HEADER_TOO_LONG: Final = Defect(HEADER_TOO_LARGE).reply
 
 
 class Budget:
@@ -44,6 +47,7 @@ class Receiver:
         "_pieces",
         "_spool",
         "_writers",
+        "examination",
         "file",
         "head",
         "hidden_bytes",
@@ -59,8 +63,10 @@ class Receiver:
         on_room: Callable[[], None],
         *,
         hides_bcc: bool = False,
+        examination: Examination | None = None,
     ) -> None:
         self._spool = spool
+        self.examination = examination  # of content in a file; None: nobody looks
         self._hides_bcc = hides_bcc
         self._budget = budget
         self._writers = writers
@@ -119,7 +125,10 @@ class Receiver:
         if self._hides_bcc:
             so_far = self._without_bcc(so_far)
         self.queue_id = self._spool.new_queue_id()
-        self.file = ContentFile(self._spool.content_path(self.queue_id), self._writers, self._on_room)
+        path, watch = self._spool.content_path(self.queue_id), None
+        if self.examination is not None:
+            watch = Watch(self.examination, self.head).feed
+        self.file = ContentFile(path, self._writers, self._on_room, watch)
         self.file.write(so_far)
         self.release()
 
@@ -130,19 +139,43 @@ class Receiver:
         return self.head + so_far[came:] if self.hidden_bytes else so_far
 
 
+class Watch:
+    """Validation of content in a file, piece by piece in the thread that writes it."""
+
+    __slots__ = ("_examination", "_head")
+
+    def __init__(self, examination: Examination, head: bytes) -> None:
+        self._examination = examination
+        self._head: bytes | None = head
+
+    def feed(self, piece: bytes) -> None:
+        """Some content; the header section is known before the first of it comes."""
+        head, self._head = self._head, None
+        if head is not None:
+            self._examination.begin(head)
+        self._examination.feed(piece)
+
+
 class Arrival:
     """A message whose content is complete: what new_message() made of it, for spool and log."""
 
-    __slots__ = ("message", "message_id", "name", "protocol", "refusal")
+    __slots__ = ("message", "message_id", "name", "protocol", "refusal", "verdict")
 
     def __init__(
-        self, message: NewMessage | None, name: str, message_id: str, protocol: str, refusal: bytes = b""
+        self,
+        message: NewMessage | None,
+        name: str,
+        message_id: str,
+        protocol: str,
+        refusal: bytes = b"",
+        verdict: Verdict | None = FINE,
     ) -> None:
         self.message = message
         self.name = name.encode()  # the printed queue id
         self.message_id = message_id
         self.protocol = protocol
         self.refusal = refusal
+        self.verdict = verdict  # None: not known yet
 
 
 def new_message(
@@ -161,6 +194,11 @@ def new_message(
     head, protocol = session.trace(mail.is_smtputf8)
     if is_looping(header):
         return Arrival(None, "", "", protocol, LOOP)
+    verdict: Verdict | None = FINE
+    if context.validation:
+        verdict = judge_now(mail, octets, header) if in_file is None else None
+        if verdict is not None and verdict.refusal is not None:
+            return Arrival(None, "", "", protocol, verdict.refusal.reply, verdict)
     queue_id = receiver.queue_id if in_file is not None and receiver is not None else spool.new_queue_id()
     arrived_ms = context.clock.wall_ms()
     recipients = transaction.recipients
@@ -197,7 +235,7 @@ def new_message(
         0,
         _origin(session, protocol),
     )
-    return Arrival(message, name, _message_id(header, prefix), protocol)
+    return Arrival(message, name, _message_id(header, prefix), protocol, b"", verdict)
 
 
 def _origin(session: Session, protocol: str) -> str:

@@ -1,0 +1,1 @@
+"""Validation: what is wrong with a message, by one table of rules; octets in, defects out."""
