@@ -92,6 +92,23 @@ class DnsClient:
             return ""
         return names[0] if names else ""
 
+    # What the world sees, without /etc/hosts: for checks of our own records and for SPF.
+
+    async def txt(self, name: str) -> Sequence[str]:
+        """The TXT records of a name, the strings of each put together; octets above ASCII as Latin-1."""
+        records = await self._ask("TXT", name, _txt)
+        return records
+
+    async def address_records(self, host: str, version: int) -> Sequence[IPAddress]:
+        """The A records of a name (version 4), or its AAAA (6)."""
+        records = await self._ask("A" if version == 4 else "AAAA", host, _address)
+        return records
+
+    async def pointers(self, address: IPAddress) -> Sequence[str]:
+        """All names of an address (PTR), in lower case."""
+        records = await self._ask("PTR", address.reverse_pointer, _ptr)
+        return records
+
     async def _ask(self, kind: str, name: str, read: "Callable[[Any], Any]") -> tuple[Any, ...]:
         kept = self._cache.get(kind, name)
         if kept is None:
@@ -220,3 +237,7 @@ def _address(record: Any) -> IPAddress:
 
 def _ptr(record: Any) -> str:
     return str(record.target.to_text(omit_final_dot=True).lower())
+
+
+def _txt(record: Any) -> str:
+    return b"".join(record.strings).decode("latin-1")

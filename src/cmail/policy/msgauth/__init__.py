@@ -1,0 +1,1 @@
+"""Who may say that a message is theirs: SPF, DMARC records."""
