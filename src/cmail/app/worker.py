@@ -155,6 +155,7 @@ class Worker:
             self._accounts,
             self._tls.context,
             self._workers_count,
+            settings.smtp.validation,
         )
 
     def _sessions_max(self, wanted: int) -> int:
