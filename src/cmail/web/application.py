@@ -23,7 +23,14 @@ from cmail.web.page import Pages
 FIGURES_S: Final = 5.0  # a process that does not answer must not hang the page
 
 # A module of cmail.web each, with `routes(pages) -> list[Route]`.
-PAGES: Final = ("pages.login", "pages.home", "pages.advanced", "pages.users", "pages.save")
+PAGES: Final = (
+    "pages.login",
+    "pages.home",
+    "pages.advanced",
+    "pages.users",
+    "pages.engine",
+    "pages.save",
+)
 API: Final[tuple[str, ...]] = ()
 _MODULES: Final = [importlib.import_module(f"cmail.web.{name}") for name in (*PAGES, *API)]
 

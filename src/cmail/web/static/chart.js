@@ -3,6 +3,7 @@
 (function () {
   const place = document.getElementById("chart");
   if (!place || typeof uPlot === "undefined") return;
+  document.getElementById("chart-table").open = false;
   const AGAIN_MS = 30000;
   const HEIGHT = 220;
   const LINES = [
