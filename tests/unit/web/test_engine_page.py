@@ -160,7 +160,7 @@ def test_the_certificate(office: Office) -> None:
 
     assert "no such file" in office.page()
     ensure_certificate(office.context.data_dir, "mail.example.org")
-    assert re.search(r"self-signed, ends in 36\d\d days", office.page())
+    assert re.search(r"self-signed, holds 36\d\d days", office.page())
 
 
 def test_processes_that_are_gone() -> None:

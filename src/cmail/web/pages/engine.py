@@ -7,8 +7,8 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
-from cmail.admin.certificates import Certificate, own_certificate
 from cmail.admin.engine import EngineMonitor
+from cmail.admin.own_certificate import OwnCertificate, own_certificate
 from cmail.net.control import ControlError
 from cmail.observe.metrics import Snapshot
 from cmail.web.page import Pages, go_to
@@ -27,7 +27,7 @@ def routes(pages: Pages) -> list[Route]:
         except ControlError:
             return {}
 
-    def certificate() -> Certificate:
+    def certificate() -> OwnCertificate:
         named = str(context.desk.settings()["tls.certificate_file"].saved or "")
         return own_certificate(context.data_dir, named)
 
