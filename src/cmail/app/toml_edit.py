@@ -25,6 +25,8 @@ def edit(text: str, values: Mapping[str, Any]) -> str:
         table = _find(document, where)
         if isinstance(value, list) and value and isinstance(value[0], Mapping):
             _set_tables(document, key, value)
+        elif value == [] and isinstance(document.get(key), AoT):
+            document.remove(key)
         elif table is not None:
             _set(table, name, value)
         elif value is not ABSENT:
