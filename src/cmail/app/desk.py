@@ -16,7 +16,10 @@ from cmail.app.desk_values import (
     all_settings,
     default_of,
     is_about,
+    is_plain,
+    is_tables,
     kind_of,
+    names_new_path,
     pack,
     print_raw,
     problems_of,
@@ -30,7 +33,7 @@ from cmail.net.control import ControlError
 from cmail.observe import maillog
 from cmail.settings import SettingError
 from cmail.storage import durable
-from cmail.web.desk import Change, Conflict, DraftError, Problem, SettingView
+from cmail.web.desk import Change, Conflict, DraftError, Problem, Saved, SettingView
 
 # They name a program or a path: set in the file, never by page or API.
 _PATHS: Final = "tls.certificate_file tls.key_file tls.ca_file smtp.password_file log.file host.data_dir"
@@ -120,16 +123,25 @@ class FileDesk:
 
     def change(self, values: Mapping[str, Any], by: str) -> None:
         """As the contract says."""
+        if wrong := self._refusals(values):
+            raise DraftError(wrong)
+        self._take(values)
+
+    def _refusals(self, values: Mapping[str, Any]) -> list[Problem]:
+        """What cannot be set here, whatever else is right with it."""
         known = dict(all_settings(self._catalog))
         wrong = [Problem(key, "there is no such setting") for key in values if key not in known]
         wrong += [
-            Problem(key, "it names a path or a program: it can be set in the file only")
+            Problem(key, "it names a path or a program: it can be set in the file only", is_file_only=True)
             for key, value in values.items()
-            if key in FILE_ONLY or (isinstance(value, str) and value.startswith("unix:"))
+            if key in FILE_ONLY or (key in known and names_new_path(value, self._raw().get(key)))
         ]
-        if wrong:
-            raise DraftError(wrong)
-        self._take(values)
+        for key, value in values.items():
+            if isinstance(known.get(key), Table) and not is_tables(value):
+                wrong.append(Problem(key, "is a list of tables"))
+            elif isinstance(known.get(key), Setting) and not is_plain(value):
+                wrong.append(Problem(key, "is one value or a list of them: no table, and no null in it"))
+        return wrong
 
     def reset(self, keys: Sequence[str], by: str) -> None:
         """As the contract says."""
@@ -153,12 +165,20 @@ class FileDesk:
         self._keep(draft, base)
 
     def _problems_of_types(self, values: Mapping[str, Raw]) -> list[Problem]:
-        """Of these values by themselves; what they mean together is seen by the check of the whole."""
+        """Of these values by themselves, unless the rest of the draft makes them right; what else they mean
+        together is seen by the check of the whole."""
+        alone = [p for p in self._problems_with(values) if is_about(p.key, values)]
+        if not alone or not self._draft:
+            return alone
+        together = {p.key for p in self._problems_with({**self._draft, **values})}
+        return [p for p in alone if p.key in together]
+
+    def _problems_with(self, values: Mapping[str, Raw]) -> Sequence[Problem]:
         try:
             self._check(self._text_with(values))
         except DraftError as error:
-            return [p for p in error.problems if is_about(p.key, values)]
-        return []
+            return error.problems
+        return ()
 
     def discard(self) -> None:
         """As the contract says."""
@@ -166,17 +186,23 @@ class FileDesk:
 
     def keep_secret(self, key: str, text: str, by: str) -> None:
         """As the contract says."""
+        path = self._place_of_secret(key, text)
+        if path:
+            self._write_secret(path, text)
+        self._take({key: path or ABSENT})
+
+    def _place_of_secret(self, key: str, text: str) -> str:
+        """Where it is to be kept; "" for none. DraftError: it cannot be one."""
         if key != "smtp.password_file":
             raise DraftError([Problem(key, "there is no password for that")])
         if any(ord(c) < 32 for c in text):
             raise DraftError([Problem(key, "a password has no line ends or control characters")])
-        path = ""
-        if text:
-            durable.make_folder(self._secrets)
-            path = os.path.join(self._secrets, f"smtp-password-{os.urandom(6).hex()}")
-            durable.write_new(path, text.encode() + b"\n")
-            durable.sync_folder(self._secrets)
-        self._take({key: path} if path else {key: ABSENT})
+        return os.path.join(self._secrets, f"smtp-password-{os.urandom(6).hex()}") if text else ""
+
+    def _write_secret(self, path: str, text: str) -> None:
+        durable.make_folder(self._secrets)
+        durable.write_new(path, text.encode() + b"\n")
+        durable.sync_folder(self._secrets)
 
     # Save Settings.
 
@@ -194,6 +220,47 @@ class FileDesk:
             await asyncio.to_thread(self._write, text, by, changes)
             self._keep({}, {})
             return await self._applied(changes)
+
+    async def save_values(self, values: Mapping[str, Any], secrets: Mapping[str, str], by: str) -> Saved:
+        """As the contract says."""
+        async with self._is_saving:
+            wrong = self._refusals(values)
+            new = {key: ABSENT if value is None else value for key, value in values.items()}
+            kept: dict[str, str] = {}
+            for key, text in secrets.items():
+                try:
+                    kept[key] = self._place_of_secret(key, text)
+                except DraftError as error:
+                    wrong += error.problems
+            new |= {key: path or ABSENT for key, path in kept.items()}
+            text = self._checked_text(new, wrong)
+            before, after = self._raw(), raw_of(text)
+            changes = [
+                Change(key, print_raw(before.get(key, ABSENT)), print_raw(after.get(key, ABSENT)))
+                for key in new
+                if before.get(key, ABSENT) != after.get(key, ABSENT)
+            ]
+            if not changes:
+                return Saved((), (), is_applied=True)
+            for key, path in kept.items():
+                if path:
+                    await asyncio.to_thread(self._write_secret, path, secrets[key])
+            await asyncio.to_thread(self._write, text, by, changes)
+            notes, is_applied = await self._apply_now(changes)
+            return Saved(changes, notes, is_applied)
+
+    def _checked_text(self, values: Mapping[str, Raw], wrong: Sequence[Problem]) -> str:
+        """The file with these values. DraftError has what is wrong already, and what else is."""
+        meant = {key: value for key, value in values.items() if not any(p.key == key for p in wrong)}
+        problems = list(wrong)
+        try:
+            text = self._text_with(meant)
+            self._check(text)
+        except DraftError as error:
+            problems += error.problems
+        if problems:
+            raise DraftError(problems)
+        return text
 
     async def bring_back(self, number: int, by: str) -> Sequence[str]:
         """As the contract says."""
@@ -227,6 +294,11 @@ class FileDesk:
         maillog.noted(f"settings saved by {by}: {', '.join(change.key for change in changes)}")
 
     async def _applied(self, changes: Sequence[Change]) -> list[str]:
+        notes, _ = await self._apply_now(changes)
+        return notes
+
+    async def _apply_now(self, changes: Sequence[Change]) -> tuple[list[str], bool]:
+        """Words on what takes effect later, and whether the running server has the rest."""
         said = [
             f"{change.key} takes effect when the server is started again."
             for change in changes
@@ -235,8 +307,9 @@ class FileDesk:
         try:
             await self._apply()
         except ControlError as error:
-            said.append(f"The file is written, but the server did not take it over: {error.words}")
-        return said
+            words = f"The file is written, but the server did not take it over: {error.words}"
+            return [*said, words], False
+        return said, True
 
     # The file.
 

@@ -95,6 +95,43 @@ def is_about(key: str, values: Mapping[str, Raw]) -> bool:
     return any(key == each or key.startswith((f"{each}.", f"{each}[")) for each in values)
 
 
+def names_new_path(value: Raw, before: Raw) -> bool:
+    """Whether a value, or one within it, is a Unix socket that the one of before did not name."""
+    known = set(_texts(before))
+    return any(text.startswith("unix:") and text not in known for text in _texts(value))
+
+
+def _texts(value: Raw) -> Iterator[str]:
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, list | Mapping):
+        for each in value.values() if isinstance(value, Mapping) else value:
+            yield from _texts(each)
+
+
+def is_tables(value: Raw) -> bool:
+    """Whether it can be an array of tables, or none (the default)."""
+    if value is None or value is ABSENT:
+        return True
+    return isinstance(value, list) and all(
+        isinstance(each, Mapping) and not _has_null(each) for each in value
+    )
+
+
+def is_plain(value: Raw) -> bool:
+    """Whether it can be a value, or a list of values."""
+    if isinstance(value, list):
+        return not any(isinstance(each, list | Mapping) or each is None for each in value)
+    return not isinstance(value, Mapping)
+
+
+def _has_null(value: Raw) -> bool:
+    """TOML has no null."""
+    if isinstance(value, list | Mapping):
+        return any(map(_has_null, value.values() if isinstance(value, Mapping) else value))
+    return value is None
+
+
 def problems_of(error: SettingError) -> list[Problem]:
     """What a check said, for the page."""
     return [Problem(each.key, each.reason, each.example) for each in error.problems]

@@ -43,6 +43,16 @@ class Problem:
     key: str
     reason: str
     example: str = ""
+    is_file_only: bool = False  # it names a path or a program
+
+
+@dataclass(frozen=True, slots=True)
+class Saved:
+    """What became of values that were saved at once."""
+
+    changes: Sequence[Change]
+    notes: Sequence[str]  # what takes effect later, or did not yet
+    is_applied: bool  # the running server has taken it over
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,6 +119,12 @@ class Desk(Protocol):
     async def save(self, by: str, keep: Mapping[str, str]) -> Sequence[str]:
         """Write the file, have the server take it over; words on what takes effect later. `keep`: "ours" or
         "theirs" for each conflict. DraftError: nothing was written."""
+        ...
+
+    async def save_values(self, values: Mapping[str, Any], secrets: Mapping[str, str], by: str) -> Saved:
+        """These values alone (None: the default), at once: check, write, have the server take it over. The
+        draft that somebody has stays as it is. `secrets`: key -> a password, as of keep_secret(). DraftError
+        with all that is wrong: nothing was written."""
         ...
 
     def versions(self) -> Sequence[Version]:

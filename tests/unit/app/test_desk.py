@@ -205,3 +205,60 @@ def test_listeners_keep_their_comments(office: Office) -> None:
     office.save()
     text = office.file.read_text()
     assert text.startswith(FILE) and text.endswith('kind = "lmtp"\naddress = "127.0.0.1:2424"\n')
+
+
+def test_values_at_once_leave_the_draft_of_the_page_alone(tmp_path: Path) -> None:
+    """What a program saves is written and applied by itself; what somebody has typed waits for Save Settings,
+    and where both mean the same setting the page asks."""
+    office = Office(tmp_path)
+    office.desk.change({"smtp.port": 465, "smtp.advanced.timeout": "45s"}, "anna")
+    saved = asyncio.run(office.desk.save_values({"smtp.port": 2525, "queue.batch": True}, {}, "token shop"))
+    assert [change.key for change in saved.changes] == ["smtp.port", "queue.batch"] and saved.is_applied
+    text = office.file.read_text()
+    assert "port = 2525" in text and "batch = true" in text and "45s" not in text
+    assert "# from the Internet" in text and office.applied == 1
+    assert {change.key for change in office.desk.changes()} == {"smtp.port", "smtp.advanced.timeout"}
+    assert [conflict.key for conflict in office.desk.conflicts()] == ["smtp.port"]
+    assert [version.by for version in office.desk.versions()] == ["token shop", ""]
+
+
+def test_values_at_once_all_or_nothing(tmp_path: Path) -> None:
+    """All that is wrong is said at once, each with its key, and nothing is written."""
+    office = Office(tmp_path)
+    values = {
+        "smtp.port": 70000,
+        "smtp.nonsense": 1,
+        "tls.key_file": "/etc/shadow",
+        "listener": [{"kind": "lmtp", "address": "unix:/tmp/x"}],
+        "host.domains": [None],
+        "smtp.host": {"a": 1},
+        "queue.batch": True,
+    }
+    with pytest.raises(DraftError) as caught:
+        asyncio.run(office.desk.save_values(values, {"smtp.password_file": "two\nlines"}, "x"))
+    found = {problem.key: problem for problem in caught.value.problems}
+    assert set(found) == {*values, "smtp.password_file"} - {"queue.batch"}
+    assert {key for key, problem in found.items() if problem.is_file_only} == {"tls.key_file", "listener"}
+    assert office.file.read_text() == FILE and not office.applied
+    assert not (tmp_path / "data" / "secrets").exists()
+
+
+def test_a_value_of_none_is_the_default(tmp_path: Path) -> None:
+    """The key leaves the file; nothing to do is nothing written."""
+    office = Office(tmp_path)
+    saved = asyncio.run(office.desk.save_values({"smtp.port": None, "queue.batch": None}, {}, "x"))
+    assert [(change.key, change.old, change.new) for change in saved.changes] == [("smtp.port", "587", "")]
+    assert "port" not in office.file.read_text()
+    assert not asyncio.run(office.desk.save_values({"smtp.port": None}, {}, "x")).changes
+    assert office.applied == 1
+
+
+def test_a_password_at_once_is_kept_in_a_file_of_its_own(tmp_path: Path) -> None:
+    """The settings file names the place, and only its owner can read it."""
+    office = Office(tmp_path)
+    values = {"smtp.username": "anna"}
+    saved = asyncio.run(office.desk.save_values(values, {"smtp.password_file": "secret"}, "x"))
+    assert {change.key for change in saved.changes} == {"smtp.username", "smtp.password_file"}
+    [kept] = (tmp_path / "data" / "secrets").iterdir()
+    assert kept.read_text() == "secret\n" and kept.stat().st_mode & 0o777 == 0o600
+    assert str(kept) in office.file.read_text() and '= "secret"' not in office.file.read_text()
