@@ -3,7 +3,11 @@
 A request names a host of ours (DNS rebinding), has a session or a token, and, when it changes something,
 comes from a page of ours: the token of its session is in the form or in X-CSRF-Token, its Origin is us."""
 
+import asyncio
+import math
+import time
 from collections.abc import Mapping
+from http import HTTPStatus
 from ipaddress import ip_address
 from typing import Final
 from urllib.parse import parse_qs, urlencode, urlsplit
@@ -13,7 +17,8 @@ from starlette.requests import cookie_parser
 from starlette.responses import JSONResponse, PlainTextResponse, RedirectResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from cmail.admin.keys import Keys
+from cmail.admin.keys import Keys, KeysError
+from cmail.policy.rates import Buckets
 from cmail.web.hosts import is_own_host
 from cmail.web.sessions import LoggedIn, Sessions
 
@@ -23,6 +28,8 @@ SAFE: Final = frozenset(("GET", "HEAD", "OPTIONS"))
 OPEN: Final = ("/static/", "/login", "/first", "/health")  # without a session
 MACHINE: Final = "/metrics"  # without one from this machine; from elsewhere with a token
 API: Final = "/api/"
+WRONG_TOKENS: Final = 10  # at once, of one address; then one every 6 s. A right one is never slowed down
+WRONG_TOKENS_A_MINUTE: Final = 10.0
 
 _HEADERS: Final = (
     (
@@ -43,6 +50,7 @@ class Door:
     def __init__(self, inner: ASGIApp, keys: Keys, sessions: Sessions, hosts: frozenset[str]) -> None:
         self._inner = inner
         self._keys, self._sessions, self._hosts = keys, sessions, hosts
+        self._wrong_tokens = Buckets(WRONG_TOKENS, WRONG_TOKENS_A_MINUTE)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """One request."""
@@ -65,13 +73,16 @@ class Door:
     async def _judge(self, scope: Scope, headers: Headers) -> Response | None:
         """None: come in."""
         if len(headers.getlist("host")) != 1 or not is_own_host(headers["host"], self._hosts):
-            words = "This address is not known here. Use the address of the machine, or its host name.\n"
-            return PlainTextResponse(words, 421)
+            words = "This address is not known here. Use the address of the machine, or its host name."
+            return _refusal(scope, 421, words)
         path: str = scope["path"]
+        is_api = path.startswith(API)
+        if is_api and "authorization" in headers:  # who names a token means it
+            return await self._judge_token(scope, headers)
         if session := self._session(headers):
             scope["session"] = session
-        elif path.startswith(API) or (path == MACHINE and not _is_this_machine(scope)):
-            return self._judge_token(scope, headers)
+        elif is_api or (path == MACHINE and not _is_this_machine(scope)):
+            return await self._judge_token(scope, headers)
         elif path != MACHINE and not path.startswith(OPEN):
             return _to_login(scope)
         return None
@@ -80,13 +91,24 @@ class Door:
         cookie = cookie_parser(headers.get("cookie", "")).get(COOKIE)
         return self._sessions.find(cookie) if cookie else None
 
-    def _judge_token(self, scope: Scope, headers: Headers) -> Response | None:
+    async def _judge_token(self, scope: Scope, headers: Headers) -> Response | None:
         kind, _, text = headers.get("authorization", "").partition(" ")
-        token = self._keys.find_token(text.strip()) if kind.lower() == "bearer" and text else None
-        if token is None:
-            return problem(401, "Who are you?", "Send Authorization: Bearer TOKEN (cmail token add NAME).")
-        scope["token"] = token
-        return None
+        is_given = kind.lower() == "bearer" and bool(text.strip())
+        try:
+            token = await asyncio.to_thread(self._keys.find_token, text.strip()) if is_given else None
+        except (KeysError, OSError) as error:
+            return problem(503, "Service Unavailable", f"Tokens cannot be read: {error}.")
+        if token is not None:
+            scope["token"] = token
+            return None
+        address = (scope.get("client") or ("",))[0]
+        now = time.monotonic()
+        if is_given and not self._wrong_tokens.take(address, now):
+            wait_s = math.ceil(self._wrong_tokens.wait_s(address, now))
+            answer = problem(429, "Too Many Requests", f"Too many wrong tokens. Wait {wait_s} s.")
+            answer.headers["retry-after"] = str(wait_s)
+            return answer
+        return problem(401, "Who are you?", "Send Authorization: Bearer TOKEN (cmail token add NAME).")
 
     async def _check_origin(
         self, scope: Scope, headers: Headers, receive: Receive
@@ -94,20 +116,22 @@ class Door:
         """The request may have been made by a foreign page in the browser of who is logged in."""
         origin = headers.get("origin")
         if origin is not None and urlsplit(origin).netloc != headers["host"]:
-            return receive, PlainTextResponse("This form was not ours.\n", 403)
+            return receive, _refusal(scope, 403, "This form was not ours.")
         session: LoggedIn | None = scope.get("session")
         if session is None:  # log-in: there is no token yet
             return receive, None
         if headers.get("x-csrf-token") == session.csrf:
             return receive, None
+        if scope["path"].startswith(API):
+            words = "A session of the page must send its token in X-CSRF-Token."
+            return receive, problem(403, "Forbidden", words)
         body = await _read(receive)
         if body is None:
             return receive, PlainTextResponse("That is too much.\n", 413)
         given = parse_qs(body.decode("latin-1"), max_num_fields=5000).get("csrf", [""])
         if given[0] != session.csrf:
             session.say("That page was too old. Please do it again.", "failed")
-            target = scope["path"] if not scope["path"].startswith(API) else "/"
-            return receive, RedirectResponse(target.rpartition("/")[0] or "/", 303)
+            return receive, RedirectResponse(scope["path"].rpartition("/")[0] or "/", 303)
         return _replay(body), None
 
 
@@ -119,6 +143,13 @@ def problem(status: int, title: str, detail: str, **more: object) -> Response:
     fields: Mapping[str, object] = {"type": "about:blank", "title": title, "status": status, "detail": detail}
     headers = {"www-authenticate": "Bearer"} if status == 401 else None
     return JSONResponse({**fields, **more}, status, headers, "application/problem+json")
+
+
+def _refusal(scope: Scope, status: int, words: str) -> Response:
+    """For a program, or for a person."""
+    if scope["path"].startswith(API):
+        return problem(status, HTTPStatus(status).phrase, words)
+    return PlainTextResponse(f"{words}\n", status)
 
 
 def _to_login(scope: Scope) -> Response:
