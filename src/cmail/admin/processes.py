@@ -1,7 +1,9 @@
 """Asks the processes of a running server from within an event loop: for the page and the API."""
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping, Sequence
+import base64
+import contextlib
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -74,6 +76,26 @@ class Processes:
                 if error.code not in (67, 69):
                     raise
         raise ControlError(f"{queue_id} is not in the queue", 67)
+
+    async def content(self, queue_id: str) -> AsyncGenerator[bytes]:
+        """The content of a message in pieces, as fast as they are taken; ControlError 67 when it is not
+        there. aclose() it."""
+        for name in self.workers:
+            try:
+                found = self.stream(name, "queue.show", id=queue_id, content=True)
+                async with contextlib.aclosing(found):
+                    async for part in found:
+                        if "content" in part:
+                            yield base64.b64decode(part["content"])
+                return
+            except ControlError as error:
+                if error.code not in (67, 69):
+                    raise
+        raise ControlError(f"{queue_id} is not in the queue", 67)
+
+    def stream(self, name: str, question: str, **arguments: Any) -> AsyncGenerator[Fields]:
+        """The rows of one process's answer, one by one."""
+        return ControlClient(self._folder, name, ASK_S).rows(question, arguments)
 
     async def change(self, change: str, what: Mapping[str, Any], **more: str) -> int:
         """flush, hold, release, delete or bounce a whole filter; how many recipients."""

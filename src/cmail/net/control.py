@@ -10,7 +10,7 @@ import contextlib
 import json
 import os
 import socket
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -267,6 +267,27 @@ class ControlClient:
                 line = await asyncio.wait_for(_read_line(reader), self._timeout_s)
                 if (ok := _take(line, on_row or rows.append)) is not None:
                     return Answer(ok, rows)
+        except TimeoutError:
+            raise _slow(self._name, self._timeout_s) from None
+        except OSError as error:
+            raise _away(self._name, error) from None
+        finally:
+            if writer is not None:
+                writer.close()
+
+    async def rows(self, question: str, arguments: Mapping[str, object]) -> AsyncGenerator[Fields]:
+        """The rows of an answer one by one, as fast as they are taken. Errors as of ask(); aclose() it."""
+        rows: list[Fields] = []
+        writer = None
+        try:
+            async with asyncio.timeout(self._timeout_s):
+                reader, writer = await self._connect()
+            writer.write(encode({**arguments, "ask": question}))
+            while True:
+                line = await asyncio.wait_for(_read_line(reader), self._timeout_s)
+                if _take(line, rows.append) is not None:
+                    return
+                yield rows.pop()
         except TimeoutError:
             raise _slow(self._name, self._timeout_s) from None
         except OSError as error:
