@@ -2,9 +2,11 @@
 DNS answers, files of the drop folder, command lines, the log."""
 
 import asyncio
+import atexit
 import contextlib
 import json
 import os
+import shutil
 import tempfile
 import tomllib
 from collections.abc import Awaitable, Callable
@@ -56,6 +58,14 @@ _SURELY_NOT: Final = "an error of ours; the log has its trace"  # how a control 
 _FOLDER: Final = tempfile.mkdtemp(
     prefix="cmail-fuzz-", dir="/dev/shm" if os.access("/dev/shm", os.W_OK) else None
 )
+_OWNER: Final = os.getpid()
+
+
+@atexit.register
+def _remove_folder() -> None:
+    """By who made it; its children use it."""
+    if os.getpid() == _OWNER:
+        shutil.rmtree(_FOLDER, ignore_errors=True)
 
 
 @cache
