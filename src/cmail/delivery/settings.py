@@ -42,7 +42,11 @@ class SmtpSettings:
     password_file: Annotated[str, "Holds its password; or $CMAIL_SMTP_PASSWORD."] = ""
     kick: Annotated[bool, "Kick SMTP server on connection to the Internet."] = False
     trigger_port: Annotated[int, "Trigger Port."] = 79
-    validation: Annotated[bool, "Validation."] = True
+    validation: Annotated[
+        bool,
+        "Validation: refuse mail that no mail program could show as its sender meant. Off for"
+        " troubleshooting only; a bare CR or LF and NUL are refused all the same.",
+    ] = True
     advanced: AdvancedSettings = field(default_factory=AdvancedSettings)
 
 
@@ -67,7 +71,7 @@ class ForwardSettings:
     host: Annotated[
         str,
         "Where it goes: a name or an address, with :port unless it is 25. No MX record is asked for. A"
-        " private address, a name without a dot or one in .lan, .local, .internal does not need the Internet.",
+        " private address, a name without a dot or in .lan, .local or .internal does not need the Internet.",
     ]
     tls: Annotated[
         Literal["none", "opportunistic", "required", "implicit"],
