@@ -36,7 +36,7 @@ ALL: Final = frozenset([*range(256), 0x661, 0x2028, 0x4E00])  # and some that st
 _CATEGORIES: Final = {
     "DIGIT": r"\d", "NOT_DIGIT": r"\D", "SPACE": r"\s", "NOT_SPACE": r"\S", "WORD": r"\w", "NOT_WORD": r"\W",
 }  # fmt: skip
-_FEW: Final = 4  # so many ways a repeat may end and still be none
+_FEW: Final = 32  # so many ways a repeat may end and still be a constant
 _SEARCHES: Final = frozenset({"search", "findall", "finditer", "split", "sub", "subn"})
 
 
@@ -173,16 +173,15 @@ def _in(items: list[Any]) -> Letters:
 # Those of the product
 
 
-def expressions(root: Path, package: str, known: dict[str, Any]) -> Iterator[tuple[str, str | bytes, bool]]:
-    """Place, expression, whether it is searched for: of each re.something(...) below a folder. `known`:
-    what stands for names that only a function knows."""
+def expressions(root: Path, package: str) -> Iterator[tuple[str, str | bytes, bool]]:
+    """Place, expression, whether it is searched for: of each re.something(...) below a folder."""
     for path in sorted(root.rglob("*.py")):
         tree = ast.parse(path.read_text())
         calls = [node for node in ast.walk(tree) if isinstance(node, ast.Call) and _is_re(node.func)]
         if not calls:
             continue
         name = ".".join([package, *path.relative_to(root).with_suffix("").parts])
-        names = {**vars(importlib.import_module(name)), **known}
+        names = dict(vars(importlib.import_module(name)))
         searched = {
             ast.unparse(node.value)
             for node in ast.walk(tree)
@@ -196,9 +195,20 @@ def expressions(root: Path, package: str, known: dict[str, Any]) -> Iterator[tup
         }
         for call in calls:
             assert isinstance(call.func, ast.Attribute)
-            pattern = eval(compile(ast.Expression(call.args[0]), str(path), "eval"), names)
+            pattern = _value(call.args[0], names)
             is_searched = call.func.attr in _SEARCHES or bound.get(id(call), "") in searched
             yield f"{name}:{call.lineno}", pattern, is_searched
+
+
+def _value(expression: ast.expr, names: dict[str, Any]) -> str | bytes:
+    """What is handed over; for a name that only a function knows stands a letter."""
+    code = compile(ast.Expression(expression), "<expression>", "eval")
+    while True:
+        try:
+            value: str | bytes = eval(code, names)
+            return value
+        except NameError as error:
+            names[str(error.name)] = "x"
 
 
 def _is_re(function: ast.expr) -> bool:
