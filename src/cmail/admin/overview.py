@@ -31,6 +31,7 @@ class Overview:
     link: Fields | None = None
     queue: Fields | None = None
     sessions: int = 0
+    routes: Sequence[Fields] = ()  # next hops that are in use: {route, ready, connections, rests_s, reason}
     silent: Mapping[str, str] = field(default_factory=dict)
     troubles: Sequence[str] = ()  # what is wrong with our own disk or files now, in words
     attention: Sequence[Attention] = ()
@@ -73,7 +74,7 @@ class Overviews:
         self._last = None
 
     async def _ask(self) -> Overview:
-        status, link, queue, (sessions, silent), troubles = await asyncio.gather(
+        status, link, queue, (sessions, routes, silent), troubles = await asyncio.gather(
             _try(self._processes.ask("supervisor", "status")),
             _try(self._processes.ask("link", "link.status")),
             self._ask_queue(),
@@ -81,7 +82,7 @@ class Overviews:
             self._ask_troubles(),
         )
         now = time.time_ns() // 1_000_000
-        overview = Overview(now, status or {}, link, queue, sessions, silent, troubles)
+        overview = Overview(now, status or {}, link, queue, sessions, routes, silent, troubles)
         found = await asyncio.gather(*(find(overview) for find in self.finders))
         attention = [*_of_processes(overview), *(each for some in found for each in some)]
         return replace(overview, attention=attention)
@@ -92,12 +93,13 @@ class Overviews:
         except ControlError:
             return None
 
-    async def _ask_sessions(self) -> tuple[int, Mapping[str, str]]:
+    async def _ask_sessions(self) -> tuple[int, Sequence[Fields], Mapping[str, str]]:
         try:
             heard = await self._processes.ask_workers("status")
         except ControlError as error:
-            return 0, {"workers": error.words}
-        return sum(int(answer.ok.get("sessions", 0)) for answer in heard.answers), heard.silent
+            return 0, (), {"workers": error.words}
+        routes = [route for answer in heard.answers for route in answer.ok.get("routes", ())]
+        return sum(int(answer.ok.get("sessions", 0)) for answer in heard.answers), routes, heard.silent
 
     async def _ask_troubles(self) -> list[str]:
         """Of all workers. One that does not answer is told of by itself."""

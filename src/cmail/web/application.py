@@ -26,6 +26,7 @@ FIGURES_S: Final = 5.0  # a process that does not answer must not hang the page
 PAGES: Final = (
     "pages.login",
     "pages.home",
+    "pages.queue",
     "pages.advanced",
     "pages.users",
     "pages.engine",

@@ -1,19 +1,100 @@
 """Home: what must be seen on one page."""
 
+from collections.abc import Mapping
+from typing import Any, Final
+
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from cmail.web.page import Pages
+from cmail.net.control import ControlError
+from cmail.web.attention import watch
+from cmail.web.desk import SettingView
+from cmail.web.page import Pages, go_to, read_form, text_of
+from cmail.web.pages.queue import ACTIONS
+from cmail.web.queue_view import Wanted, find
+
+ROWS: Final = 10  # of the queue
+_TLS: Final = {
+    "none": "not encrypted",
+    "opportunistic": "encrypted when that server can",
+    "required": "encrypted (STARTTLS)",
+    "implicit": "encrypted (TLS)",
+}
+_SAID: Final = {
+    "up": "On line: everything that waits for the line starts now.",
+    "down": "Off line: mail for the Internet waits, and does not get older.",
+}
 
 
 def routes(pages: Pages) -> list[Route]:
-    """/, and the status line that every page has."""
+    """/, its parts for who watches, the line's buttons, and the status line that every page has."""
+    context = pages.context
+    watch(context.overviews, context.desk)
+
+    async def values() -> dict[str, Any]:
+        """The part of the queue."""
+        overview = await context.overviews.get()
+        try:
+            rows, _ = await find(context.processes, overview, Wanted(), ROWS)
+        except ControlError:
+            rows = []  # the workers do not answer: that is said among what needs attention
+        return {"rows": rows, "wanted": None, "actions": list(ACTIONS.values())}
 
     async def home(request: Request) -> Response:
-        return await pages.show(request, "home.html", title="Home")
+        return await pages.show(
+            request,
+            "home.html",
+            title="Home",
+            way_out=way_out(context.desk.settings()),
+            history=getattr(context, "history", None),
+            journal=getattr(context, "journal", None),
+            rows_max=ROWS,
+            **await values(),
+        )
+
+    async def rows(request: Request) -> Response:
+        return await pages.show_part(request, "queue_rows.html", **await values())
+
+    async def glance(request: Request) -> Response:
+        return await pages.show_part(request, "home_glance.html", way_out=way_out(context.desk.settings()))
 
     async def line(request: Request) -> Response:
         return await pages.show_part(request, "line.html")
 
-    return [Route("/", home, methods=["GET"]), Route("/live/line", line, methods=["GET"])]
+    async def link(request: Request) -> Response:
+        to = text_of(await read_form(request), "to")
+        if to not in _SAID:
+            return go_to(request, "/", "That cannot be done here.", "failed")
+        try:
+            await context.processes.ask("link", f"link.{to}")
+        except ControlError as error:
+            return go_to(request, "/", f"That did not work: {error.words}.", "failed")
+        context.overviews.forget()
+        return go_to(request, "/", _SAID[to])
+
+    return [
+        Route("/", home, methods=["GET"]),
+        Route("/live/home", glance, methods=["GET"]),
+        Route("/live/home/queue", rows, methods=["GET"]),
+        Route("/live/line", line, methods=["GET"]),
+        Route("/link", link, methods=["POST"]),
+    ]
+
+
+def way_out(settings: Mapping[str, SettingView]) -> tuple[str, ...]:
+    """Where mail goes out, in sentences; as it is saved."""
+
+    def saved(key: str) -> Any:
+        return settings[f"smtp.{key}"].saved
+
+    host = saved("host")
+    if saved("delivery") == "mx":
+        words = "Straight to the mail server of each recipient's domain (MX resolution)."
+        is_second = host and saved("advanced.fallback_to_host")
+        return (words, f"When none of them answers: through {host}.") if is_second else (words,)
+    if not host:
+        return ("Nowhere: no upstream server is named, so mail for the Internet waits.",)
+    who = saved("username")
+    log_in = f"We log in there as {who}." if who else "We do not log in there."
+    return (f"Through {host}, port {saved('port')}, {_TLS[saved('tls')]}.", log_in)
