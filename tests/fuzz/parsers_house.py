@@ -22,6 +22,7 @@ import dns.resolver
 
 from cmail.admin.entries import filter_of
 from cmail.admin.queue import QueueAnswers
+from cmail.admin.smtp_dialogue import DialogueError, _read
 from cmail.app.config import FILE_OCTETS_MAX, decode, load_text
 from cmail.app.config_lines import find_lines
 from cmail.app.config_shape import read_duration, read_size
@@ -29,7 +30,6 @@ from cmail.cli.exits import Refusal
 from cmail.cli.place import _place
 from cmail.cli.queue import _duration_ms
 from cmail.cli.sendmail_options import parse_options
-from cmail.cli.smtp_dialogue import _read
 from cmail.delivery.lmtp import parse_lmtp
 from cmail.link import kick
 from cmail.link.clock import parse_reading
@@ -593,7 +593,11 @@ HOUSE: Final[dict[str, Parser]] = {
         (b"\n-", b"-t\n", b"success,", b"x\n"),
     ),
     "send-test's dialogue": Parser(
-        smtp_dialogue, (Refusal, ReplySyntaxError), (b"250-a\r\n250 b\r\n",), 65536, fragments=(b"250-a\r\n",)
+        smtp_dialogue,
+        (DialogueError, ReplySyntaxError),
+        (b"250-a\r\n250 b\r\n",),
+        65536,
+        fragments=(b"250-a\r\n",),
     ),
     "Host of a browser": Parser(web_host, (), (b"mail.example.org:8025", b"[::1]"), 65536),
     "names of accounts": Parser(

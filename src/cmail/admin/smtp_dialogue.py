@@ -1,15 +1,22 @@
-"""One message to our own listener, for `cmail send-test`: a blocking socket and no more SMTP than that."""
+"""One message to our own listener, to see that mail moves: a blocking socket and no more SMTP than that."""
 
 import socket
 from dataclasses import dataclass
 from typing import BinaryIO, Final
 
-from cmail.cli.exits import Exit, Refusal
 from cmail.mail.content import stuff
 from cmail.mail.reply import Reply, ReplySyntaxError, parse_reply
 
 _TIMEOUT_S: Final = 30.0
 _LINE_MAX: Final = 4096
+
+
+class DialogueError(Exception):
+    """Nobody there, or nobody who speaks SMTP; words for a person."""
+
+    def __init__(self, words: str, *, is_temporary: bool = False) -> None:
+        super().__init__(words)
+        self.is_temporary = is_temporary
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,12 +33,12 @@ def submit(host: str, port: int, sender: str, recipient: str, plain: bytes) -> S
         with socket.create_connection((host, port), _TIMEOUT_S) as connected:
             return _speak(connected, sender, recipient, plain)
     except TimeoutError:
-        raise Refusal(f"{host}:{port} does not answer within {_TIMEOUT_S:.0f} s") from None
+        raise DialogueError(f"{host}:{port} does not answer within {_TIMEOUT_S:.0f} s") from None
     except OSError as error:
         reason = (error.strerror or str(error)).lower()
-        raise Refusal(f"no server at {host}:{port} ({reason}); start it: cmail serve") from None
+        raise DialogueError(f"no server at {host}:{port} ({reason}); start it: cmail serve") from None
     except (ReplySyntaxError, UnicodeDecodeError) as error:
-        raise Refusal(f"what listens at {host}:{port} does not speak SMTP: {error}") from None
+        raise DialogueError(f"what listens at {host}:{port} does not speak SMTP: {error}") from None
 
 
 def _speak(connected: socket.socket, sender: str, recipient: str, plain: bytes) -> Said:
@@ -62,6 +69,6 @@ def _read(lines: BinaryIO) -> Reply:
     while not found or found[-1][3:4] == b"-":
         line = lines.readline(_LINE_MAX)
         if not line.endswith(b"\n") or len(found) > 200:
-            raise Refusal("the server hung up in the middle", Exit.TEMPORARY)
+            raise DialogueError("the server hung up in the middle", is_temporary=True)
         found.append(line.rstrip(b"\r\n"))
     return parse_reply(found)
