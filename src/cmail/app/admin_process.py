@@ -4,6 +4,7 @@ import asyncio
 import os
 import socket
 from collections.abc import Mapping
+from contextlib import suppress
 from ipaddress import ip_address
 from typing import TYPE_CHECKING, Final
 
@@ -16,6 +17,7 @@ from cmail.observe import journal_files, maillog, metrics
 
 if TYPE_CHECKING:
     from cmail.admin.history import History, Reading
+    from cmail.admin.journal import Journal
     from cmail.web.context import WebContext
 
 APPLY_S: Final = 60.0  # every process takes the new settings over
@@ -35,22 +37,27 @@ class AdminProcess:
         self._data_dir = estate.data_dir
         self._started_wall_ms = estate.started_wall_ms
         self._history: History
+        self._journal: Journal
         is_private = _is_loopback(estate.admin_port.endpoint.host)
+        self._server_tls = estate.tls
         self._tls = None if is_private else estate.tls.context  # a password never travels in the clear
         estate.release()
 
     async def start(self, tasks: Tasks) -> None:
         """Serve the pages."""
         from cmail.admin.history import History
+        from cmail.admin.journal import Journal
         from cmail.web.application import guarded  # 40 MB that no other process shall have
         from cmail.web.server import serve
 
         self._history = History(os.path.join(self._data_dir, "admin", "history.json"), self._look)
+        self._journal = Journal(os.path.join(self._data_dir, journal_files.FOLDER))
         tasks.spawn(self._history.run(), "figures over time")
         tasks.spawn(self._prune(), "prune the journal")
         tasks.spawn(serve([self._socket], guarded(self._context()), self._tls), "web server")
 
     def _context(self) -> "WebContext":
+        from cmail.admin.certificates import certificate_of
         from cmail.admin.keys import Keys
         from cmail.admin.overview import Overviews
         from cmail.admin.processes import Processes
@@ -74,6 +81,10 @@ class AdminProcess:
             desk=FileDesk(self._snapshot.path, self._data_dir, apply),
             keys=Keys(self._data_dir),
             sessions=Sessions(),
+            journal=self._journal,
+            smtp_password=lambda: self._snapshot.smtp_password,
+            ca_file=lambda: self._snapshot.settings.tls.ca_file,
+            certificate=lambda: certificate_of(self._server_tls.context),
             history=self._history,
         )
 
@@ -82,9 +93,12 @@ class AdminProcess:
     ) -> None:
         """Its address is fixed while the server runs; the name may change."""
         self._snapshot = snapshot
+        with suppress(ValueError):  # perhaps only root can read it: the old one goes on
+            await asyncio.to_thread(self._server_tls.reload, snapshot.settings.tls)
 
     async def stop(self) -> None:
-        """What is asked is answered; see web.server.serve."""
+        """What is asked is answered; see web.server.serve. Who looks at the log is told that it ends."""
+        self._journal.close()
         await self._history.write()
 
     def answers(self) -> Mapping[str, AnswerFunction]:

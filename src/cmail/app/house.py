@@ -32,6 +32,7 @@ _LATE: Final = (
     "dns.rdtypes.IN.AAAA",
     "idna",
     "encodings.idna",
+    "cryptography.x509",
     "email.message",
     "cmail.app.desk",
     "cmail.web.application",

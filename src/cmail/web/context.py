@@ -4,6 +4,8 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
 from cmail.admin.history import History
+from cmail.admin.certificates import Certificate
+from cmail.admin.journal import Journal
 from cmail.admin.keys import Keys
 from cmail.admin.overview import Overviews
 from cmail.admin.processes import Processes
@@ -26,5 +28,9 @@ class WebContext:
     desk: Desk
     keys: Keys
     sessions: Sessions
+    journal: Journal
+    smtp_password: Callable[[], str] = lambda: ""  # for the upstream server, as the running server has it
+    ca_file: Callable[[], str] = lambda: ""  # absolute
+    certificate: Callable[[], Certificate | None] = lambda: None  # that clients of the server are shown
     hosts: frozenset[str] = frozenset()  # further names that browsers may use for us
     history: History | None = None  # figures of the last 48 hours; None: nobody counts
