@@ -13,6 +13,7 @@ import uvicorn
 from starlette.types import ASGIApp
 
 from cmail.admin.history import Counts, History
+from cmail.admin.journal import Journal
 from cmail.admin.keys import Keys
 from cmail.admin.overview import Overviews
 from cmail.admin.processes import Heard, Processes
@@ -102,6 +103,7 @@ def fake_context(folder: Path, settings: str = SETTINGS) -> tuple[WebContext, Fa
         desk=FileDesk(str(config), str(folder / "data"), apply),
         keys=Keys(str(folder / "data")),
         sessions=Sessions(),
+        journal=Journal(str(folder / "data" / "log")),
         history=fake_history(folder),
     )
     return context, processes

@@ -43,6 +43,11 @@ def path_of(folder: str, day: str) -> str:
     return os.path.join(folder, f"{day}.log")
 
 
+def place_of(piece: Piece, offset: int) -> str:
+    """A place that stays when the file is set aside."""
+    return f"{piece.day}.{piece.inode}.{offset}"
+
+
 def pieces(folder: str) -> list[Piece]:
     """All files there are, oldest first; blocks."""
     found = []

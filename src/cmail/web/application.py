@@ -27,6 +27,8 @@ PAGES: Final = (
     "pages.login",
     "pages.home",
     "pages.queue",
+    "pages.log",
+    "pages.smtp",
     "pages.advanced",
     "pages.users",
     "pages.engine",
