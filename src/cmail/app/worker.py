@@ -31,11 +31,14 @@ from cmail.queue.scheduler import Scheduler
 from cmail.smtpd.context import IntakeContext
 from cmail.smtpd.drop import DropWatch
 from cmail.smtpd.intake import Intake
+from cmail.smtpd.release import Release, sweep_daily
 from cmail.storage.account_book import FILE_NAME, AccountError, AccountsTooNewError
 from cmail.storage.accounts import AccountRules, Accounts
+from cmail.storage.quarantine import NotThereError, Quarantine, QuarantineError
 from cmail.storage.spool import Spool, SpoolError
 from cmail.storage.spool_sqlite import SqliteSpool
 
+EX_NOUSER: Final = 67
 SEND_S: Final = 10.0  # what is being sent when we stop may end within this
 
 
@@ -45,6 +48,7 @@ class Worker:
     def __init__(self, estate: Estate, number: int) -> None:
         self._number = number
         self._data_dir = estate.data_dir
+        self._quarantine = Quarantine(estate.data_dir)
         self._snapshot = estate.snapshot
         self._tls = estate.tls
         self._workers_count = estate.workers_count
@@ -104,6 +108,7 @@ class Worker:
         self._drop = self._drop_watch(settings)
         if self._number == 0:
             tasks.spawn(self._drop.run(), "drop folder")
+            tasks.spawn(sweep_daily(self._quarantine, self._clock), "quarantine")
 
     @property
     def _spool_folder(self) -> str:
@@ -136,6 +141,7 @@ class Worker:
             self._link_clock,
             settings.host.hostname,
             settings.smtp.advanced.max_message_size,
+            self._quarantine if settings.smtp.validation else None,
         )
 
     def _context(self, settings: Settings) -> IntakeContext:
@@ -219,6 +225,7 @@ class Worker:
         self._take_ports(ports, new)
         self._drop.hostname = settings.host.hostname
         self._drop.size_max = settings.smtp.advanced.max_message_size
+        self._drop.quarantine = self._quarantine if settings.smtp.validation else None
         self._rebuild()
         for spool, scheduler in zip(self._spools, self._schedulers, strict=True):
             await self._reroute(spool, scheduler)
@@ -260,6 +267,8 @@ class Worker:
         found: dict[str, AnswerFunction] = {
             **queue_answers(lambda: self._schedulers, self._clock, self._link_clock),
             "accounts.changed": self._accounts_changed,
+            "quarantine.release": self._release,
+            "validation.noted": self._noted,
             "link.changed": self._link_changed,
             "metrics": self._metrics,
             "status": self._status,
@@ -281,6 +290,20 @@ class Worker:
             self._link_is_up_again()
         self._link_clock.changed(reading)
         return {}
+
+    async def _release(self, request: Fields) -> Fields:
+        release = Release(
+            self._quarantine,
+            self._spools[0],
+            lambda: self._router.table,
+            self._clock,
+            self._link_clock,
+            self._settings.host.hostname,
+        )
+        return {"recipients": await release.let_go(str(request.get("id", "")))}
+
+    async def _noted(self, _request: Fields) -> AsyncIterator[Fields]:
+        return _rows(self._intake.noted.rows())
 
     def _link_is_up_again(self) -> None:
         """Somebody says so though it was never called down: waits are over all the same."""
@@ -336,12 +359,20 @@ class Worker:
         self._accounts.close()
 
 
+async def _rows(found: Iterable[Fields]) -> AsyncIterator[Fields]:
+    for row in found:
+        yield row
+
+
 def _in_words(function: AnswerFunction) -> AnswerFunction:
     """What goes wrong with disk or accounts is an answer, not a mistake of this program."""
 
     async def answer(request: Fields) -> Answered:
         try:
             answered = await function(request)
+        except QuarantineError as error:
+            code = EX_NOUSER if isinstance(error, NotThereError) else EX_TEMPFAIL
+            raise ControlError(str(error), code) from None
         except (SpoolError, AccountError) as error:
             raise ControlError(str(error), EX_TEMPFAIL) from None
         return answered if isinstance(answered, dict) else rows(answered)

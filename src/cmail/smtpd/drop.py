@@ -20,6 +20,8 @@ from cmail.observe import maillog
 from cmail.policy.routing import RoutingTable
 from cmail.smtpd.drop_file import NEW_PREFIX, READY_PREFIX, TAKEN_PREFIX, DropFileError
 from cmail.smtpd.drop_read import Dropped, read_drop
+from cmail.storage import durable
+from cmail.storage.quarantine import Quarantine
 from cmail.storage.spool import NewMessage, Spool, SpoolError
 from cmail.world import Clock, LinkClock
 
@@ -44,6 +46,7 @@ class DropWatch:
     link_clock: LinkClock
     hostname: str
     size_max: int
+    quarantine: Quarantine | None = None  # None: Validation is switched off
     _seen_ns: int = -1
     _looked: float = -1e9
     _rest_until: float = 0.0
@@ -117,7 +120,10 @@ class DropWatch:
             if is_new:
                 content_path = self.spool.content_path(queue_id)
                 dropped = await asyncio.to_thread(read_drop, path, content_path, self.size_max)
-                await self._accept(queue_id, dropped)
+                if self.quarantine is not None and dropped.verdict.refusal is not None:
+                    await asyncio.to_thread(self._quarantine, queue_id, dropped, self.quarantine)
+                else:
+                    await self._accept(queue_id, dropped)
             await asyncio.to_thread(os.unlink, path)
             return is_new
         except DropFileError as error:
@@ -182,6 +188,19 @@ class DropWatch:
             recipients_count=len(dropped.envelope.recipients),
             service="pickup",
         )
+
+    def _quarantine(self, queue_id: QueueId, dropped: Dropped, quarantine: Quarantine) -> None:
+        """Validation would have refused it, and nobody is there any more who could be told. Durable when it
+        returns."""
+        refusal, content = dropped.verdict.refusal, dropped.content
+        assert refusal is not None
+        origin = f"{_user_name(dropped.uid)} by sendmail"
+        kept = quarantine.keep(
+            queue_id, dropped.envelope, content, dropped.verdict, origin, self.clock.wall_ms()
+        )
+        if content.path:
+            durable.remove(content.path)
+        maillog.warned(f"{kept.id}, left by {origin}, is in quarantine (cmail quarantine): {refusal.text}")
 
     def _set_aside(self, name: str, why: str) -> None:
         """Out of the way and kept, for a person to look at; said once, also when it cannot be moved."""

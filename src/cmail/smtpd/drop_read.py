@@ -5,10 +5,14 @@ import stat
 from dataclasses import dataclass, replace
 from typing import BinaryIO, Final
 
-from cmail.mail.content import Content, from_plain
+from cmail.mail.content import Content, from_plain, normalize
 from cmail.mail.envelope import Envelope
+from cmail.mail.headers import header_of
 from cmail.mail.limits import CONTENT_IN_MEMORY_MAX, RECEIVED_FIELDS_MAX
+from cmail.policy.validation.examine import Examination
+from cmail.policy.validation.rules import FINE, Verdict
 from cmail.smtpd.drop_file import ENVELOPE_OCTETS_MAX, DropFileError, parse_envelope
+from cmail.smtpd.submission import without_bcc
 
 _PIECE: Final = 256 * 1024
 
@@ -21,24 +25,52 @@ class Dropped:
     envelope: Envelope
     content: Content
     message_id: str
+    header: bytes = b""  # the header section, CRLF lines, as far as it stands in what is read at once
+    verdict: Verdict = FINE  # of Validation
 
 
-def read_drop(path: str, content_path: str, size_max: int) -> Dropped:
+def read_drop(path: str, content_path: str, size_max: int, *, hides_bcc: bool = False) -> Dropped:
     """Read and check a file. Large content goes to content_path. DropFileError: it is not one of
     ours, whatever is wrong with it; OSError: our disk is in trouble."""
     with _open(path, size_max) as file:
         status = os.fstat(file.fileno())
         envelope = parse_envelope(file.readline(ENVELOPE_OCTETS_MAX))
         first = file.read(CONTENT_IN_MEMORY_MAX)
+        is_whole = len(first) < CONTENT_IN_MEMORY_MAX
         _check_loop(first)
-        if len(first) < CONTENT_IN_MEMORY_MAX:
-            content = from_plain(first)
-        else:
-            content = _to_file(first, file, content_path)
+        header, below = _split(first)
+        if hides_bcc and (shown := without_bcc(header)) is not header:
+            header, first = shown, shown + below
+        examination = Examination(is_report=envelope.reverse_path is None, is_utf8=envelope.is_smtputf8)
+        content = read_content(first, file, "" if is_whole else content_path, examination)
     if not content.size_bytes:
         raise DropFileError("it has no content")
     envelope = replace(envelope, is_8bit=content.has_8bit)
-    return Dropped(status.st_uid, envelope, content, _message_id(first))
+    verdict = examination.finish()
+    return Dropped(status.st_uid, envelope, content, _message_id(first), header, verdict)
+
+
+def read_content(
+    first: bytes, file: BinaryIO, content_path: str, examination: Examination | None = None
+) -> Content:
+    """Plain octets of a file, of which the first are read already, as the spool takes them: in memory, or in
+    content_path."""
+    if content_path:
+        return _to_file(first, file, content_path, examination)
+    content = from_plain(first)
+    if examination is not None:
+        examination.begin(header_of(content.octets))
+        examination.feed(content.octets)
+    return content
+
+
+def _split(first: bytes) -> tuple[bytes, bytes]:
+    """The header section in CRLF lines, and what stands below it as it came, the empty line first."""
+    if first.startswith((b"\n", b"\r\n")):
+        return b"", first
+    ends = [at + 1 for at in (first.find(b"\n\n"), first.find(b"\n\r\n")) if at >= 0]
+    end = min(ends, default=len(first))
+    return normalize(first[:end]), first[end:]
 
 
 def _open(path: str, size_max: int) -> BinaryIO:
@@ -81,7 +113,7 @@ def _message_id(first: bytes) -> str:
     return value.strip()[:200].decode("utf-8", "replace")
 
 
-def _to_file(first: bytes, file: BinaryIO, path: str) -> Content:
+def _to_file(first: bytes, file: BinaryIO, path: str, examination: Examination | None) -> Content:
     """Large content, a piece at a time: in wire form into its file, whatever its line ends were."""
     wire_bytes = size = 0
     has_8bit = False
@@ -95,6 +127,10 @@ def _to_file(first: bytes, file: BinaryIO, path: str) -> Content:
             plain = lines.feed(piece, is_last=not following)
             content = from_plain(plain)
             out.write(content.octets)
+            if examination is not None and plain:
+                if not wire_bytes:
+                    examination.begin(header_of(content.octets))
+                examination.feed(content.octets)
             wire_bytes += len(content.octets)
             size += content.size_bytes
             has_8bit = has_8bit or content.has_8bit

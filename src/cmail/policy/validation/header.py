@@ -23,6 +23,7 @@ _ONCE: Final = (
 )  # fmt: skip
 _ONCE_BETTER: Final = ("MIME-Version", "Content-ID", "Content-Description", "Content-Disposition")
 _FIELDS: Final = (*_ONCE, *_ONCE_BETTER)
+ONCE: Final[Mapping[bytes, str]] = {name.lower().encode(): name for name in _FIELDS}  # may stand once
 _KNOWN: Final[Mapping[bytes, int]] = {name.lower().encode(): at for at, name in enumerate(_FIELDS, 1)}
 _FROM, _SENDER, _DATE = _KNOWN[b"from"], _KNOWN[b"sender"], _KNOWN[b"date"]
 _MESSAGE_ID, _TYPE = _KNOWN[b"message-id"], _KNOWN[b"content-type"]
