@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass, field
 
+from cmail.admin.checks.settings import CheckSettings
 from cmail.delivery.settings import ForwardSettings, LocalSettings, SmtpSettings
 from cmail.net.settings import DnsSettings, TlsSettings
 from cmail.observe.settings import LogSettings
@@ -27,3 +28,4 @@ class Settings:
     dns: DnsSettings = field(default_factory=DnsSettings)
     log: LogSettings = field(default_factory=LogSettings)
     admin: AdminSettings = field(default_factory=AdminSettings)
+    checks: CheckSettings = field(default_factory=CheckSettings)

@@ -59,6 +59,8 @@ LABELS: Final[Mapping[str, str]] = {
     "log.format": "Format of the log",
     "log.file": "Log file",
     "admin.address": "Address of this page",
+    "checks.time_servers": "Time servers",
+    "checks.port25_domain": "Domain to try port 25 with",
 }
 
 CHOICES: Final[Mapping[tuple[str, str], str]] = {
