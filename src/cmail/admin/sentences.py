@@ -22,10 +22,10 @@ def _accepted(event: Event) -> str:
     size = _size(event.get("size_bytes"))
     to = "" if count in ("", "1") else f" to {count} recipients"
     user = event.get("username") or event.get("sasl_username")
-    who = f", logged in as {user}," if user else ""
+    who = f", logged in as {user}" if user else ""
     client = event.get("client")
     where = f" from {_client(client)}{who}" if client else ""
-    return f"{_mail(event)}{to} came in{where}{f' ({size})' if size else ''}.".replace(",.", ".")
+    return f"{_mail(event)}{to} came in{where}{f' ({size})' if size else ''}."
 
 
 def _sent(event: Event) -> str:

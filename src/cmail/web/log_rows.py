@@ -18,6 +18,7 @@ _TONES: Final = {
     "warning": "warn",
     "error": "error",
 }
+_LABELS: Final = {"login": "Log-in failed", "warning": "Warning", "error": "Error"}  # of one, not of many
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +43,7 @@ def rows_of(events: Iterable[Event]) -> list[LogRow]:
             event.place,
             event.wall_ms,
             _when(event.wall_ms, today),
-            KINDS[event.kind][0],
+            _LABELS.get(event.kind) or KINDS[event.kind][0],
             _TONES.get(event.kind, ""),
             sentence(event),
             event.queue_id,

@@ -10,11 +10,13 @@ from starlette.routing import Route
 from cmail.net.control import ControlError
 from cmail.web.attention import watch
 from cmail.web.desk import SettingView
+from cmail.web.log_rows import rows_of
 from cmail.web.page import Pages, go_to, read_form, text_of
 from cmail.web.pages.queue import ACTIONS
 from cmail.web.queue_view import Wanted, find
 
 ROWS: Final = 10  # of the queue
+EVENTS: Final = 20  # of the log
 _TLS: Final = {
     "none": "not encrypted",
     "opportunistic": "encrypted when that server can",
@@ -48,7 +50,8 @@ def routes(pages: Pages) -> list[Route]:
             title="Home",
             way_out=way_out(context.desk.settings()),
             history=getattr(context, "history", None),
-            journal=getattr(context, "journal", None),
+            journal=context.journal,
+            events=rows_of(await context.journal.events(EVENTS)),
             rows_max=ROWS,
             **await values(),
         )

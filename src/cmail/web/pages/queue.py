@@ -14,6 +14,7 @@ from cmail.admin.overview import Overview
 from cmail.net.control import ControlError
 from cmail.web import message_view
 from cmail.web.filters import plural
+from cmail.web.log_rows import rows_of
 from cmail.web.page import Pages, go_to, read_form, text_of
 from cmail.web.queue_view import STATES, Wanted, find, read_wanted, selection, shown
 
@@ -148,7 +149,7 @@ def routes(pages: Pages) -> list[Route]:
             recipients=recipients,
             waiting=waiting,
             actions=_possible(waiting),
-            journal=getattr(context, "journal", None),
+            events=rows_of(await context.journal.attempts(found.id)),
         )
 
     async def content(request: Request) -> Response:
