@@ -105,8 +105,14 @@ def _port(text: str, default_port: int | None) -> int:
 class HostSettings:
     """[host] Host Configuration."""
 
-    hostname: Annotated[str, "The name used in greetings; always local."] = "localhost"
-    domains: Annotated[tuple[str, ...], "Mail for these is ours; a bare name gets the first."] = ()
-    data_dir: Annotated[str, "Where queue, mailboxes and accounts are kept."] = "/var/lib/cmail"
-    user: Annotated[str, "Who it runs as when started by root; owns data_dir."] = "cmail"
-    workers: Annotated[int, "Worker processes; 0 is one a core."] = 0
+    hostname: Annotated[
+        str,
+        "The name of this server as others see it, in greetings and in the header of mail. Mail for it"
+        " is ours.",
+    ] = "localhost"
+    domains: Annotated[
+        tuple[str, ...], "Mail for these domains is for people here. A name without a domain gets the first."
+    ] = ()
+    data_dir: Annotated[str, "The folder of queue, mailboxes and accounts."] = "/var/lib/cmail"
+    user: Annotated[str, "The user that it runs as when root has started it; data_dir is theirs."] = "cmail"
+    workers: Annotated[int, "Processes that share the work; 0 is one for each core."] = 0

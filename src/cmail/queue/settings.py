@@ -9,19 +9,25 @@ from typing import Annotated
 class QueueSettings:
     """[queue] Mail Queue Administration."""
 
-    lifetime: Annotated[timedelta, "Returned when older than this and it had its chances."] = timedelta(
-        days=5
-    )
+    lifetime: Annotated[
+        timedelta,
+        "How long mail that cannot be delivered is tried; then its sender gets it back. Time off line"
+        " does not count.",
+    ] = timedelta(days=5)
     batch: Annotated[
-        bool, "Batch Mail for Delivery: Internet mail waits for the next exchange or a flush."
+        bool,
+        "Mail for the Internet waits until somebody says Send now (`cmail queue flush`); mail for people"
+        " here never waits.",
     ] = False
-    retry: Annotated[tuple[timedelta, ...], "Waits between attempts; the last one repeats."] = (
+    retry: Annotated[
+        tuple[timedelta, ...], "The waits between one attempt and the next; the last one repeats."
+    ] = (
         timedelta(minutes=5),
         timedelta(minutes=10),
         timedelta(minutes=20),
         timedelta(minutes=40),
         timedelta(hours=1),
     )
-    delay_notice: Annotated[timedelta, "Tell the sender of a delay, once, after this long."] = timedelta(
-        hours=4
-    )
+    delay_notice: Annotated[
+        timedelta, "Tell the sender, once, when mail is still not delivered after this long."
+    ] = timedelta(hours=4)

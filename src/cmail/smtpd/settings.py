@@ -13,17 +13,29 @@ _FREE_SPACE: Final = ByteSize(64 * 2**20)
 
 @dataclass(frozen=True, slots=True)
 class ListenerSettings:
-    """[[listener]]"""
+    """[[listener]]: where mail comes in"""
 
-    kind: Annotated[ListenerKind, "What is spoken there (pop3 and imap come later)."]
-    address: Annotated[str, "host:port, [ipv6]:port, or unix:/path for lmtp."]
+    kind: Annotated[
+        ListenerKind,
+        "What is spoken there: smtp for other servers, submission and submissions for mail programs of"
+        " people here (they log in), lmtp for programs (pop3 and imap come later).",
+    ]
+    address: Annotated[
+        str,
+        "The address and port that it listens at: 0.0.0.0:25 is all addresses, [::1]:25 one of IPv6;"
+        " unix:/path for lmtp, in the file only.",
+    ]
 
 
 @dataclass(frozen=True, slots=True)
 class RelaySettings:
-    """[relay]"""
+    """[relay]: who may send anywhere"""
 
-    networks: Annotated[tuple[str, ...], "May send anywhere without a password; nobody else may."] = (
+    networks: Annotated[
+        tuple[str, ...],
+        "Addresses that may send anywhere without a password, such as 192.168.7.0/24; everybody else has"
+        " to log in.",
+    ] = (
         "127.0.0.0/8",
         "::1/128",
     )

@@ -6,6 +6,10 @@ from typing import Annotated
 
 @dataclass(frozen=True, slots=True)
 class AdminSettings:
-    """[admin]"""
+    """[admin]: page, API, figures"""
 
-    address: Annotated[str, "Where metrics and pages are; empty: nowhere."] = "127.0.0.1:8025"
+    address: Annotated[
+        str,
+        "The address and port of this page, of the API and of the figures. Empty: nowhere. Beyond this"
+        " machine it needs TLS, and speaks it by itself.",
+    ] = "127.0.0.1:8025"
