@@ -32,6 +32,7 @@ PAGES: Final = (
     "pages.advanced",
     "pages.users",
     "pages.engine",
+    "pages.checks",
     "pages.save",
 )
 API: Final[tuple[str, ...]] = ()

@@ -3,8 +3,9 @@
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
-from cmail.admin.history import History
 from cmail.admin.certificates import Certificate
+from cmail.admin.checks.board import CheckBoard
+from cmail.admin.history import History
 from cmail.admin.journal import Journal
 from cmail.admin.keys import Keys
 from cmail.admin.overview import Overviews
@@ -29,6 +30,7 @@ class WebContext:
     keys: Keys
     sessions: Sessions
     journal: Journal
+    checks: CheckBoard
     smtp_password: Callable[[], str] = lambda: ""  # for the upstream server, as the running server has it
     ca_file: Callable[[], str] = lambda: ""  # absolute
     certificate: Callable[[], Certificate | None] = lambda: None  # that clients of the server are shown

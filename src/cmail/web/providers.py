@@ -61,8 +61,8 @@ def oddity(port: int, tls: str, host: str, username: str) -> str:
         return "Log-ins are usual at port 587 or 465; many Internet providers block port 25."
     if username and tls in ("none", "opportunistic") and not _is_here(host):
         return (
-            "The password goes to a server that is not verified: choose STARTTLS, always, or TLS from the first"
-            " byte."
+            "The password goes to a server that is not verified: choose STARTTLS, always, or TLS from the"
+            " first byte."
         )
     return ""
 
