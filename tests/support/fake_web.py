@@ -21,6 +21,7 @@ from cmail.app.desk import FileDesk
 from cmail.net.control import Answer, ControlError
 from cmail.web.context import WebContext
 from cmail.web.sessions import Sessions
+from tests.support.fake_checks import fake_board
 
 SETTINGS = """\
 [host]
@@ -104,6 +105,7 @@ def fake_context(folder: Path, settings: str = SETTINGS) -> tuple[WebContext, Fa
         keys=Keys(str(folder / "data")),
         sessions=Sessions(),
         journal=Journal(str(folder / "data" / "log")),
+        checks=fake_board(data_dir=str(folder)),
         history=fake_history(folder),
     )
     return context, processes

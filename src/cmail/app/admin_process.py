@@ -16,6 +16,7 @@ from cmail.net.control import AnswerFunction, ControlClient, ControlError
 from cmail.observe import journal_files, maillog, metrics
 
 if TYPE_CHECKING:
+    from cmail.admin.checks.board import CheckBoard
     from cmail.admin.history import History, Reading
     from cmail.admin.journal import Journal
     from cmail.web.context import WebContext
@@ -38,6 +39,7 @@ class AdminProcess:
         self._started_wall_ms = estate.started_wall_ms
         self._history: History
         self._journal: Journal
+        self._checks: CheckBoard
         is_private = _is_loopback(estate.admin_port.endpoint.host)
         self._server_tls = estate.tls
         self._tls = None if is_private else estate.tls.context  # a password never travels in the clear
@@ -58,9 +60,14 @@ class AdminProcess:
 
     def _context(self) -> "WebContext":
         from cmail.admin.certificates import certificate_of
+        from cmail.admin.checks.attention import CheckFinder
+        from cmail.admin.checks.board import CheckBoard
+        from cmail.admin.checks.inquiry import Subject
+        from cmail.admin.checks.reach import real_reach
         from cmail.admin.keys import Keys
         from cmail.admin.overview import Overviews
         from cmail.admin.processes import Processes
+        from cmail.app.checks import subject_of
         from cmail.app.desk import FileDesk
         from cmail.web.context import WebContext
         from cmail.web.sessions import Sessions
@@ -70,6 +77,12 @@ class AdminProcess:
         async def apply() -> None:
             await processes.ask("supervisor", "reload", timeout_s=APPLY_S)
 
+        def subject() -> Subject:
+            return subject_of(self._snapshot.settings, self._snapshot.smtp_password)
+
+        overviews = Overviews(processes)
+        self._checks = CheckBoard(subject, real_reach(processes, self._snapshot.settings.dns))
+        overviews.finders.append(CheckFinder(self._checks))
         return WebContext(
             version=__version__,
             started_wall_ms=self._started_wall_ms,
@@ -77,11 +90,12 @@ class AdminProcess:
             hostname=lambda: self._snapshot.settings.host.hostname,
             figures=self._figures,
             processes=processes,
-            overviews=Overviews(processes),
+            overviews=overviews,
             desk=FileDesk(self._snapshot.path, self._data_dir, apply),
             keys=Keys(self._data_dir),
             sessions=Sessions(),
             journal=self._journal,
+            checks=self._checks,
             smtp_password=lambda: self._snapshot.smtp_password,
             ca_file=lambda: self._snapshot.settings.tls.ca_file,
             certificate=lambda: certificate_of(self._server_tls.context),
@@ -99,6 +113,7 @@ class AdminProcess:
     async def stop(self) -> None:
         """What is asked is answered; see web.server.serve. Who looks at the log is told that it ends."""
         self._journal.close()
+        await self._checks.close()
         await self._history.write()
 
     def answers(self) -> Mapping[str, AnswerFunction]:

@@ -27,6 +27,7 @@ _LATE: Final = (
     "dns.rdtypes.ANY.MX",
     "dns.rdtypes.ANY.PTR",
     "dns.rdtypes.ANY.SOA",
+    "dns.rdtypes.ANY.TXT",
     "dns.rdtypes.ANY.OPT",
     "dns.rdtypes.IN.A",
     "dns.rdtypes.IN.AAAA",

@@ -80,7 +80,8 @@ def _state(space: Space, free_min: int) -> State:
 def _words(space: Space) -> str:
     words = f"The {space.words} ({space.path}) has {_size(space.free)} free of {_size(space.size)}"
     if space.inodes:
-        words += f", and room for {space.inodes_free:,} files".replace(",", "\u202f")
+        count = f"{space.inodes_free:,}".replace(",", "\u202f")
+        words += f", and room for {count} files"
     return f"{words}."
 
 
