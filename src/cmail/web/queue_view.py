@@ -111,7 +111,7 @@ class Shown:
     @property
     def is_due(self) -> bool:
         """Whether its next attempt is now."""
-        return 0 < self.row["next_ms"] <= self.asked_ms
+        return 0 < int(self.row["next_ms"]) <= self.asked_ms
 
     @property
     def state(self) -> str:

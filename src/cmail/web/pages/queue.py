@@ -11,10 +11,11 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from cmail.admin.overview import Overview
+from cmail.mail.queue_id import parse_queue_id, print_queue_id
 from cmail.net.control import ControlError
 from cmail.web import message_view
 from cmail.web.filters import plural
-from cmail.web.log_rows import rows_of
+from cmail.web.log_rows import LogRow, rows_of
 from cmail.web.page import Pages, go_to, read_form, text_of
 from cmail.web.queue_view import STATES, Wanted, find, read_wanted, selection, shown
 
@@ -149,7 +150,6 @@ def routes(pages: Pages) -> list[Route]:
             recipients=recipients,
             waiting=waiting,
             actions=_possible(waiting),
-            events=rows_of(await context.journal.attempts(found.id)),
         )
 
     async def content(request: Request) -> Response:
@@ -167,12 +167,38 @@ def routes(pages: Pages) -> list[Route]:
             shown_max=message_view.CONTENT_MAX,
         )
 
+    async def log(request: Request) -> Response:
+        queue_id = request.path_params["queue_id"]
+        return await pages.show(
+            request,
+            "message_log.html",
+            title=f"What happened to {queue_id}",
+            queue_id=queue_id,
+            events=await log_of(request),
+        )
+
+    async def live_log(request: Request) -> Response:
+        return await pages.show_part(request, "events.html", events=await log_of(request))
+
+    async def log_of(request: Request) -> Sequence[LogRow]:
+        """Each attempt and all else that the journal has of it; it may have to look through days."""
+        try:
+            queue_id = print_queue_id(parse_queue_id(request.path_params["queue_id"]))
+        except ValueError:
+            raise HTTPException(404) from None
+        return rows_of(await context.journal.attempts(queue_id))
+
     async def gone(request: Request, queue_id: str, error: ControlError) -> Response:
         if error.code not in (64, 67):
             raise error
         words = f"{queue_id} is not in the queue: it was delivered, returned or deleted. The log says which."
         return await pages.show(
-            request, "message_gone.html", status=404, title="Not in the queue any more", words=words
+            request,
+            "message_gone.html",
+            status=404,
+            title="Not in the queue any more",
+            words=words,
+            log=f"/queue/{queue_id}/log" if error.code == 67 else "",
         )
 
     return [
@@ -181,6 +207,8 @@ def routes(pages: Pages) -> list[Route]:
         Route("/queue/do", act, methods=["POST"]),
         Route("/queue/{queue_id}", message, methods=["GET"]),
         Route("/queue/{queue_id}/content", content, methods=["GET"]),
+        Route("/queue/{queue_id}/log", log, methods=["GET"]),
+        Route("/live/queue/{queue_id}/log", live_log, methods=["GET"]),
     ]
 
 
