@@ -109,7 +109,7 @@ def send_big(number: int) -> None:
         for line in (b"HELO load", b"MAIL FROM:<a@src.example>", b"RCPT TO:<b@dst.example>", b"DATA"):
             client.sendall(line + b"\r\n")
             replies.readline()
-        client.sendall(b"Subject: big %d\r\n\r\n" % number)
+        client.sendall(b"From: <a@example.net>\r\nSubject: big %d\r\n\r\n" % number)
         piece = (b"x" * 76 + b"\r\n") * 4096
         for _ in range(BIG_OCTETS // len(piece)):
             client.sendall(piece)

@@ -87,7 +87,9 @@ def send(ports: dict[str, int], source: str, tag: str, tls: ssl.SSLContext | Non
         ):
             if code != 250:
                 raise smtplib.SMTPResponseException(code, text)
-        code, text = client.data(f"Subject: {tag}\r\n\r\n{'Hello. ' * 300}\r\n".encode())
+        code, text = client.data(
+            f"From: <a@example.net>\r\nSubject: {tag}\r\n\r\n{'Hello. ' * 300}\r\n".encode()
+        )
         took = time.monotonic() - began
         if code != 250:
             raise smtplib.SMTPResponseException(code, text)

@@ -13,7 +13,11 @@ def test_a_delivered_message_is_counted_from_spool_to_mailbox(tmp_path: Path) ->
     settings = SETTINGS.replace('address = ""', 'address = "127.0.0.1:0"')
     with RunningCmail(tmp_path, settings=settings) as cmail:
         with smtplib.SMTP("127.0.0.1", cmail.port("smtp")) as client:
-            client.sendmail("x@example.com", ["anna@example.org"], b"Subject: counted\r\n\r\nhello\r\n")
+            client.sendmail(
+                "x@example.com",
+                ["anna@example.org"],
+                b"From: <a@example.net>\r\nSubject: counted\r\n\r\nhello\r\n",
+            )
 
         def figures() -> dict[str, float]:
             url = f"http://127.0.0.1:{cmail.port('admin')}/metrics"

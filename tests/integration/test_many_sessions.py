@@ -60,7 +60,7 @@ def _is_asleep(pid: int) -> bool:
 
 def send_one(client: smtplib.SMTP) -> None:
     """A message over a session that is open."""
-    client.sendmail("a@example.com", ["anna@example.org"], b"Subject: x\r\n\r\n")
+    client.sendmail("a@example.com", ["anna@example.org"], b"From: <a@example.net>\r\nSubject: x\r\n\r\n")
 
 
 def test_more_sessions_than_the_usual_limit_of_files(tmp_path: Path) -> None:

@@ -18,12 +18,16 @@ def trace_of_a_message(tmp_path: Path, size: int) -> Sequence[Call]:
     trace = tmp_path / "trace"
     with RunningCmail(tmp_path, settings=ONE) as cmail:
         with smtplib.SMTP("127.0.0.1", cmail.port("smtp"), timeout=30) as client:
-            client.sendmail("a@example.net", ["anna@example.org"], b"Subject: first\r\n\r\nx\r\n")
+            client.sendmail(
+                "a@example.net", ["anna@example.org"], b"From: <a@example.net>\r\nSubject: first\r\n\r\nx\r\n"
+            )
             wait_for(lambda: cmail.mailbox("anna@example.org") and not cmail.queue(), "the first one")
             words = ("-y", "-s", "200", "-e", CALLS, "-o", str(trace))
             with attached(cmail.pid("worker-0"), *words):
                 client.sendmail(
-                    "a@example.net", ["anna@example.org"], b"Subject: x\r\n\r\n" + b"y\r\n" * size
+                    "a@example.net",
+                    ["anna@example.org"],
+                    b"From: <a@example.net>\r\nSubject: x\r\n\r\n" + b"y\r\n" * size,
                 )
                 wait_for(lambda: len(cmail.mailbox("anna@example.org")) == 2, "the message")
                 wait_for(lambda: not cmail.queue(), "an empty queue")

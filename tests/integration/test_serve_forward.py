@@ -9,7 +9,7 @@ from tests.support.house import SETTINGS, RunningCmail, wait_for
 from tests.support.peers import Peers
 from tests.support.sink_mx import SinkMx
 
-MESSAGE = b"Subject: hello\r\n\r\nHello.\r\n"
+MESSAGE = b"From: <a@example.net>\r\nSubject: hello\r\n\r\nHello.\r\n"
 STRANGERS = '[relay]\nnetworks = ["192.0.2.0/24"]\n'  # whoever connects from here may not relay
 
 

@@ -7,7 +7,7 @@ from tests.support.house import RunningCmail, wait_for
 from tests.support.peers import Peers
 from tests.support.sink_mx import SinkMx
 
-MESSAGE = b"Subject: hello\r\n\r\nHello.\r\n"
+MESSAGE = b"From: <a@example.net>\r\nSubject: hello\r\n\r\nHello.\r\n"
 BUSY = {"connect": b"421 4.3.2 busy\r\n"}
 
 

@@ -140,7 +140,9 @@ def test_reload_is_applied_everywhere_and_loses_no_connection(tmp_path: Path) ->
             cmail.wait_for_log("settings 2 applied")
             for _ in range(8):
                 assert greeting(port).startswith("220 post.example.org")
-            client.sendmail("a@example.net", ["anna@example.org"], b"Subject: x\r\n\r\nHello\r\n")
+            client.sendmail(
+                "a@example.net", ["anna@example.org"], b"From: <a@example.net>\r\nSubject: x\r\n\r\nHello\r\n"
+            )
         cmail.wait_for_mail("anna@example.org")
         assert {cmail.ask(f"worker-{n}", "status")["settings"] for n in (0, 1)} == {2}
         os.kill(cmail.pid("worker-0"), 9)
@@ -183,7 +185,7 @@ def test_listener_that_cannot_be_opened_changes_nothing(tmp_path: Path) -> None:
 def test_queued_mail_follows_the_settings(tmp_path: Path) -> None:
     """A domain that becomes ours: what waits for it in the queue is delivered here, after a reload as
     after a restart."""
-    message = b"Subject: x\r\n\r\nHello\r\n"
+    message = b"From: <a@example.net>\r\nSubject: x\r\n\r\nHello\r\n"
     with RunningCmail(tmp_path, aliases=[("anna@example.net", ["anna@example.org"])], domains=TWO) as cmail:
         _submit(cmail, "anna@example.net", message)
         wait_for(cmail.queue, "the message in the queue")
@@ -218,13 +220,13 @@ def test_log_that_was_rotated(tmp_path: Path) -> None:
     """SIGHUP: every process goes on in the file that has the name of the log now."""
     with RunningCmail(tmp_path, more='[log]\nfile = "data/mail.log"\n') as cmail:
         log = cmail.data / "mail.log"
-        _submit(cmail, "b@example.net", b"Subject: x\r\n\r\n")
+        _submit(cmail, "b@example.net", b"From: <a@example.net>\r\nSubject: x\r\n\r\n")
         wait_for(lambda: "to=<b@example.net>" in log.read_text(), "a line of the first log")
         log.rename(cmail.data / "mail.log.1")
         cmail.hang_up()
         wait_for(lambda: log.exists() and "settings 2 applied" in log.read_text(), "the new log")
         for _ in range(6):
-            _submit(cmail, "c@example.net", b"Subject: x\r\n\r\n")
+            _submit(cmail, "c@example.net", b"From: <a@example.net>\r\nSubject: x\r\n\r\n")
         wait_for(lambda: log.read_text().count("from=<a@example.net>") == 6, "lines of the new log")
 
 
@@ -288,7 +290,7 @@ def test_stop_lets_a_transaction_end(tmp_path: Path) -> None:
         cmail.process.terminate()
         cmail.wait_for_log("stopping: got SIGTERM")
         wait_for(lambda: _is_refused(port), "the port to be closed")
-        assert client.data(b"Subject: x\r\n\r\nHello\r\n")[0] == 250
+        assert client.data(b"From: <a@example.net>\r\nSubject: x\r\n\r\nHello\r\n")[0] == 250
         assert cmail.process.wait(20) == 0
         assert "cmail/supervisor" in cmail.log().splitlines()[-1]
         cmail.start()

@@ -25,7 +25,9 @@ NOBODY = pwd.getpwnam("nobody").pw_uid
 
 def text(subject: str, size: int = 100) -> bytes:
     """A message of about this size."""
-    return b"Subject: %s\r\n\r\n" % subject.encode() + (b"y" * 76 + b"\r\n") * (size // 78 + 1)
+    return b"From: <a@example.net>\r\nSubject: %s\r\n\r\n" % subject.encode() + (b"y" * 76 + b"\r\n") * (
+        size // 78 + 1
+    )
 
 
 def say(

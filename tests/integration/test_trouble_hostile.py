@@ -66,7 +66,9 @@ def good_client_takes(cmail: RunningCmail) -> float:
     """Seconds for a whole message from a good client."""
     started = time.monotonic()
     with smtplib.SMTP("127.0.0.1", cmail.port("smtp"), timeout=10) as client:
-        client.sendmail("b@example.net", ["anna@example.org"], b"Subject: good\r\n\r\nHello\r\n")
+        client.sendmail(
+            "b@example.net", ["anna@example.org"], b"From: <a@example.net>\r\nSubject: good\r\n\r\nHello\r\n"
+        )
     return time.monotonic() - started
 
 
@@ -99,9 +101,7 @@ SMUGGLED = {
     "NUL": (b"\0", "550 5.6.0"),
     "bare LF": (b"\n", "550 5.6.0"),
 }
-SECOND = (
-    b"MAIL FROM:<evil@example.com>\r\nRCPT TO:<anna@example.org>\r\nDATA\r\nSubject: evil\r\n\r\nx\r\n.\r\n"
-)
+SECOND = b"MAIL FROM:<evil@example.com>\r\nRCPT TO:<anna@example.org>\r\nDATA\r\nFrom: <e@example.com>\r\nSubject: evil\r\n\r\nx\r\n.\r\n"
 
 
 def test_smuggling(tmp_path: Path) -> None:
@@ -114,7 +114,7 @@ def test_smuggling(tmp_path: Path) -> None:
                 client.say(b"MAIL FROM:<a@example.com>\r\n")
                 client.say(b"RCPT TO:<anna@example.org>\r\n")
                 assert client.say(b"DATA\r\n").startswith("354"), name
-                said = client.say(b"Subject: first\r\n\r\nHello" + trick + SECOND)
+                said = client.say(b"From: <a@example.net>\r\nSubject: first\r\n\r\nHello" + trick + SECOND)
                 assert said.startswith(refusal), f"{name}: {said}"
                 assert client.say(b"NOOP\r\n").startswith("250"), name
         good_client_takes(cmail)
@@ -230,6 +230,7 @@ def test_who_is_slow_is_ended(tmp_path: Path) -> None:
         for name in ("content", "good"):
             for line in (b"EHLO a", b"MAIL FROM:<a@example.com>", b"RCPT TO:<anna@example.org>", b"DATA"):
                 clients[name].say(line + b"\r\n")
+        clients["good"].send(b"From: <a@example.com>\r\n\r\n")
         ended = ""
         for _ in range(30):
             with contextlib.suppress(OSError):
@@ -258,7 +259,9 @@ def test_office_behind_one_address(tmp_path: Path) -> None:
                 client.ehlo()
                 all_in.wait(60)
                 client.login("anna@example.org", "secret")
-                client.sendmail("anna@example.org", ["anna@example.org"], b"Subject: x\r\n\r\n")
+                client.sendmail(
+                    "anna@example.org", ["anna@example.org"], b"From: <a@example.net>\r\nSubject: x\r\n\r\n"
+                )
             for _ in range(5):
                 with smtplib.SMTP("127.0.0.1", port, timeout=60, source_address=(STRANGER, 0)) as client:
                     client.login("anna@example.org", "secret")
@@ -288,7 +291,9 @@ def test_nothing_listens_as_root(tmp_path: Path) -> None:
     settings = ONE.replace("127.0.0.1:0", "127.0.0.67:25", 1).replace("127.0.0.1:0", "127.0.0.67:587", 1)
     with RunningCmail(tmp_path, settings=settings) as cmail:
         with smtplib.SMTP("127.0.0.67", 25, timeout=10) as client:
-            client.sendmail("b@example.net", ["anna@example.org"], b"Subject: x\r\n\r\n")
+            client.sendmail(
+                "b@example.net", ["anna@example.org"], b"From: <a@example.net>\r\nSubject: x\r\n\r\n"
+            )
         cmail.wait_for_mail("anna@example.org")
         status = cmail.status()
         for pid in [status["pid"], *(child["pid"] for child in status["children"])]:

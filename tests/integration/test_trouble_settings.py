@@ -7,7 +7,7 @@ from pathlib import Path
 
 from tests.support.house import SETTINGS, RunningCmail
 
-MESSAGE = b"Subject: hello\r\n\r\nHello.\r\n"
+MESSAGE = b"From: <a@example.net>\r\nSubject: hello\r\n\r\nHello.\r\n"
 # line of the file behind SETTINGS (which has 17): what is said there, and what would be right
 WRONG = """\
 [smtp]

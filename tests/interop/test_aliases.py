@@ -96,7 +96,7 @@ def test_who_gets_it(house: House, name: str) -> None:
         for address in to:
             code, said = client.docmd("RCPT", f"TO:<{address}>")
             assert code == 250, said
-        assert client.data(f"{subject}\r\n\r\nhello\r\n")[0] == 250
+        assert client.data(f"From: <a@example.net>\r\n{subject}\r\n\r\nhello\r\n")[0] == 250
 
     def state() -> tuple[list[str], list[str]]:
         here = [user for user in USERS for text in house.mailbox(user) if f"{subject}\n".encode() in text]
@@ -135,7 +135,7 @@ def test_success_is_reported_when_asked(house: House, name: str) -> None:
     envid = f"E{list(REPORTS).index(name)}+2B"
     with smtplib.SMTP("127.0.0.1", house.port("smtp"), timeout=20) as client:
         options = [f"NOTIFY={notify}", "ORCPT=rfc822;first+2B@example.net"]
-        text = f"Subject: asked {name}.\r\n\r\nhello\r\n"
+        text = f"From: <a@example.net>\r\nSubject: asked {name}.\r\n\r\nhello\r\n"
         client.sendmail("all@other.example", [to], text, [f"ENVID={envid}"], options)
 
     def reports() -> list[bytes]:

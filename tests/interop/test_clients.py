@@ -302,7 +302,7 @@ def test_curl_asks(house: House) -> None:
 
 def test_bdat_from_a_client(house: House) -> None:
     """'CHUNKING (BDAT)' pipelined: chunks cut within a line, raw dots at line starts, LAST with nothing."""
-    body = b"Subject: chunks\r\n\r\n.\r\n.one\r\n..two\r\n" + b"x" * 5000 + b"\r\n"
+    body = b"From: <a@example.net>\r\nSubject: chunks\r\n\r\n.\r\n.one\r\n..two\r\n" + b"x" * 5000 + b"\r\n"
     pieces = [body[:20], body[20:33], body[33:], b""]
     say = b"EHLO c\r\nMAIL FROM:<x@example.net> BODY=8BITMIME\r\nRCPT TO:<carl@example.org>\r\n"
     for piece in pieces:

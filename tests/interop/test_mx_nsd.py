@@ -76,7 +76,9 @@ class World:
     def send(self, to: str) -> None:
         """One message from anna."""
         with smtplib.SMTP("127.0.0.1", self.cmail.port("smtp"), timeout=20) as client:
-            client.sendmail(ANNA, [to], f"Subject: to {to}\r\n\r\nhello\r\n".encode())
+            client.sendmail(
+                ANNA, [to], f"From: <a@example.net>\r\nSubject: to {to}\r\n\r\nhello\r\n".encode()
+            )
 
     def takers(self, to: str) -> list[str]:
         """The addresses of who took mail for a recipient."""
@@ -201,7 +203,7 @@ def test_no_name_server(tmp_path: Path) -> None:
     more = f'[dns]\nservers = ["127.0.0.1:{free_port()}"]\n[smtp]\ndelivery = "mx"\n'
     with RunningCmail(tmp_path, more=more) as cmail:
         with smtplib.SMTP("127.0.0.1", cmail.port("smtp"), timeout=20) as client:
-            client.sendmail(ANNA, ["u@plain.test"], b"Subject: x\r\n\r\nhello\r\n")
+            client.sendmail(ANNA, ["u@plain.test"], b"From: <a@example.net>\r\nSubject: x\r\n\r\nhello\r\n")
         [row] = wait_for(lambda: [row for row in cmail.queue() if row["reason"]], "a reason", 30)
         assert row["attempts"] == 0 and cmail.mailbox(ANNA) == []
 

@@ -54,7 +54,7 @@ def test_postfix_with_few_recipients_a_message(tmp_path: Path) -> None:
     limits = {"smtpd_recipient_limit": "3", "virtual_alias_maps": f"inline:{{ {everybody} }}"}
     with PostfixServer(limits) as postfix:
         with RunningCmail(tmp_path, more=smarthost(postfix.port)) as cmail:
-            send(cmail, to, b"X-Mark: many\r\n\r\nhello\r\n")
+            send(cmail, to, b"From: <a@example.net>\r\nX-Mark: many\r\n\r\nhello\r\n")
             wait_for(lambda: not cmail.queue(), f"an empty queue:\n{cmail.log()[-2000:]}")
             log = cmail.log()
             assert all(log.count(f"to=<{each}>") == log.count(f"to=<{each}>, ") == 1 for each in to), log
@@ -84,7 +84,9 @@ def test_what_postfix_cannot_take(tmp_path: Path, name: str) -> None:
             with smtplib.SMTP("127.0.0.1", cmail.port("smtp"), timeout=20) as client:
                 client.ehlo()
                 options = [] if to.isascii() else ["SMTPUTF8"]
-                client.sendmail(sender, [to], b"Subject: cannot\r\n\r\n" + line * count, options)
+                client.sendmail(
+                    sender, [to], b"From: <a@example.net>\r\nSubject: cannot\r\n\r\n" + line * count, options
+                )
             [bounce] = cmail.wait_for_mail(ANNA)
             assert f"\nStatus: {status}\n".encode() in bounce, bounce.decode()
             assert b"x" * 70 not in bounce

@@ -120,7 +120,7 @@ def test_one_of_two_refused(through_postfix: tuple[RunningCmail, PostfixServer])
 def test_greylisted(through_postfix: tuple[RunningCmail, PostfixServer]) -> None:
     """A 450: it waits with the reason, nobody is told; after `cmail queue flush` it is delivered."""
     cmail, postfix = through_postfix
-    send(cmail, ["grey@example.net"], b"X-Mark: grey\r\n\r\nhello\r\n")
+    send(cmail, ["grey@example.net"], b"From: <a@example.net>\r\nX-Mark: grey\r\n\r\nhello\r\n")
     [row] = wait_for(lambda: [row for row in cmail.queue() if row["reason"]], "a reason")
     assert row["state"] == "queued" and row["attempts"] == 1 and "greylisted" in row["reason"]
     # A session of Postfix knows but the settings that it began with: let the kept connection end.
@@ -137,7 +137,7 @@ def test_dsn_is_passed_on(through_postfix: tuple[RunningCmail, PostfixServer]) -
     them; its report of success, with our ENVID and ORCPT, is the only one."""
     cmail, postfix = through_postfix
     rcpt = ["NOTIFY=SUCCESS,FAILURE", "ORCPT=rfc822;Anna+2BX@example.net"]
-    content = b"X-Mark: dsn\r\nSubject: dsn\r\n\r\nhello\r\n"
+    content = b"From: <a@example.net>\r\nX-Mark: dsn\r\nSubject: dsn\r\n\r\nhello\r\n"
     send(cmail, ["anna@example.net"], content, mail_options=["RET=HDRS", "ENVID=QQ+2B314"], rcpt_options=rcpt)
     postfix.wait_for("anna", b"X-Mark: dsn\n")
 
@@ -192,7 +192,7 @@ def test_starttls_required_and_verified(tmp_path: Path) -> None:
     with certified(tmp_path) as (tls, ca, stranger), PostfixServer(tls) as postfix:
         settings = smarthost(postfix, f'tls = "required"\n[tls]\nca_file = "{stranger}"\n')
         with RunningCmail(tmp_path, more=settings) as cmail:
-            send(cmail, ["anna@example.net"], b"X-Mark: tls\r\n\r\nhello\r\n")
+            send(cmail, ["anna@example.net"], b"From: <a@example.net>\r\nX-Mark: tls\r\n\r\nhello\r\n")
             [row] = wait_for(lambda: [row for row in cmail.queue() if row["reason"]], "a reason")
             assert "certificate" in row["reason"] and "warning: " in cmail.log()
             assert postfix.mbox("anna") == b"" and cmail.mailbox(ANNA) == []
@@ -213,7 +213,7 @@ def test_opportunistic_verifies_nothing(tmp_path: Path) -> None:
     with certified(tmp_path) as (tls, _, stranger), PostfixServer(tls) as postfix:
         more = smarthost(postfix, f'tls = "opportunistic"\n[tls]\nca_file = "{stranger}"\n')
         with RunningCmail(tmp_path, more=more) as cmail:
-            send(cmail, ["anna@example.net"], b"X-Mark: tls\r\n\r\nhello\r\n")
+            send(cmail, ["anna@example.net"], b"From: <a@example.net>\r\nX-Mark: tls\r\n\r\nhello\r\n")
             assert b"(using TLSv1.3 with cipher" in postfix.wait_for("anna", b"X-Mark: tls\n")
 
 
@@ -240,7 +240,7 @@ def test_log_in_upstream(tmp_path: Path, mechanisms: str) -> None:
         login = f'tls = "required"\nusername = "me@isp"\npassword_file = "{password}"\n'
         more = smarthost(postfix, f'{login}[tls]\nca_file = "{ca}"\n')
         cmail = stack.enter_context(RunningCmail(tmp_path, more=more))
-        send(cmail, ["anna@example.net"], b"X-Mark: login\r\n\r\nhello\r\n")
+        send(cmail, ["anna@example.net"], b"From: <a@example.net>\r\nX-Mark: login\r\n\r\nhello\r\n")
         postfix.wait_for("anna", b"X-Mark: login\n")
         used = mechanisms.split()[-1].upper()
         assert f"sasl_method={used}, sasl_username=me@isp" in postfix.log
@@ -263,7 +263,7 @@ def test_wrong_password_upstream_is_no_bounce(tmp_path: Path) -> None:
         more = smarthost(postfix, f'tls = "required"\nusername = "me@isp"\n[tls]\nca_file = "{ca}"\n')
         environ = {"CMAIL_SMTP_PASSWORD": "wr-ong"}
         cmail = stack.enter_context(RunningCmail(tmp_path, more=more, environ=environ))
-        send(cmail, ["anna@example.net"], b"X-Mark: login\r\n\r\nhello\r\n")
+        send(cmail, ["anna@example.net"], b"From: <a@example.net>\r\nX-Mark: login\r\n\r\nhello\r\n")
         [row] = wait_for(lambda: [row for row in cmail.queue() if row["reason"]], "a reason", 20)
         assert "535" in row["reason"] and row["state"] == "queued" and cmail.mailbox(ANNA) == []
         assert "warning: " in cmail.log() and "wr-ong" not in cmail.log()
