@@ -30,6 +30,7 @@ PAGES: Final = (
     "pages.log",
     "pages.smtp",
     "pages.advanced",
+    "pages.host",
     "pages.users",
     "pages.engine",
     "pages.checks",
