@@ -67,8 +67,10 @@ class AdminProcess:
         from cmail.admin.keys import Keys
         from cmail.admin.overview import Overviews
         from cmail.admin.processes import Processes
+        from cmail.admin.quarantine import QuarantineFinder
         from cmail.app.checks import subject_of
         from cmail.app.desk import FileDesk
+        from cmail.storage.quarantine import Quarantine
         from cmail.web.context import WebContext
         from cmail.web.sessions import Sessions
 
@@ -83,6 +85,7 @@ class AdminProcess:
         overviews = Overviews(processes)
         self._checks = CheckBoard(subject, real_reach(processes, self._snapshot.settings.dns))
         overviews.finders.append(CheckFinder(self._checks))
+        overviews.finders.append(QuarantineFinder(Quarantine(self._data_dir)))
         return WebContext(
             version=__version__,
             started_wall_ms=self._started_wall_ms,

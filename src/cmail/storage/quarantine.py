@@ -113,6 +113,10 @@ class Quarantine:
         found = [self._try(name) for name in self._names()]
         return sorted((each for each in found if each), key=lambda each: (-each.kept_ms, -each.queue_id))
 
+    def count(self) -> int:
+        """How many there are."""
+        return len(self._names())
+
     def damaged(self) -> Sequence[str]:
         """Ids of which nothing is known any more."""
         return [name for name in self._names() if self._try(name) is None]

@@ -33,7 +33,9 @@ PAGES: Final = (
     "pages.host",
     "pages.users",
     "pages.engine",
+    "pages.quarantine",
     "pages.checks",
+    "pages.setup",
     "pages.save",
 )
 API: Final[tuple[str, ...]] = ()
