@@ -10,8 +10,10 @@ from starlette.responses import RedirectResponse, Response
 from starlette.routing import Route
 
 from cmail.admin.keys import PASSWORD_MIN, KeysError
+from cmail.admin.setup import is_new
 from cmail.observe import maillog
 from cmail.policy.rates import Buckets
+from cmail.web.desk import DraftError
 from cmail.web.door import COOKIE
 from cmail.web.page import Pages, read_form, session_of, text_of
 from cmail.web.sessions import AGE_MAX_S
@@ -89,7 +91,7 @@ def routes(pages: Pages) -> list[Route]:
             return await first_form(request, 422, words)
         sessions.end_all()
         maillog.noted("page: a password was chosen through the link")
-        return come_in(request, "/")
+        return come_in(request, "/setup" if _is_first_run(pages) else "/")
 
     async def password_form(request: Request, status: int = 200, words: str = "") -> Response:
         return await pages.show(
@@ -128,6 +130,15 @@ def routes(pages: Pages) -> list[Route]:
         Route("/password", password_form, methods=["GET"]),
         Route("/password", password, methods=["POST"]),
     ]
+
+
+def _is_first_run(pages: Pages) -> bool:
+    """Whether nobody has set up anything yet."""
+    try:
+        settings = pages.context.desk.settings()
+    except DraftError:
+        return False  # the file cannot be read: Home says so
+    return is_new(str(settings["host.hostname"].saved), settings["host.domains"].saved)
 
 
 def _ours(target: str) -> str:
