@@ -120,9 +120,10 @@ def _name_trouble(error: NoHostError, name: str) -> tuple[str, str]:
             f"No name server answers, so nobody knows what {name} is: this machine seems to be off line.",
             "See to the line. If it is up, see `servers` under [dns] in cmail.toml.",
         )
+    reason = f"{failure.reason[:1].upper()}{failure.reason[1:]}."
     if error.is_dns:
-        return f"{failure.reason}.", "The name servers have trouble; try again in a minute."
-    return f"{failure.reason}.", "Is the name spelled right? Compare it with what your provider says."
+        return reason, "The name servers have trouble; try again in a minute."
+    return reason, "Is the name spelled right? Compare it with what your provider says."
 
 
 async def _look_up_mx(domain: str, upstream: Upstream, resolver: Resolver, report: Report) -> list[Host]:

@@ -15,8 +15,10 @@ from cmail.settings import SettingError
 # name -> (module, what --help says of it)
 COMMANDS: Final = {
     "serve": ("cmail.cli.serve", "Run the server in the foreground."),
+    "setup": ("cmail.cli.setup", "Four questions, then a message goes through."),
     "status": ("cmail.cli.status", "What runs, what listens, what waits."),
     "send-test": ("cmail.cli.send_test", "Send a message through the server and follow it."),
+    "check-upstream": ("cmail.cli.test_upstream", "Try the upstream server step by step."),
     "queue": ("cmail.cli.queue", "See and change what waits: list, show, why, flush, hold, ..."),
     "quarantine": ("cmail.cli.quarantine", "Mail that failed Validation: list, show, release, repair, ..."),
     "user": ("cmail.cli.user", "Accounts: add, passwd, list, delete."),

@@ -47,7 +47,9 @@ def find(name: str) -> Provider | None:
 
 
 def of_host(host: str) -> Provider | None:
-    """Whose server it is."""
+    """Whose server it is; None too for one on this machine, which may be anybody's."""
+    if _is_here(host):
+        return None
     return _BY_HOST.get(host.lower().removesuffix("."))
 
 

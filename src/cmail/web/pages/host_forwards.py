@@ -89,12 +89,15 @@ class Forwards:
         return await self._to_address(domain, target)
 
     def _to_host(self, domain: str, host: str, tls: str, by: str) -> list[str]:
-        rows = [row for row in self._desk.settings()["forward"].value if _plain(row.get("domain")) != domain]
+        rows = list(self._desk.settings()["forward"].value)
         row = {"domain": domain, "host": host}
         if tls != "opportunistic":
             row["tls"] = tls
+        places = [n for n, before in enumerate(rows) if _plain(before.get("domain")) == domain]
+        place = places[0] if places else len(rows)
+        rows[place : place + 1] = [row]
         try:
-            self._desk.change({"forward": [*rows, row]}, by)
+            self._desk.change({"forward": rows}, by)
         except DraftError as error:
             problem = error.problems[0]
             field = "target" if problem.key.endswith(".host") else "domain"
