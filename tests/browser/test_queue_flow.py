@@ -33,8 +33,8 @@ class Flow:
         self.page.goto(f"{self.url}/first?key={key}")
         self.page.fill("#password", PASSWORD)
         self.page.fill("#again", PASSWORD)
-        self.page.click("text=Go on")
-        self.page.wait_for_url(f"{self.url}/")
+        with self.page.expect_navigation():
+            self.page.click("text=Go on")
 
     def send(self, *to: str) -> None:
         """Messages that wait, each tried once."""
