@@ -12,7 +12,7 @@ from cmail.admin.journal_tail import Tail
 from cmail.admin.rows import rfc3339
 from cmail.admin.senders import Senders
 from cmail.admin.sentences import sentence
-from cmail.observe.journal_files import pieces
+from cmail.observe.journal_files import open_to_read, pieces
 
 SEARCHES_MAX: Final = 2  # at once; the others wait
 STREAMS_MAX: Final = 8
@@ -118,7 +118,7 @@ class Journal:
 def _octets(paths: Sequence[str]) -> Iterator[bytes]:
     for path in paths:
         try:
-            fd = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+            fd = open_to_read(path)
         except OSError:
             continue  # it was removed meanwhile
         with os.fdopen(fd, "rb", buffering=0) as file:

@@ -11,7 +11,7 @@ from typing import Final
 from cmail.admin.event_reader import EventReader
 from cmail.admin.events import KINDS, USUAL, Event
 from cmail.mail.queue_id import arrival_ms, parse_queue_id
-from cmail.observe.journal_files import Piece, day_of, pieces, place_of
+from cmail.observe.journal_files import Piece, day_of, open_to_read, pieces, place_of
 
 BLOCK: Final = 128 * 1024
 OVERLAP: Final = 4 * 1024  # looked at before a block, for the first lines of a message that ends in it
@@ -92,10 +92,11 @@ def find(folder: str, wanted: Wanted, limit: int, before: str = "", looked_max: 
     wants = Filter(wanted)
     until = time.monotonic() + LOOKED_S
     events: list[Event] = []
+    queue_id = wanted.text.strip().upper()  # if it is one: nothing of it is older than its arrival
     looked, looked_back_ms = 0, 0
     for piece, end in _to_look_at(folder, wanted, before):
         try:
-            fd = os.open(piece.path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+            fd = open_to_read(piece.path)
         except OSError:
             continue  # it was removed meanwhile
         try:
@@ -111,6 +112,8 @@ def find(folder: str, wanted: Wanted, limit: int, before: str = "", looked_max: 
                         if not wants.takes(event):
                             continue
                         events.append(event)
+                        if event.what == "accepted" and event.queue_id == queue_id:
+                            return Found(events, "", False, event.wall_ms)
                         if len(events) == limit:
                             return Found(events, event.place, False, event.wall_ms)
                 end = start

@@ -6,7 +6,7 @@ from typing import Final
 
 from cmail.admin.event_reader import EventReader
 from cmail.admin.events import Event
-from cmail.observe.journal_files import Piece, pieces, place_of
+from cmail.observe.journal_files import Piece, open_to_read, pieces, place_of
 
 READ_MAX: Final = 256 * 1024  # octets a look; of more the newest are shown
 EVENTS_MAX: Final = 200
@@ -79,7 +79,7 @@ def _read(path: str, start: int, end: int) -> bytes:
     if start >= end:
         return b""
     try:
-        fd = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+        fd = open_to_read(path)
     except OSError:
         return b""  # it was removed meanwhile
     try:

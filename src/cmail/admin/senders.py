@@ -6,7 +6,7 @@ from typing import Final
 
 from cmail.admin.event_reader import EventReader
 from cmail.admin.events import Event
-from cmail.observe.journal_files import Piece, pieces
+from cmail.observe.journal_files import Piece, open_to_read, pieces
 
 BEHIND: Final = 128 * 1024  # octets before an event: most mail is tried right after it has come
 _OF_MAIL: Final = frozenset("sent expanded deferred bounced removed held released deleted reported".split())
@@ -58,7 +58,7 @@ class Senders:
             return octets[: offset - start]
         start = max(0, offset - BEHIND)
         try:
-            fd = os.open(piece.path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+            fd = open_to_read(piece.path)
         except OSError:
             return b""
         try:

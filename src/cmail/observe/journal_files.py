@@ -6,6 +6,7 @@ so on, oldest first, so that a part of a day can go and the rest stay."""
 import contextlib
 import os
 import re
+import stat
 import time
 from dataclasses import dataclass
 from datetime import date, timedelta
@@ -62,9 +63,16 @@ def pieces(folder: str) -> list[Piece]:
         path = os.path.join(folder, name)
         with contextlib.suppress(OSError):  # it was removed meanwhile
             status = os.lstat(path)
+            if not stat.S_ISREG(status.st_mode):
+                continue
             number = int(match[2]) if match[2] else _WRITTEN_NOW
             found.append(Piece(match[1], number, path, status.st_size, status.st_ino))
     return sorted(found, key=lambda piece: (piece.day, piece.number))
+
+
+def open_to_read(path: str) -> int:
+    """A file of the journal, and nothing that somebody may have put in its place; OSError: it is gone."""
+    return os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
 
 
 def prune(
