@@ -4,7 +4,7 @@ import asyncio
 import socket
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import AsyncGenerator, Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -13,6 +13,7 @@ import uvicorn
 from starlette.types import ASGIApp
 
 from cmail.admin.history import Counts, History
+from cmail.admin.incoming import Incoming
 from cmail.admin.journal import Journal
 from cmail.admin.keys import Keys
 from cmail.admin.overview import Overviews
@@ -75,6 +76,11 @@ class FakeProcesses(Processes):
             raise ControlError(f"{name} does not know {question}", 64)
         return Answer({}, list(found)) if isinstance(found, list) else Answer(dict(found), [])
 
+    async def stream(self, name: str, question: str, **arguments: Any) -> AsyncGenerator[dict[str, Any]]:
+        """The rows of an answer."""
+        for row in (await self.ask(name, question, **arguments)).rows:
+            yield row
+
     async def ask_workers(self, question: str, *, timeout_s: float = 4.0, **arguments: Any) -> Heard:
         """The one worker."""
         return Heard([await self.ask("worker-0", question, **arguments)], {})
@@ -105,6 +111,7 @@ def fake_context(folder: Path, settings: str = SETTINGS) -> tuple[WebContext, Fa
         keys=Keys(str(folder / "data")),
         sessions=Sessions(),
         journal=Journal(str(folder / "data" / "log")),
+        incoming=Incoming(str(folder / "data" / "admin" / "incoming"), processes),
         checks=fake_board(data_dir=str(folder)),
         history=fake_history(folder),
     )

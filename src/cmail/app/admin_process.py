@@ -64,12 +64,14 @@ class AdminProcess:
         from cmail.admin.checks.board import CheckBoard
         from cmail.admin.checks.inquiry import Subject
         from cmail.admin.checks.reach import real_reach
+        from cmail.admin.incoming import Incoming
         from cmail.admin.keys import Keys
         from cmail.admin.overview import Overviews
         from cmail.admin.processes import Processes
         from cmail.admin.quarantine import QuarantineFinder
         from cmail.app.checks import subject_of
         from cmail.app.desk import FileDesk
+        from cmail.smtpd.injection import INCOMING
         from cmail.storage.quarantine import Quarantine
         from cmail.web.context import WebContext
         from cmail.web.sessions import Sessions
@@ -98,6 +100,8 @@ class AdminProcess:
             keys=Keys(self._data_dir),
             sessions=Sessions(),
             journal=self._journal,
+            incoming=Incoming(os.path.join(self._data_dir, INCOMING), processes),
+            message_size_max=lambda: self._snapshot.settings.smtp.advanced.max_message_size,
             checks=self._checks,
             smtp_password=lambda: self._snapshot.smtp_password,
             ca_file=lambda: self._snapshot.settings.tls.ca_file,

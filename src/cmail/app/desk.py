@@ -221,10 +221,12 @@ class FileDesk:
             self._keep({}, {})
             return await self._applied(changes)
 
-    async def save_values(self, values: Mapping[str, Any], secrets: Mapping[str, str], by: str) -> Saved:
+    async def save_values(
+        self, values: Mapping[str, Any], secrets: Mapping[str, str], by: str, wrong: Sequence[Problem] = ()
+    ) -> Saved:
         """As the contract says."""
         async with self._is_saving:
-            wrong = self._refusals(values)
+            wrong = [*wrong, *self._refusals(values)]
             new = {key: ABSENT if value is None else value for key, value in values.items()}
             kept: dict[str, str] = {}
             for key, text in secrets.items():

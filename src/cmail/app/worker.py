@@ -30,6 +30,7 @@ from cmail.queue.router import Router
 from cmail.queue.scheduler import Scheduler
 from cmail.smtpd.context import IntakeContext
 from cmail.smtpd.drop import DropWatch
+from cmail.smtpd.injection import INCOMING, Injection
 from cmail.smtpd.intake import Intake
 from cmail.smtpd.release import Release, sweep_daily
 from cmail.storage.account_book import FILE_NAME, AccountError, AccountsTooNewError
@@ -266,6 +267,7 @@ class Worker:
         """What an operator and the other processes may ask."""
         found: dict[str, AnswerFunction] = {
             **queue_answers(lambda: self._schedulers, self._clock, self._link_clock),
+            **Injection(os.path.join(self._data_dir, INCOMING), lambda: self._intake.context).functions(),
             "accounts.changed": self._accounts_changed,
             "quarantine.release": self._release,
             "validation.noted": self._noted,

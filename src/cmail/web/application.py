@@ -38,7 +38,7 @@ PAGES: Final = (
     "pages.setup",
     "pages.save",
 )
-API: Final[tuple[str, ...]] = ()
+API: Final = ("api.v1",)
 _MODULES: Final = [importlib.import_module(f"cmail.web.{name}") for name in (*PAGES, *API)]
 
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from cmail.admin.certificates import Certificate
 from cmail.admin.checks.board import CheckBoard
 from cmail.admin.history import History
+from cmail.admin.incoming import Incoming
 from cmail.admin.journal import Journal
 from cmail.admin.keys import Keys
 from cmail.admin.overview import Overviews
@@ -30,7 +31,9 @@ class WebContext:
     keys: Keys
     sessions: Sessions
     journal: Journal
+    incoming: Incoming
     checks: CheckBoard
+    message_size_max: Callable[[], int] = lambda: 50 << 20  # octets, as the settings say it now
     smtp_password: Callable[[], str] = lambda: ""  # for the upstream server, as the running server has it
     ca_file: Callable[[], str] = lambda: ""  # absolute
     certificate: Callable[[], Certificate | None] = lambda: None  # that clients of the server are shown

@@ -121,10 +121,12 @@ class Desk(Protocol):
         "theirs" for each conflict. DraftError: nothing was written."""
         ...
 
-    async def save_values(self, values: Mapping[str, Any], secrets: Mapping[str, str], by: str) -> Saved:
+    async def save_values(
+        self, values: Mapping[str, Any], secrets: Mapping[str, str], by: str, wrong: Sequence[Problem] = ()
+    ) -> Saved:
         """These values alone (None: the default), at once: check, write, have the server take it over. The
-        draft that somebody has stays as it is. `secrets`: key -> a password, as of keep_secret(). DraftError
-        with all that is wrong: nothing was written."""
+        draft that somebody has stays as it is. `secrets`: key -> a password, as of keep_secret(). `wrong`:
+        what is known to be wrong already. DraftError with all that is wrong: nothing was written."""
         ...
 
     def versions(self) -> Sequence[Version]:
