@@ -1,5 +1,6 @@
 """Home: what must be seen on one page."""
 
+import asyncio
 from collections.abc import Mapping
 from typing import Any, Final
 
@@ -44,15 +45,16 @@ def routes(pages: Pages) -> list[Route]:
         return {"rows": rows, "wanted": None, "actions": list(ACTIONS.values())}
 
     async def home(request: Request) -> Response:
+        events, queue = await asyncio.gather(context.journal.events(EVENTS), values())
         return await pages.show(
             request,
             "home.html",
             title="Home",
             way_out=way_out(context.desk.settings()),
             history=context.history,
-            events=rows_of(await context.journal.events(EVENTS)),
+            events=rows_of(events),
             rows_max=ROWS,
-            **await values(),
+            **queue,
         )
 
     async def rows(request: Request) -> Response:

@@ -1,5 +1,6 @@
 """Mail Queue Administration: what waits and why; send now, hold, release, return, delete; one message."""
 
+import asyncio
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
@@ -79,11 +80,16 @@ def routes(pages: Pages) -> list[Route]:
         if wanted.error:
             return _list(wanted, overview, [], "", 0, wanted.error)
         try:
-            rows, following = await find(processes, overview, wanted, after=after)
+            (rows, following), count = await asyncio.gather(
+                find(processes, overview, wanted, after=after), count_of(wanted, overview)
+            )
         except ValueError:
             raise HTTPException(404) from None
-        count = await processes.count(wanted.filter()) if wanted else overview.waiting
         return _list(wanted, overview, rows, following, count, after=after)
+
+    async def count_of(wanted: Wanted, overview: Overview) -> int:
+        """All pages together; what is known already is not asked for."""
+        return await processes.count(wanted.filter()) if wanted else overview.waiting
 
     async def queue(request: Request) -> Response:
         return await pages.show(
