@@ -39,12 +39,12 @@ def read_book(read: Callable[[AccountBook], T]) -> T:
 
 def _place() -> Place:
     place = find_place(config_option())
-    _make_folder(place)
+    make_folder(place)
     become_owner(place)
     return place
 
 
-def _make_folder(place: Place) -> None:
+def make_folder(place: Place) -> None:
     """Accounts may be made before the server ran for the first time. What root makes belongs to the
     user that the server becomes."""
     if os.path.isdir(place.data_dir):
