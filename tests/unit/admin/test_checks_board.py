@@ -69,8 +69,7 @@ def test_looking_begins_what_bothers_nobody() -> None:
         board.refresh(3600)
         running = {row.check.name for row in board.rows() if row.is_running}
         assert "port25" not in running and {"mx:example.org", "disk", "clock"} <= running
-        while any(row.is_running for row in board.rows()):
-            await asyncio.sleep(0)
+        await asyncio.gather(*board._running.values())
         board.refresh(3600)
         assert not any(row.is_running for row in board.rows())
         board.refresh(0, ("disk",))
