@@ -427,8 +427,7 @@ class Connection(asyncio.Protocol):
             arrival.verdict = receiver.examination.finish()
             if arrival.verdict.refusal is not None:
                 assert receiver.file is not None
-                receiver.file.remove()
-                return self._refuse_late(slot, arrival)
+                return receiver.file.remove(partial(self._refuse_late, slot, arrival))
         self._accept(slot, arrival, receiver)
 
     def _judge_aside(self, slot: Slot, arrival: Arrival, receiver: Receiver | None, mail: Mail) -> None:

@@ -6,6 +6,7 @@ import errno
 import os
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from typing import Final
 
 from cmail.observe import trouble
@@ -91,10 +92,14 @@ class ContentFile:
         self._done = done
         self._go_on()
 
-    def remove(self) -> None:
-        """All is written, and it is not wanted."""
-        with contextlib.suppress(RuntimeError):  # at the end of the server: set aside at its next start
-            self._writers.executor.submit(durable.remove, self.path)
+    def remove(self, done: Callable[[], None]) -> None:
+        """All is written, and it is not wanted: `done` is called in the loop when it is gone. What cannot be
+        removed is set aside at the next start."""
+        try:
+            work = self._loop.run_in_executor(self._writers.executor, durable.remove, self.path)
+        except RuntimeError:  # the server is going down
+            return done()
+        work.add_done_callback(partial(_gone, done))
 
     def abort(self) -> None:
         """It is not wanted any more."""
@@ -168,6 +173,12 @@ class ContentFile:
                 done(self._error)
         if not self.is_full:
             self._on_room()
+
+
+def _gone(done: Callable[[], None], work: "asyncio.Future[None]") -> None:
+    if not work.cancelled():
+        work.exception()  # it was looked at
+    done()
 
 
 def _open_new(path: str) -> int:

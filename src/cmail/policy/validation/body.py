@@ -51,7 +51,7 @@ class LineLengths:
             return
         at, size = -self._since, len(piece)
         while at + _LINE_END <= size:
-            end = piece.rfind(b"\n", max(at, 0), at + _LINE_END)
+            end = piece.rfind(b"\n", at if at > 0 else 0, at + _LINE_END)
             if end < 0:
                 self.has_long = True
                 return
@@ -115,37 +115,35 @@ class Parts:
             found = text.find(b"\r\n--", at)
             if found < 0:
                 end = size if is_last else max(at, size - 3)
-                self._take(text[at:end])
+                self._take(text, at, end)
                 return end
             end = text.find(b"\r\n", found + 4, found + _BOUNDARY_LINE_MAX)
-            if end < 0 and not is_last and size - found < _BOUNDARY_LINE_MAX:
-                self._take(text[at:found])
-                return found
             if end < 0:
+                if not is_last and size - found < _BOUNDARY_LINE_MAX:
+                    self._take(text, at, found)
+                    return found
                 end = size if size - found < _BOUNDARY_LINE_MAX else found + 4
-            match = self._match(text[found + 2 : end])
-            if match is None:
-                self._take(text[at:end])
-            else:
-                self._take(text[at:found])
+            line = text[found + 2 : end].rstrip(b" \t")
+            match = self._delimiters.get(line)
+            if match is not None:
+                self._take(text, at, found)
                 self._meet(*match)
+            else:
+                self._take(text, at, end)
+                self._look_again(line)
             at = end
         return size
 
-    def _take(self, octets: bytes) -> None:
+    def _take(self, text: bytes, start: int, end: int) -> None:
         if self._base64 is not None:
-            self._base64.feed(octets)
+            self._base64.feed(text[start:end])
 
-    def _match(self, line: bytes) -> tuple[int, bool] | None:
-        """Depth of the multipart whose boundary the line is, and whether it is the last one."""
-        line = line.rstrip(b" \t")
-        match = self._delimiters.get(line)
-        if match is None:
-            for level in self._levels:
-                if not level.is_seen and line.startswith(level.delimiter):
-                    level.is_seen = True
-                    self._say(rules.BOUNDARY_ODD)
-        return match
+    def _look_again(self, line: bytes) -> None:
+        """A line that begins like a boundary not seen yet: it is there, though with more behind it."""
+        for level in self._levels:
+            if not level.is_seen and line.startswith(level.delimiter):
+                level.is_seen = True
+                self._say(rules.BOUNDARY_ODD)
 
     def _meet(self, depth: int, is_close: bool) -> None:
         """A boundary line: the part before it is over, and the multiparts in it."""
@@ -204,7 +202,7 @@ class Parts:
         """What kind of part it is. Only two kinds matter: a multipart, and base64."""
         lower = header.lower()
         if b"multipart/" in lower:
-            value = find_field(header, b"content-type")
+            value = _field(header, lower, b"content-type")
             kind = read_content_type(value) if value else None
             if kind is not None and kind.is_multipart:
                 if kind.boundary:
@@ -212,10 +210,8 @@ class Parts:
                 if not kind.is_unsure:
                     self._say(rules.BOUNDARY_NOT_NAMED)
                 return None
-        if b"base64" in lower:
-            value = find_field(header, b"content-transfer-encoding")
-            if value is not None and value.lower() == b"base64":
-                self._base64 = Base64()
+        if b"base64" in lower and _field(header, lower, b"content-transfer-encoding").lower() == b"base64":
+            self._base64 = Base64()
         return None
 
     def _open(self, boundary: bytes) -> None:
@@ -239,6 +235,17 @@ class Parts:
 
     def _say(self, rule: Rule) -> None:
         self.defects.setdefault(rule, Defect(rule, "Content-Type" if rule in _OF_TYPE else ""))
+
+
+def _field(header: bytes, lower: bytes, name: bytes) -> bytes:
+    """The value of a field, unfolded; b"" without one. The usual spelling is found fast."""
+    at = 0 if lower.startswith(name) else lower.find(b"\r\n" + name) + 2
+    at += len(name)
+    if lower[at : at + 1] == b":" and (at == len(name) or at > len(name) + 2):
+        end = lower.find(b"\r\n", at)
+        if lower[end + 2 : end + 3] not in (b" ", b"\t"):
+            return header[at + 1 : end].strip(b" \t")
+    return find_field(header, name) or b""
 
 
 _OF_TYPE: Final = frozenset((rules.BOUNDARY_NOT_NAMED, rules.BOUNDARY_NOT_FOUND, rules.BOUNDARY_ODD))
