@@ -73,7 +73,7 @@ def test_a_look_does_not_wait(page: Page) -> None:
     assert '<a href="/checks">Show what is known now</a>' in first, "without scripts"
     last = page.settle()
     assert "Checking" not in last and "hx-get" not in last
-    assert '<span class="mark good">good</span>' in row(last, "mx:example.org")
+    assert '<span class="mark is-good">good</span>' in row(last, "mx:example.org")
     assert "not checked" in row(last, "port25") and "only done when you ask" in row(last, "port25")
 
 
@@ -88,7 +88,7 @@ def test_every_state_has_its_word_and_its_colour(page: Page) -> None:
         assert f">{finding.state}</span>" in shown and finding.found in shown
         assert "Check again</button>" in shown and "<time" in shown
     wrong = row(text, "mx:example.org")
-    assert 'class="check wrong"' in wrong and 'class="mark wrong"' in wrong
+    assert 'class="check is-wrong"' in wrong and 'class="mark is-wrong"' in wrong
     assert '<pre class="record">a &#34;record&#34;</pre>' in wrong and "raw &amp; said" in wrong
     assert "Enter &lt;it&gt;." in wrong and "What should be: One." in wrong
     assert "1 wrong" in text and "1 look at it" in text
@@ -135,7 +135,7 @@ def test_off_line(tmp_path: Path) -> None:
         page.browser.post("/checks/run", data={"name": "all"})
         text = page.settle()
     assert text.count("Off line: cannot be checked now.") == 7
-    assert 'class="mark wrong"' not in text and page.world.dns.asked == ["forget"]
+    assert 'class="mark is-wrong"' not in text and page.world.dns.asked == ["forget"]
 
 
 def test_no_inline_script_or_style(page: Page) -> None:

@@ -17,10 +17,10 @@ ALL: Final = "all"
 
 # The class of a state in the style sheet, beside its word.
 CLASSES: Final = {
-    State.GOOD: "good",
-    State.LOOK: "look",
-    State.WRONG: "wrong",
-    State.UNKNOWN: "unknown",
+    State.GOOD: "is-good",
+    State.LOOK: "is-look",
+    State.WRONG: "is-wrong",
+    State.UNKNOWN: "is-unknown",
 }
 
 
