@@ -32,7 +32,7 @@ REPLACED: Final = "replaced-"  # and where it puts what was there
 DROP: Final = "drop"
 SPOOL: Final = "spool"
 MAIL: Final = "mail"
-OF_A_RUN: Final = ("lock", "run")  # they mean nothing to another server
+OF_A_RUN: Final = ("lock", "run", "log")  # they mean nothing to another server; the log is large
 # A file that is renamed while its folder is read can be in none of what is read; it is renamed once.
 _GONE: Final = 2  # passes in a row that did not find it: the server has it in the queue
 _DATABASE: Final = ".sqlite3"

@@ -58,6 +58,8 @@ LABELS: Final[Mapping[str, str]] = {
     "dns.servers": "Name servers",
     "log.format": "Format of the log",
     "log.file": "Log file",
+    "log.keep": "Keep the log for",
+    "log.keep_size": "Most room for the log",
     "admin.address": "Address of this page",
     "checks.time_servers": "Time servers",
     "checks.port25_domain": "Domain to try port 25 with",

@@ -56,6 +56,11 @@ DIALOG: Final = Dialog(
                 "limits.free_space",
             ),
         ),
+        Group(
+            "Log",
+            "What the page Log can show of the past.",
+            ("log.keep", "log.keep_size"),
+        ),
     ),
 )
 
