@@ -245,6 +245,7 @@ TABLE: Final[Sequence[Row]] = (
         f'In [smtp] set tls = "required" and port = 587, or take username away, {_FLUSH}',
         ("the server offers no log-in", "the password is not sent",
          "the server did not prove that it knows us"),
+        replies=("50@log-in",),
     ),
     Row(
         "their encryption missing",
@@ -384,7 +385,7 @@ TABLE: Final[Sequence[Row]] = (
                  "too fast", "slow down", "exceeded the * rate", "tss0", "due to user complaints",
                  "unexpected volume", "mail flood", "ratelimit", "message rate", "submission quota",
                  "maximum number of * connections"),
-        statuses=("x.7.28", "4.4.5", "5.4.5"),
+        statuses=("x.7.28", "5.4.5"),
     ),
     Row(
         "sender not proved",

@@ -438,12 +438,133 @@ def test_what_nobody_knows(reason: str) -> None:
     assert of_reason(reason) is UNKNOWN
 
 
-@pytest.mark.parametrize("what", MEANINGS, ids=lambda what: f"x.{what[0]}.{what[1]}")
-def test_every_registered_status_has_words(what: tuple[int, int]) -> None:
-    """All of IANA's list, of both classes, with a code that says nothing more, finds a row."""
-    for status_class in (4, 5):
-        row = of_reason(f"content: {status_class}50 {status_class}.{what[0]}.{what[1]} x")
-        assert row is not UNKNOWN
+# Subject and detail -> the row, where the reply says nothing more; two where the class matters: 4 and 5.
+STATUSES: Final[dict[str, str]] = {
+    "0.0": "temporary refusal, refused",
+    "1.0": "temporary refusal, no such user",  # Cisco: 550 #5.1.0 Address rejected
+    "1.1": "no such user",
+    "1.2": "no such domain",
+    "1.3": "address misspelt",
+    "1.4": "address misspelt",
+    "1.5": "temporary refusal, refused",
+    "1.6": "no such user",
+    "1.7": "sender refused",
+    "1.8": "sender refused",
+    "1.9": "temporary refusal, refused",
+    "1.10": "null MX",
+    "2.0": "temporary refusal, refused",
+    "2.1": "mailbox disabled",
+    "2.2": "mailbox full",
+    "2.3": "too large",
+    "2.4": "closed list",
+    "3.0": "their trouble",
+    "3.1": "their disk full",
+    "3.2": "busy",
+    "3.3": "their trouble",
+    "3.4": "too large",
+    "3.5": "their trouble",
+    "4.0": "temporary refusal, refused",
+    "4.1": "no answer, no such user",  # Exchange: 550 5.4.1 Recipient address rejected
+    "4.2": "hung up",
+    "4.3": "DNS trouble",
+    "4.4": "DNS trouble",
+    "4.5": "busy, rate limited",  # Gmail: 550 5.4.5 Daily user sending quota exceeded
+    "4.6": "loop",
+    "4.7": "expired",
+    "5.0": "not understood",
+    "5.1": "not understood",
+    "5.2": "not understood",
+    "5.3": "too many recipients",
+    "5.4": "not understood",
+    "5.5": "not understood",
+    "5.6": "not understood",
+    "6.0": "temporary refusal, refused",
+    "6.1": "attachment refused",
+    "6.2": "temporary refusal, refused",
+    "6.3": "letters not taken",
+    "6.4": "temporary refusal, refused",
+    "6.5": "letters not taken",
+    "6.6": "temporary refusal, refused",
+    "6.7": "letters not taken",
+    "6.8": "letters not taken",
+    "6.9": "letters not taken",
+    "6.10": "letters not taken",
+    "7.0": "temporary refusal, policy",
+    "7.1": "temporary refusal, policy",
+    "7.2": "closed list",
+    "7.3": "temporary refusal, refused",
+    "7.4": "encryption failed",
+    "7.5": "encryption failed",
+    "7.6": "encryption failed",
+    "7.7": "temporary refusal, refused",
+    "7.8": "our password is wrong",
+    "7.9": "log-in another way",
+    "7.10": "they want encryption",
+    "7.11": "they want encryption",
+    "7.12": "log-in another way",
+    "7.13": "log-in switched off",
+    "7.14": "temporary refusal, refused",
+    "7.15": "temporary refusal, refused",
+    "7.16": "too large",
+    "7.17": "temporary refusal, refused",
+    "7.18": "temporary refusal, refused",
+    "7.19": "temporary refusal, refused",
+    "7.20": "sender not proved",
+    "7.21": "sender not proved",
+    "7.22": "sender not proved",
+    "7.23": "sender not proved",
+    "7.24": "sender not proved",
+    "7.25": "our name in the DNS",
+    "7.26": "sender not proved",
+    "7.27": "sender refused",
+    "7.28": "rate limited",
+    "7.29": "sender not proved",
+    "7.30": "they want encryption",
+}
+
+
+@pytest.mark.parametrize("status", STATUSES)
+def test_a_status_by_itself(status: str) -> None:
+    """Each of IANA's list, of both classes, finds the row that is written here."""
+    names = STATUSES[status].split(", ")
+    assert of_reason(f"content: 450 4.{status} x").name == names[0]
+    assert of_reason(f"content: 550 5.{status} x").name == names[-1]
+
+
+def test_the_list_of_statuses_is_whole() -> None:
+    """None of IANA's is left out."""
+    assert STATUSES.keys() == {f"{subject}.{detail}" for subject, detail in MEANINGS}
+
+
+# Stage and code -> the row, where nothing more is said.
+REPLIES: Final = {
+    "the greeting": {421: "busy", 450: "temporary refusal", 550: "policy", 554: "policy"},
+    "EHLO": {421: "busy", 450: "temporary refusal", 502: "not understood", 550: "refused", 554: "policy"},
+    "STARTTLS": {454: "encryption failed", 501: "encryption failed", 554: "encryption failed"},
+    "the log-in as anna": {
+        421: "log-in in trouble", 432: "log-in another way", 454: "log-in in trouble", 501: "log-in not offered",
+        504: "log-in not offered", 530: "they want a log-in", 534: "log-in another way", 535: "our password is wrong",
+        538: "they want encryption", 550: "our password is wrong", 554: "our password is wrong",
+    },
+    "MAIL": {
+        421: "busy", 450: "temporary refusal", 452: "their disk full", 501: "not understood", 530: "they want a log-in",
+        535: "our password is wrong", 538: "they want encryption", 550: "refused", 552: "too large", 554: "policy",
+        555: "not understood",
+    },
+    "RCPT": {
+        421: "busy", 450: "temporary refusal", 451: "temporary refusal", 452: "their disk full", 501: "address misspelt",
+        503: "not understood", 521: "null MX", 550: "no such user", 551: "no such user", 552: "mailbox full",
+        553: "address misspelt", 554: "policy", 556: "null MX",
+    },
+    "content": {421: "busy", 451: "temporary refusal", 452: "their disk full", 550: "refused", 552: "too large", 554: "policy"},
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("stage", REPLIES)
+def test_a_code_by_itself(stage: str) -> None:
+    """At each stage a code means what is written here."""
+    found = {code: of_reason(f"{stage}: {code} x").name for code in REPLIES[stage]}
+    assert found == REPLIES[stage]
 
 
 @pytest.mark.parametrize("row", [*TABLE, UNKNOWN], ids=lambda row: row.name)
