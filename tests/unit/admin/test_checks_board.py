@@ -121,6 +121,30 @@ def test_one_that_hangs_or_breaks_leaves_the_others(monkeypatch: pytest.MonkeyPa
     assert [row.result.finding.found.split(" ")[0] for row in rows if row.result] == ["There", "The", "x"]
 
 
+def test_one_that_is_ended_before_it_began_can_begin_again() -> None:
+    """close() leaves nothing behind that looks as if it ran."""
+
+    async def main() -> None:
+        board = fake_board(World())
+        board.start(["disk"])
+        await board.close()
+        assert not any(row.is_running for row in board.rows())
+        [row] = await board.run(["disk"])
+        assert row.result is not None
+
+    asyncio.run(main())
+
+
+@pytest.mark.parametrize("domain", ["office.lan", "intranet"])
+def test_a_domain_of_the_house_needs_no_records(domain: str) -> None:
+    """Nobody outside asks for it: nothing is red, and the DNS is not asked."""
+    world = World()
+    rows = asyncio.run(_run_all(fake_board(world, domains=(domain,))))
+    of_domain = [row for row in rows if row.check.domain]
+    assert [row.state for row in of_domain] == [State.GOOD] * 3
+    assert not any(domain in asked for asked in world.dns.asked)
+
+
 def test_other_settings() -> None:
     """A domain that is gone takes its rows with it; other name servers are asked from then on."""
 

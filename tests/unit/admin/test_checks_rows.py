@@ -60,6 +60,7 @@ DNS_CASES: list[tuple[str, str, dict[Any, Any], dict[str, Any], State, str, str]
     ("mx", "an address", {MX: ["10 192.0.2.1."]}, {}, W, "has to be a name", "IN MX"),
     ("mx", "a name without address", {MX: ["10 mx.gone.example."]}, {}, W, "mx.gone.example has no address", "IN MX"),
     ("mx", "one of two without", {MX: ["10 mail.example.org.", "20 gone.example."]}, {}, L, "gone.example has no", "IN MX"),
+    ("mx", "elsewhere, and one that is gone", {MX: ["10 mx.isp.example.", "20 gone.example."], ("mx.isp.example", "A"): ["192.0.2.200"]}, {}, L, "gone", "IN MX"),
     ("mx", "elsewhere", {MX: ["10 mx.isp.example."], ("mx.isp.example", "A"): ["192.0.2.200"]}, {}, L, "not this server", "IN MX"),
     ("mx", "the upstream that is kicked", {MX: ["10 smtp.isp.example."], ("smtp.isp.example", "A"): ["192.0.2.25"]},
      {"smtp": SmtpSettings(host="smtp.isp.example", kick=True)}, G, "upstream", ""),

@@ -51,10 +51,11 @@ class CheckBoard:
         self._running: dict[str, asyncio.Task[None]] = {}
         self._turn = asyncio.Semaphore(AT_ONCE)
         self._dns: DnsSettings | None = None
+        self._checks_of: tuple[tuple[object, ...], list[Check]] = ((), [])
 
     def rows(self) -> list[Row]:
         """All of them. What was found for a domain that is ours no more is forgotten."""
-        checks = checks_of(self._subject())
+        checks = self._checks()
         names = {check.name for check in checks}
         for gone in self._results.keys() - names:
             del self._results[gone]
@@ -71,7 +72,7 @@ class CheckBoard:
         wanted = set(names)
         self._follow_settings()
         self._reach.dns.forget()
-        return self._begin([check for check in checks_of(self._subject()) if check.name in wanted])
+        return self._begin([check for check in self._checks() if check.name in wanted])
 
     def refresh(self, older_than_s: float, kinds: Sequence[str] = ()) -> None:
         """Begin those that were not begun for so long (of these kinds; none: all that bother nobody)."""
@@ -79,7 +80,7 @@ class CheckBoard:
         now = time.monotonic()
         due = [
             check
-            for check in checks_of(self._subject())
+            for check in self._checks()
             if (check.kind in kinds if kinds else not check.is_on_demand)
             and now - self._begun_at.get(check.name, float("-inf")) > older_than_s
         ]
@@ -99,6 +100,14 @@ class CheckBoard:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
 
+    def _checks(self) -> list[Check]:
+        """Made once for as long as the domains are the same: Home asks each second."""
+        subject = self._subject()
+        key = (tuple(subject.domains), subject.is_mx, subject.smtp.host)
+        if self._checks_of[0] != key:
+            self._checks_of = (key, checks_of(subject))
+        return self._checks_of[1]
+
     def _follow_settings(self) -> None:
         """Other name servers, from now on."""
         dns = self._subject().dns
@@ -112,15 +121,13 @@ class CheckBoard:
                 self._begun_at[check.name] = time.monotonic()
                 task = asyncio.create_task(self._run(check), name=f"check {check.name}")
                 self._running[check.name] = task
+                task.add_done_callback(lambda _, name=check.name: self._running.pop(name, None))  # type: ignore[misc]
         return len(checks)
 
     async def _run(self, check: Check) -> None:
-        try:
-            async with self._turn:
-                finding = await self._find(check)
-            self._results[check.name] = Result(finding, int(self._reach.wall_s() * 1000))
-        finally:
-            del self._running[check.name]
+        async with self._turn:
+            finding = await self._find(check)
+        self._results[check.name] = Result(finding, int(self._reach.wall_s() * 1000))
 
     async def _find(self, check: Check) -> Finding:
         try:

@@ -43,7 +43,7 @@ async def _judge(inquiry: Inquiry, domain: str, records: Sequence[MxRecord]) -> 
     ours = [host for host in addresses if _is_ours(inquiry, host, addresses[host], own_addresses)]
     if missing := [host for host, found in addresses.items() if not found]:
         inquiry.doubt()
-        state = State.WRONG if set(ours) <= set(missing) else State.LOOK
+        state = State.WRONG if set(ours or addresses) <= set(missing) else State.LOOK
         return (
             state,
             f"{listed(missing)} has no address.",
