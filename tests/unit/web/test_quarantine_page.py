@@ -83,7 +83,7 @@ def test_repair_is_shown_then_done(page: Page) -> None:
     """The page says what would be done and shows the header after it; the button does it."""
     kept = page.keep(TWINS)
     text = page.browser.get(f"/quarantine/{kept.id}").text
-    assert "a second To field, which says the same as the first, is gone" in text
+    assert "A second To field, which says the same as the first, is gone." in text
     done = page.browser.post(f"/quarantine/{kept.id}/repair").text
     assert "Nothing is wrong with it any more" in done and "What was repaired" in done
     assert page.quarantine.get(kept.id).repairs
