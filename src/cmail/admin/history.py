@@ -159,7 +159,7 @@ class History:
 
     def chart(self) -> dict[str, list[int | None]]:
         """The last 24 hours in steps of 5 minutes, for the page's script."""
-        end = self._wall_ms() // _MINUTE_MS // STEP_MINUTES * STEP_MINUTES + STEP_MINUTES
+        end = self._wall_ms() // _MINUTE_MS + 1  # a last step that has just begun would look like a fall
         starts = range(end - DAY_MINUTES, end, STEP_MINUTES)
         steps = [self._of(start, start + STEP_MINUTES) for start in starts]
 

@@ -188,6 +188,8 @@ def test_nobody_reads_postmasters_mail(office: Office) -> None:
     """It is said until somebody does."""
     assert "Nobody reads" in office.browser.get("/users").text
     assert "Nobody reads" not in office.post("/users/alias", address="postmaster", targets="anna").text
+    office.post("/users/alias/delete", address="postmaster")
+    assert "Nobody reads" not in office.post("/users/alias", address="@example.org", targets="anna").text
 
 
 def test_what_is_not_there(office: Office) -> None:

@@ -51,10 +51,9 @@ class Users:
         domains, _ = self._names()
 
         def read() -> tuple[Any, Any, bool]:
-            postmaster = f"{POSTMASTER}@{domains[0]}" if domains else ""
-            is_cared_for = not postmaster or self._list.user(postmaster) or self._list.alias(postmaster)
             users = self._list.users(text, after=after)
-            return users, self._list.aliases(text, after=aliases_after), bool(is_cared_for)
+            aliases = self._list.aliases(text, after=aliases_after)
+            return users, aliases, not domains or self._is_postmaster_read(domains[0])
 
         try:
             users, aliases, has_postmaster = await asyncio.to_thread(read)
@@ -78,6 +77,11 @@ class Users:
             errors=errors or {},
             given=given or {},
         )
+
+    def _is_postmaster_read(self, domain: str) -> bool:
+        """Whether somebody gets what is written to postmaster."""
+        name = f"{POSTMASTER}@{domain}"
+        return bool(self._list.user(name) or self._list.alias(name) or self._list.alias(f"@{domain}"))
 
     async def user(self, request: Request) -> Response:
         """GET /users/user?address="""

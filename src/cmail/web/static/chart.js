@@ -28,6 +28,12 @@
     return two(then.getHours()) + ":" + two(then.getMinutes());
   }
 
+  // A line needs two points: one that has no neighbour is a dot.
+  function alone(values) {
+    const known = (at) => values[at] !== null && values[at] !== undefined;
+    return [...values.keys()].filter((at) => known(at) && !known(at - 1) && !known(at + 1));
+  }
+
   function axis(more) {
     return Object.assign({
       stroke: colour("--dim"),
@@ -40,7 +46,7 @@
     return {
       width: Math.max(place.clientWidth, 200),
       height: HEIGHT,
-      scales: { x: { time: true }, y: { range: (_, __, most) => [0, Math.max(most || 0, 4)] } },
+      scales: { x: { time: true }, y: { range: (_, __, most) => [0, Math.max((most || 0) * 1.05, 4)] } },
       axes: [
         axis({ values: (_, ticks) => ticks.map(clock) }),
         axis({ size: 52, incrs: [1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000, 5000, 10000, 20000, 50000, 100000, 1000000] }),
@@ -52,7 +58,7 @@
         stroke: colour(name),
         width: 2,
         dash: dash,
-        points: { show: false },
+        points: { show: true, size: 5, fill: colour(name), filter: (drawn, index) => alone(drawn.data[index]) },
         value: (_, number) => (number === null ? "–" : String(number)),
       }))),
     };
