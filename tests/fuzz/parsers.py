@@ -16,9 +16,10 @@ from tests.fuzz.parser import Parser
 from tests.fuzz.parsers_house import HOUSE
 from tests.fuzz.parsers_mail import MAIL
 from tests.fuzz.parsers_smtp import SMTP
+from tests.fuzz.parsers_validation import VALIDATION
 from tests.support.torture import Say, Summary
 
-PARSERS: Final[dict[str, Parser]] = {**SMTP, **MAIL, **HOUSE}
+PARSERS: Final[dict[str, Parser]] = {**SMTP, **MAIL, **HOUSE, **VALIDATION}
 TABLE: Final = "tests.fuzz.parsers:PARSERS"
 NOT_COUNTED: Final = frozenset({"questions to the real spool"})  # its threads take their time by themselves
 
