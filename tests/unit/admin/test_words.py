@@ -3,6 +3,8 @@
 from typing import Final
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from cmail.admin.said import has_phrase, read_reason
 from cmail.admin.words import TABLE, UNKNOWN, Row, Whose, of_reason
@@ -583,6 +585,12 @@ def test_words_of_a_row(row: Row) -> None:
 def test_names_are_their_own() -> None:
     """No two rows have one name."""
     assert len({row.name for row in TABLE}) == len(TABLE)
+
+
+@given(st.one_of(st.text(), st.text(alphabet="mailbox full@*<>[]:.5012 ")))
+def test_any_text_has_a_row(reason: str) -> None:
+    """Whatever a server says: a row, and no error."""
+    assert isinstance(of_reason(reason), Row)
 
 
 PARTS: Final = [
