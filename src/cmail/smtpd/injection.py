@@ -161,7 +161,7 @@ def _with_trace(hostname: str, dropped: Dropped, queue_id: QueueId, by: str, arr
     """On top our Received field (RFC 5321 §4.4), and what is missing of Date and Message-ID."""
     name = print_queue_id(queue_id)
     trace = (
-        f"Received: by {hostname} (CMail, API, {printable(by)})\r\n"
+        f"Received: by {hostname} (CMail, API, {' '.join(map(printable, by.split()))})\r\n"
         f"\tid {name}; {date_text(arrived_ms // 1000)}\r\n"
     )
     prefix = trace.encode() + added_fields(dropped.header, name, hostname, arrived_ms)

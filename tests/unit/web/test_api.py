@@ -6,7 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Final
 
-import httpx
+import httpx2
 import pytest
 from starlette.testclient import TestClient
 
@@ -57,7 +57,7 @@ class Api:
             client=(address, 4711),
         )
 
-    def ask(self, method: str, path: str, scope: str = "admin", **more: Any) -> httpx.Response:
+    def ask(self, method: str, path: str, scope: str = "admin", **more: Any) -> httpx2.Response:
         headers = {"authorization": f"Bearer {self.tokens[scope]}", **more.pop("headers", {})}
         return self.client.request(method, f"/api/v1{path}", headers=headers, **more)
 
@@ -67,7 +67,7 @@ def api(tmp_path: Path) -> Api:
     return Api(tmp_path)
 
 
-def problem(answer: httpx.Response, status: int) -> dict[str, Any]:
+def problem(answer: httpx2.Response, status: int) -> dict[str, Any]:
     """The problem that an answer is."""
     assert answer.status_code == status, answer.text
     assert answer.headers["content-type"] == "application/problem+json"
@@ -76,7 +76,7 @@ def problem(answer: httpx.Response, status: int) -> dict[str, Any]:
     return found
 
 
-def errors(answer: httpx.Response, status: int = 422) -> dict[str, str]:
+def errors(answer: httpx2.Response, status: int = 422) -> dict[str, str]:
     """Its errors by pointer or parameter."""
     return {
         each.get("pointer", each.get("parameter")): each["detail"]
@@ -232,6 +232,19 @@ def test_link(api: Api) -> None:
     api.processes.answers["link", "link.status"] = {"is_down": True, "changed_wall_ms": 1000, "last_kick": ""}
     answer = api.ask("POST", "/link", json={"state": "down"})
     assert answer.json() == {"state": "down", "since": "1970-01-01T00:00:01Z", "last_kick": ""}
+
+
+def test_the_upstream_server_is_tried(api: Api) -> None:
+    """Step by step in words; off line nothing is tried; what is no domain is refused."""
+    api.processes.answers["link", "link.status"] = {"is_down": True, "changed_wall_ms": 1000, "last_kick": ""}
+    for body in (None, {}, {"domain": "example.net"}):
+        found = (
+            api.ask("POST", "/test-upstream", json=body).json()
+            if body is not None
+            else (api.ask("POST", "/test-upstream").json())
+        )
+        assert not found["is_ok"] and found["steps"][0]["state"] == "failed" and found["steps"][0]["words"]
+    assert "/domain" in errors(api.ask("POST", "/test-upstream", json={"domain": "a b"}))
 
 
 def test_history(api: Api) -> None:

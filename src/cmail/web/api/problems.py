@@ -76,7 +76,8 @@ def _of_draft(error: DraftError) -> ApiError:
         ]
         return ApiError(409, words, faults)
     if any(each.key == FILE_KEY for each in error.problems):
-        return ApiError(503, sentence(str(error)))
+        said = (f"{p.key}: {p.reason}" + f" ({p.example})" * bool(p.example) for p in error.problems)
+        return ApiError(503, sentence("; ".join(said)))
     wrong = [fault_of(each) for each in error.problems]
     is_forbidden = all(each.is_file_only for each in error.problems)
     words = "This is set in the settings file only." if is_forbidden else "Nothing was changed."

@@ -3,7 +3,7 @@
 import base64
 import contextlib
 import time
-from collections.abc import AsyncGenerator, AsyncIterator, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
 from typing import Any, Final
 
 from starlette.responses import StreamingResponse
@@ -43,7 +43,7 @@ async def listed(call: Call) -> Fields:
     limit, after = int(query.pop("limit", LIMIT)), _place(query.pop("after", ""))
     rows = await call.context.processes.rows(filter_of(query), limit, after)
     return {
-        "recipients": [_recipient(row, await _why(call, row)) for row in rows],
+        "recipients": await _recipients(call, rows),
         "next": _cursor(rows[-1]) if len(rows) == limit else None,
     }
 
@@ -59,7 +59,7 @@ async def shown(call: Call) -> Fields:
     return {
         **{name: envelope[name] for name in ("id", "from", "size", "origin", "envid", "ret")},
         "arrived": arrived,
-        "recipients": [_recipient(row, await _why(call, row)) for row in rows],
+        "recipients": await _recipients(call, rows),
         "header": header.decode("utf-8", "replace"),
     }
 
@@ -161,19 +161,16 @@ def _cursor(row: Row) -> str:
     return f"{row['id']}.{position}"
 
 
-async def _why(call: Call, row: Row) -> Fields:
+async def _recipients(call: Call, rows: Sequence[Row]) -> list[Fields]:
+    """Rows with why they wait, in words."""
     queue = (await call.context.overviews.get()).queue or {}
-    found = explain(
-        row,
-        time.time_ns() // 1_000_000,
-        is_link_down=bool(queue.get("is_link_down")),
-        is_batch=bool(queue.get("is_batch")),
-    )
-    return {"why": found.why, "advice": found.advice}
-
-
-def _recipient(row: Row, why: Fields) -> Fields:
-    return {**json_row(row), "position": row["position"], **why}
+    is_link_down, is_batch = bool(queue.get("is_link_down")), bool(queue.get("is_batch"))
+    now_ms = time.time_ns() // 1_000_000
+    found = []
+    for row in rows:
+        why = explain(row, now_ms, is_link_down=is_link_down, is_batch=is_batch)
+        found.append({**json_row(row), "position": row["position"], "why": why.why, "advice": why.advice})
+    return found
 
 
 _BODY: Final = fields({}, {"because": BECAUSE})

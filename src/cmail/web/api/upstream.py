@@ -15,18 +15,18 @@ from cmail.web.desk import SettingView
 
 Fields = dict[str, Any]
 AT_ONCE_MAX: Final = 2
-_running: Final[set[Call]] = set()
+_running: Final[list[Call]] = []
 
 
 async def test(call: Call) -> Fields:
     """By the settings that hold, not by a draft."""
     if len(_running) >= AT_ONCE_MAX:
         raise ApiError(503, "Other tests are running.")
-    _running.add(call)
+    _running.append(call)
     try:
         steps = await _try(call, (call.body or {}).get("domain", ""))
     finally:
-        _running.discard(call)
+        _running.remove(call)
     is_ok = not any(step.state == "failed" for step in steps)
     return {"is_ok": is_ok, "steps": [_shown(step) for step in steps]}
 
