@@ -7,7 +7,7 @@ from typing import Any, Final
 from cmail.admin.rows import duration
 from cmail.admin.words import BATCH, NEW, OFF_LINE, ON_HOLD, SERVER_DOWN, Row, Whose, of_reason
 from cmail.mail.outcome import NotNow
-from cmail.policy.routing import LMTP, LOCAL, MX_PREFIX, RELAY
+from cmail.policy.routing import HOST_PREFIX, LMTP, LOCAL, MX_PREFIX, RELAY, is_internet, parse_host_route
 
 _AGAIN: Final = "It is tried again by itself."
 _WAITED_OUT: Final = (Whose.THEIRS, Whose.RECIPIENT, Whose.MESSAGE, Whose.LINE)
@@ -43,12 +43,12 @@ def explain(
         return _why(row, SERVER_DOWN, SERVER_DOWN.sentence + last, is_page)
     if row["state"] == "held":
         return _why(row, ON_HOLD, ON_HOLD.sentence, is_page)
-    is_internet = row["route"] not in (LOCAL, LMTP)
-    if is_internet and is_link_down:
+    is_outside = is_internet(row["route"])
+    if is_outside and is_link_down:
         return _why(row, OFF_LINE, OFF_LINE.sentence, is_page)
-    if is_internet and row["kind"] == NotNow.OFFLINE:
+    if is_outside and row["kind"] == NotNow.OFFLINE:
         return _why(row, OFF_LINE, _OFF_LINE_THEN, is_page, _OFF_LINE_THEN)
-    if not row["attempts"] and is_internet and is_batch:
+    if not row["attempts"] and is_outside and is_batch:
         return _why(row, BATCH, BATCH.sentence, is_page)
     if not row["attempts"] and not row["reason"]:
         return _why(row, NEW, NEW.sentence, is_page)
@@ -84,4 +84,6 @@ def _way(route: str) -> str:
         return "through the LMTP server"
     if route == RELAY:
         return "through the upstream server"
+    if route.startswith(HOST_PREFIX):
+        return f"at {parse_host_route(route)[0]}, where its domain is forwarded to"
     return f"at the mail server of {route.removeprefix(MX_PREFIX)}"

@@ -140,3 +140,12 @@ def test_the_raw_reply_is_in_it() -> None:
 def test_durations(ms: int, words: str) -> None:
     """Spans of time as people say them."""
     assert duration(ms) == words
+
+
+def test_a_host_that_a_domain_is_forwarded_to_is_named() -> None:
+    """In its words; one in the own network is tried though the line is down."""
+    row = {**USUAL, "route": "host:10.0.0.7:25/opportunistic"}
+    found = explain(row, NOW, is_link_down=True, is_batch=True)
+    assert "at 10.0.0.7, where its domain is forwarded to" in found.why
+    far = explain({**USUAL, "route": "host:mail.example.net:25/none"}, NOW, is_link_down=True, is_batch=False)
+    assert "off line" in far.why
