@@ -195,7 +195,11 @@ def test_the_kick_and_validation(flow: Flow) -> None:
     with socket.create_server(("127.0.0.1", 0)) as trigger:
         trigger.settimeout(30)
         port = trigger.getsockname()[1]
-        values = {"smtp.host": "127.0.0.1", "smtp.kick": True, "smtp.trigger_port": str(port)}
+        values: dict[str, str | bool] = {
+            "smtp.host": "127.0.0.1",
+            "smtp.kick": True,
+            "smtp.trigger_port": str(port),
+        }
         flow.set("/smtp", {**values, "smtp.validation": False})
         smtp = flow.save()["smtp"]
         assert (smtp["kick"], smtp["trigger_port"], smtp["validation"]) == (True, port, False)

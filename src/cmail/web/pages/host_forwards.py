@@ -11,6 +11,7 @@ from cmail.net.control import ControlError
 from cmail.storage.account_book import AccountBook, AccountError
 from cmail.web.context import WebContext
 from cmail.web.desk import DraftError
+from cmail.web.labels import choice_words
 
 T = TypeVar("T")
 ADDRESS: Final = "address"
@@ -56,9 +57,9 @@ class Forwards:
         ]
         view = self._desk.settings()["forward"]
         for row in view.value:
-            tls = row.get("tls", "opportunistic")
-            note = "" if row in view.saved else "Not saved yet."
-            found.append(Forward(str(row.get("domain")), HOST, f"{row.get('host')} ({tls})", note))
+            note = choice_words("smtp.tls", str(row.get("tls", "opportunistic"))).partition(":")[0] + "."
+            note += "" if row in view.saved else " Not saved yet."
+            found.append(Forward(str(row.get("domain")), HOST, str(row.get("host")), note))
         return sorted(found, key=lambda forward: forward.domain)
 
     def _catch_alls(self) -> Sequence[Any]:
