@@ -76,6 +76,14 @@ def test_after_the_first_password_it_begins(office: Office) -> None:
         assert answer.headers["location"] == target
 
 
+def test_who_left_finds_the_way_back(office: Office) -> None:
+    """Home says that the server is not set up yet, until it is."""
+    assert "not set up yet" in office.browser.get("/").text
+    office.answer_all()
+    office.post("check")
+    assert "not set up yet" not in office.browser.get("/").text
+
+
 def test_nothing_is_lost_between_back_and_next(office: Office) -> None:
     """What was typed stands there again, also when Back was pressed on what is not right yet."""
     assert path(office.post("domain", domain="Office.Example.", hostname="")) == "/setup/out"

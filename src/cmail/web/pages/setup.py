@@ -10,6 +10,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from cmail.admin import setup
+from cmail.admin.overview import Attention, Overview
 from cmail.admin.people import good_password, words_of
 from cmail.admin.setup import Answers, Errors
 from cmail.admin.upstream_steps import Step
@@ -74,6 +75,15 @@ class Assistant:
             values = {key: view.saved for key, view in self._desk.settings().items()}
             self._answers = Answers() if self.is_new() else setup.answers_of(values)
         return self._answers
+
+    async def find_unfinished(self, _: Overview) -> Sequence[Attention]:
+        """See admin.overview.Finder: who left the first run finds the way back."""
+        try:
+            is_untouched = self.is_new() and not self._saved("smtp.host")
+        except DraftError:
+            return ()  # the file cannot be read: others say so
+        words, advice = "This server is not set up yet.", "Four questions, then a message goes through."
+        return [Attention(words, advice, "/setup")] if is_untouched else ()
 
     async def _supervisor(self) -> int:
         """Who would open a port; 0 when it does not answer."""
@@ -328,6 +338,8 @@ class Assistant:
 def routes(pages: Pages) -> list[Route]:
     """/setup and what is below it."""
     assistant = Assistant(pages)
+
+    pages.context.overviews.finders.append(assistant.find_unfinished)
 
     async def begin(request: Request) -> Response:
         return go_to(request, "/setup/domain")
