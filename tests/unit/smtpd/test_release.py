@@ -15,6 +15,7 @@ from cmail.mail.content import unstuff
 from cmail.mail.envelope import Envelope, Notify, Recipient
 from cmail.mail.limits import CONTENT_IN_MEMORY_MAX
 from cmail.policy.routing import RoutingTable
+from cmail.policy.validation.rules import FINE
 from cmail.smtpd.drop import DropWatch
 from cmail.smtpd.release import Release
 from cmail.storage.quarantine import NotThereError, Quarantine, QuarantineError
@@ -150,23 +151,22 @@ def test_two_clicks_are_one(tmp_path: Path) -> None:
     async def test(house: House) -> None:
         await house.leave(BROKEN)
         [kept] = house.quarantine.all_kept()
-        results = await asyncio.gather(
-            *(house.release.let_go(kept.id) for _ in range(3)), return_exceptions=True
-        )
+        accepted: list[Any] = []
+        accept = house.spool.accept
+
+        def note(message: Any) -> Any:
+            accepted.append(message)
+            return accept(message)
+
+        house.spool.accept = note  # type: ignore[method-assign]
+        clicks = (house.release.let_go(kept.id) for _ in range(3))
+        results = await asyncio.gather(*clicks, return_exceptions=True)
         assert [type(each) for each in results].count(int) == 1
         assert all(isinstance(each, int | QuarantineError) for each in results)
-        assert len(house.spooled()) == 1
-        house.quarantine.keep(
-            kept.queue_id, kept.envelope, house.spooled()[0].content, await _verdict(), "again", 1
-        )
+        assert len(accepted) == len(house.spooled()) == 1
+        house.quarantine.keep(kept.queue_id, kept.envelope, house.spooled()[0].content, FINE, "again", 1)
         assert await house.release.let_go(kept.id) == 2 and len(house.spooled()) == 1
         with pytest.raises(NotThereError):
             await house.release.let_go(kept.id)
 
     run(tmp_path, test)
-
-
-async def _verdict() -> Any:
-    from cmail.policy.validation.rules import FINE
-
-    return FINE
