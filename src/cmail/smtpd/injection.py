@@ -114,6 +114,8 @@ async def _read(path: str, content_path: str, context: IntakeContext) -> Dropped
     size_max = context.max_message_size
     try:
         dropped = await asyncio.to_thread(read_drop, path, content_path, size_max, hides_bcc=True)
+        if dropped.content.size_bytes > size_max:  # lines that end in CRLF now count too
+            raise DropFileError(f"it is larger than {size_max} octets")
         if not dropped.header:
             raise DropFileError("it has no header section")
         await asyncio.to_thread(_validate, dropped, context.validation)
