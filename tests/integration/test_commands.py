@@ -188,7 +188,7 @@ def test_status_and_link(tmp_path: Path) -> None:
         good(house, "link", "down")
         assert "link: down" in good(house, "link", "status")
         code, out, _ = cmail("send-test", "eve@example.net", config=house.config)
-        assert code == 75 and "link is down" in out
+        assert code == 75 and "We are off line" in out
         assert json.loads(good(house, "queue", "list", "--json"))[0]["next_attempt"] is None
         assert "mailbox of anna@example.org" in good(house, "send-test", "anna@example.org")
         good(house, "link", "up")

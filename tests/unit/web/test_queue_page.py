@@ -236,6 +236,14 @@ def test_a_message_that_is_gone(house: House) -> None:
         assert page.status_code == 404 and "is not in the queue" in page.text and "<x>" not in page.text
 
 
+def test_the_log_of_a_message(house: House) -> None:
+    """As a page, and as a part that is fetched when somebody looks; an id that is none is not looked for."""
+    assert "Back to the message" in house.browser.get("/queue/38G6TPN5J0000/log").text
+    assert "<html" not in house.browser.get("/live/queue/38G6TPN5J0000/log").text
+    assert house.browser.get("/queue/x/log").status_code == 404
+    assert house.browser.get("/live/queue/x/log").status_code == 404
+
+
 SUBJECTS: Final = [
     (b"Subject: plain\r\n", "plain"),
     (b"subject: =?iso-8859-1?q?=FCber?=\r\n", "über"),
