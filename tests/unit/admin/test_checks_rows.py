@@ -169,6 +169,13 @@ def test_a_name_server_of_this_machine_is_asked_off_line(check: str) -> None:
     assert find(check, empty, dns=dns) == OFFLINE
 
 
+@pytest.mark.parametrize("check", ["port25", "clock"])
+def test_what_needs_the_line_itself_is_not_tried_off_line(check: str) -> None:
+    """Whatever a name server of this machine knows: no connection is tried."""
+    dns = DnsSettings(("127.0.0.1:5353",))
+    assert find(check, World(is_down=True, greeting=AssertionError()), dns=dns) == OFFLINE
+
+
 def test_behind_a_router() -> None:
     """The address is not ours and cannot be: said neutrally, with what to compare."""
     world = World(own=("192.168.1.5",), outgoing=("192.168.1.5",))

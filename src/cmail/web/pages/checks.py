@@ -71,6 +71,7 @@ def shown(board: CheckBoard) -> dict[str, Any]:
         "parts": list(parts.values()),
         "counts": {state: counts[state] for state in State if counts[state]},
         "classes": CLASSES,
+        "rows_count": len(rows),
         "running_count": sum(row.is_running for row in rows),
         "unchecked_count": counts[None],
     }

@@ -37,6 +37,7 @@ ZONE: Final = {
     ("why.example", "TXT"): ["%{i} may not send mail of %{d}."],
     ("66.2.0.192.list.example", "A"): ["127.0.0.2"],
     ("many.example", "MX"): [f"10 h{n}.many.example." for n in range(11)],
+    **{(f"h{n}.many.example", "A"): ["192.0.2.200"] for n in range(11)},
     ("empty.example", "MX"): [],
     **{(f"step{n}.example", "TXT"): [f"v=spf1 redirect=step{n + 1}.example"] for n in range(10)},
     ("step10.example", "TXT"): ["v=spf1 ip4:192.0.2.66 -all"],
