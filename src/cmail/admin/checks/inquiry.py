@@ -1,5 +1,6 @@
 """Inquiry: what a check is given - the settings it judges by, and everything outside that it may ask."""
 
+import asyncio
 import time
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
@@ -119,13 +120,16 @@ class Inquiry:
 
     async def addresses(self, host: str) -> list[IPAddress]:
         """A and AAAA as the world sees them. Half an answer is enough."""
+        asked = (self.ask(partial(self.reach.dns.address_records, host, version)) for version in (4, 6))
         found: list[IPAddress] = []
         trouble: NotKnownError | None = None
-        for version in (4, 6):
-            try:
-                found += await self.ask(partial(self.reach.dns.address_records, host, version))
-            except NotKnownError as error:
-                trouble = error
+        for answer in await asyncio.gather(*asked, return_exceptions=True):
+            if isinstance(answer, NotKnownError):
+                trouble = answer
+            elif isinstance(answer, BaseException):
+                raise answer
+            else:
+                found += answer
         if trouble is not None and not found:
             raise trouble
         return found

@@ -33,7 +33,7 @@ def judge(steps: list[Step], where: str) -> Finding:
     """What is to be said of them."""
     expected = "It answers, encrypts and takes our log-in."
     failed = next((step for step in steps if step.state == "failed"), None)
-    raw = [f"{step.name}: {step.words}" for step in steps]
+    raw = [f"{step.name}: {step.words}" for step in steps if step.state != "not tried"]
     if failed is not None:
         words = f"{REFUSED} {failed.words}" if failed.name == LOG_IN else f"{failed.name}: {failed.words}"
         return Finding(State.WRONG, words, expected, failed.advice, raw=[*raw, *failed.raw])
