@@ -1,3 +1,4 @@
+#!/usr/bin/env python3
 """`make screenshots`: every page into docs/img, wide and narrow, light and dark, with some mail."""
 
 import sys
