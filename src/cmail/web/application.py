@@ -50,8 +50,7 @@ def application(context: WebContext) -> ASGIApp:
 
 def guarded(context: WebContext) -> ASGIApp:
     """Everything, behind the door."""
-    hosts = context.hosts | {context.hostname().lower()}
-    return Door(application(context), context.keys, context.sessions, hosts)
+    return Door(application(context), context.keys, context.sessions, context.hosts, context.hostname)
 
 
 def _routes(pages: Pages) -> Sequence[BaseRoute]:

@@ -6,7 +6,7 @@ comes from a page of ours: the token of its session is in the form or in X-CSRF-
 import asyncio
 import math
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from http import HTTPStatus
 from ipaddress import ip_address
 from typing import Final
@@ -47,9 +47,18 @@ _HEADERS: Final = (
 class Door:
     """Wraps the application. `scope["session"]` and `scope["token"]` say who came in."""
 
-    def __init__(self, inner: ASGIApp, keys: Keys, sessions: Sessions, hosts: frozenset[str]) -> None:
+    def __init__(
+        self,
+        inner: ASGIApp,
+        keys: Keys,
+        sessions: Sessions,
+        hosts: frozenset[str],
+        hostname: Callable[[], str] = lambda: "",
+    ) -> None:
+        """`hostname` is asked each time: the settings may give another one while we serve."""
         self._inner = inner
         self._keys, self._sessions, self._hosts = keys, sessions, hosts
+        self._hostname = hostname
         self._wrong_tokens = Buckets(WRONG_TOKENS, WRONG_TOKENS_A_MINUTE)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -72,7 +81,7 @@ class Door:
 
     async def _judge(self, scope: Scope, headers: Headers) -> Response | None:
         """None: come in."""
-        if len(headers.getlist("host")) != 1 or not is_own_host(headers["host"], self._hosts):
+        if len(headers.getlist("host")) != 1 or not self._is_us(headers["host"]):
             words = "This address is not known here. Use the address of the machine, or its host name."
             return _refusal(scope, 421, words)
         path: str = scope["path"]
@@ -86,6 +95,9 @@ class Door:
         elif path != MACHINE and not path.startswith(OPEN):
             return _to_login(scope)
         return None
+
+    def _is_us(self, host: str) -> bool:
+        return is_own_host(host, self._hosts | {self._hostname().lower()})
 
     def _session(self, headers: Headers) -> LoggedIn | None:
         cookie = cookie_parser(headers.get("cookie", "")).get(COOKIE)

@@ -205,3 +205,14 @@ def test_only_our_names_are_answered(house: House, host: str, is_ours: bool) -> 
     answer = house.browser.get("/metrics", headers={"host": host})
     assert (answer.status_code == 200) == is_ours
     assert ("4711" in answer.text) == is_ours
+
+
+def test_another_host_name_is_known_at_once(tmp_path: Path) -> None:
+    """The settings give the server a new name while it serves: who comes by it is not sent away."""
+    context, _ = fake_context(tmp_path)
+    names = ["mail.example.org"]
+    browser = TestClient(guarded(replace(context, hostname=lambda: names[-1])), follow_redirects=False)
+    host = {"host": "post.example.net"}
+    assert browser.get("/login", headers=host).status_code == 421
+    names.append("post.example.net")
+    assert browser.get("/login", headers=host).status_code != 421

@@ -106,7 +106,8 @@ class HostPage:
         view, tls = settings["listener"], settings["forward"]
         rows = (given or {}).get("listener", view.value)
         certificate, forwards = await asyncio.gather(
-            asyncio.to_thread(self._pages.context.certificate), asyncio.to_thread(self._forwards.all)
+            asyncio.to_thread(self._pages.context.certificate),
+            asyncio.to_thread(self._forwards.all, settings),
         )
         known = (*KEYS, "listener")
         return await self._pages.show(
@@ -115,7 +116,7 @@ class HostPage:
             status=status,
             title="Host Configuration",
             f=fields,
-            listeners=_listener_rows(rows, problems or self._desk.problems()),
+            listeners=_listener_rows(rows, problems or (self._desk.problems() if view.is_changed else ())),
             kinds=KINDS,
             is_listener_changed=view.is_changed,
             listener_error=error_of("listener", problems),

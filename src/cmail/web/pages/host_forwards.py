@@ -2,7 +2,7 @@
 [[forward]] of the settings, with Save Settings)."""
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, TypeVar
 
@@ -10,7 +10,7 @@ from cmail.admin.accounts import change_accounts
 from cmail.net.control import ControlError
 from cmail.storage.account_book import AccountBook, AccountError
 from cmail.web.context import WebContext
-from cmail.web.desk import DraftError
+from cmail.web.desk import DraftError, SettingView
 from cmail.web.labels import choice_words
 
 T = TypeVar("T")
@@ -44,8 +44,8 @@ class Forwards:
         self._context = context
         self._desk = context.desk
 
-    def all(self) -> list[Forward]:
-        """With the draft; blocks for two files."""
+    def all(self, settings: Mapping[str, SettingView]) -> list[Forward]:
+        """With the draft; blocks for a file."""
         found = [
             Forward(
                 alias.address[1:],
@@ -53,17 +53,17 @@ class Forwards:
                 ", ".join(alias.targets),
                 "Everything that nobody else there gets.",
             )
-            for alias in self._catch_alls()
+            for alias in self._catch_alls(settings)
         ]
-        view = self._desk.settings()["forward"]
+        view = settings["forward"]
         for row in view.value:
             note = choice_words("smtp.tls", str(row.get("tls", "opportunistic"))).partition(":")[0] + "."
             note += "" if row in view.saved else " Not saved yet."
             found.append(Forward(str(row.get("domain")), HOST, str(row.get("host")), note))
         return sorted(found, key=lambda forward: forward.domain)
 
-    def _catch_alls(self) -> Sequence[Any]:
-        domains, hostname = self._names()
+    def _catch_alls(self, settings: Mapping[str, SettingView]) -> Sequence[Any]:
+        domains, hostname = _names(settings)
         try:
             with AccountBook(
                 self._context.data_dir, domains=domains, hostname=hostname, creates=False
@@ -71,12 +71,6 @@ class Forwards:
                 return [alias for alias in book.aliases() if alias.address.startswith("@")]
         except AccountError:  # there is none yet; who changes something hears why
             return []
-
-    def _names(self) -> tuple[tuple[str, ...], str]:
-        """Our domains and our name, as the running server has them."""
-        settings = self._desk.settings()
-        domains = tuple(_plain(each) for each in settings["host.domains"].saved)
-        return domains, _plain(settings["host.hostname"].saved)
 
     async def add(self, domain: str, way: str, target: str, tls: str, by: str) -> list[str]:
         """What was done, and what else is to be said of it; ForwardTrouble."""
@@ -111,7 +105,7 @@ class Forwards:
         return [f"OK: mail for {domain} goes to {host}. Save Settings makes it hold."]
 
     async def _to_address(self, domain: str, target: str) -> list[str]:
-        domains, _ = self._names()
+        domains, _ = _names(self._desk.settings())
         if domain not in domains:
             words = f"{domain} is not one of our domains ({', '.join(domains) or 'none yet'})."
             raise ForwardTrouble("domain", f"{words} Put it into Domains above, and save, first.")
@@ -141,7 +135,7 @@ class Forwards:
         return f"Mail for {domain} goes to its own mailboxes alone, at once."
 
     async def _change(self, change: Callable[[AccountBook], T]) -> T:
-        domains, hostname = self._names()
+        domains, hostname = _names(self._desk.settings())
         done: list[T] = []
         try:
             await asyncio.to_thread(
@@ -158,6 +152,12 @@ class Forwards:
             words = f"It is written, but the running server did not take it over yet: {error.words}"
             raise ForwardTrouble("", words) from None
         return done[0]
+
+
+def _names(settings: Mapping[str, SettingView]) -> tuple[tuple[str, ...], str]:
+    """Our domains and our name, as the running server has them."""
+    domains = tuple(_plain(each) for each in settings["host.domains"].saved)
+    return domains, _plain(settings["host.hostname"].saved)
 
 
 def _plain(domain: object) -> str:

@@ -94,7 +94,7 @@ class SmtpPage:
             self._take(form, session_of(request).name)
         except DraftError as error:
             return await self._refuse(request, form, error)
-        sender, domain = text_of(form, "sender") or self._sender(), text_of(form, "domain")
+        sender, domain = text_of(form, "sender") or _sender(self._desk.settings()), text_of(form, "domain")
         if fault := _fault(sender, domain if is_mx else "example.org"):
             session_of(request).say(fault, "failed")
             return await self._show(request, UNPROCESSABLE, typed=form)
@@ -115,17 +115,18 @@ class SmtpPage:
 
     def _take(self, form: FormData | Mapping[str, Any], by: str) -> None:
         """What a form has, into the draft; DraftError."""
-        is_removed = bool(form.get("remove-password"))
-        if is_removed and self._is_ours():
+        settings = self._desk.settings()
+        is_ours, is_removed = self._is_ours(settings[PASSWORD_FILE]), bool(form.get("remove-password"))
+        if is_removed and is_ours:
             self._desk.keep_secret(PASSWORD_FILE, "", by)  # first: without a user name there is none either
-        self._desk.change(read_fields(form, self._desk.settings(), KEYS), by)
+        self._desk.change(read_fields(form, settings, KEYS), by)
         password = form.get("password")
-        if isinstance(password, str) and password and not is_removed and self._is_ours():
+        if isinstance(password, str) and password and not is_removed and is_ours:
             self._desk.keep_secret(PASSWORD_FILE, password[:_PASSWORD_OCTETS_MAX], by)
 
-    def _is_ours(self) -> bool:
+    def _is_ours(self, view: SettingView) -> bool:
         """Whether the password is one that was typed here, or none; else the file names one of its own."""
-        value = self._desk.settings()[PASSWORD_FILE].value
+        value = view.value
         return not value or os.path.dirname(value) == self._secrets
 
     # What is shown.
@@ -163,15 +164,15 @@ class SmtpPage:
             ),
             password=self._password_words(settings[PASSWORD_FILE]),
             password_field=fields_of(settings, [PASSWORD_FILE], problems)[0],
-            is_password_ours=self._is_ours(),
+            is_password_ours=self._is_ours(settings[PASSWORD_FILE]),
             has_password=bool(settings[PASSWORD_FILE].value),
             elsewhere=[p for p in problems if p.key not in (*KEYS, PASSWORD_FILE)],
-            sender=self._sender(),
+            sender=_sender(settings),
             typed={name: text_of(typed or {}, name) for name in _TYPED},
         )
 
     def _password_words(self, view: SettingView) -> str:
-        if view.value and not self._is_ours():
+        if view.value and not self._is_ours(view):
             return (
                 f"A password is set: cmail.toml names the file {view.value} for it, and there it is changed."
             )
@@ -184,14 +185,6 @@ class SmtpPage:
         if self._pages.context.smtp_password():
             return "A password is set, by $CMAIL_SMTP_PASSWORD. One that is typed here is used instead."
         return "None is set."
-
-    def _sender(self) -> str:
-        settings = self._desk.settings()
-        username = str(settings["smtp.username"].value)
-        if "@" in username:
-            return username
-        domains = settings["host.domains"].value
-        return f"postmaster@{domains[0] if domains else settings['host.hostname'].value}"
 
     # The test.
 
@@ -231,6 +224,15 @@ class SmtpPage:
         tls: Tls = "none" if upstream.tls == "none" else "opportunistic"
         way = Upstream(upstream.hostname, upstream.sender, port=port, tls=tls, ca_file=upstream.ca_file)
         return await test_mx(domain, way, resolver, is_offline=is_offline)
+
+
+def _sender(settings: Mapping[str, SettingView]) -> str:
+    """Who is asked for in a test, unless somebody else is typed."""
+    username = str(settings["smtp.username"].value)
+    if "@" in username:
+        return username
+    domains = settings["host.domains"].value
+    return f"postmaster@{domains[0] if domains else settings['host.hostname'].value}"
 
 
 def _number(text: str) -> int:
