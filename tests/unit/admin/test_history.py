@@ -8,6 +8,7 @@ from typing import Final
 
 import pytest
 
+from cmail.admin import history
 from cmail.admin.history import DAY_MINUTES, MINUTES_KEPT, Counts, History, Reading
 from cmail.net.control import ControlError
 
@@ -168,6 +169,24 @@ def test_hours_and_chart_have_gaps(office: Office) -> None:
     assert len({len(line) for line in chart.values()}) == 1
     assert chart["in"][-1] == 10 and chart["waiting"][-1] == 5 and chart["in"][0] is None
     assert chart["time"][-1] is not None and abs(chart["time"][-1] * 1000 - office.now_ms) <= 5 * MINUTE_MS
+
+
+def test_it_looks_and_writes_by_itself(office: Office, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As a task of the process: what is there is read, workers are looked at, and now and then it is kept."""
+    office.look(a=Reading(START_MS, numbers(10)))
+    office.restart()
+    office.says["a"] = Reading(START_MS, numbers(25))
+    monkeypatch.setattr(history, "LOOK_S", 0.0)
+    monkeypatch.setattr(history, "WRITE_S", 0.0)
+
+    async def live() -> None:
+        task = asyncio.create_task(office.begin().run())
+        async with asyncio.timeout(60):
+            while json.loads(office.path.read_bytes())["minutes"][-1][1] != 25:  # noqa: ASYNC110  # a file
+                await asyncio.sleep(0)
+        task.cancel()
+
+    asyncio.run(live())
 
 
 def test_a_full_disk(office: Office, tmp_path: Path) -> None:

@@ -13,6 +13,7 @@ from cmail.admin.ports import Fault
 from cmail.admin.upstream_steps import Step
 from cmail.app.starter import starter_text
 from cmail.storage.account_book import AccountBook
+from cmail.storage.passwords import is_password
 from cmail.web.application import application
 from tests.support.fake_web import OneSession, fake_context
 
@@ -156,6 +157,21 @@ def test_the_draft(office: Office) -> None:
     assert secret.read_text() == "isp secret\n" and secret.stat().st_mode & 0o777 == 0o600
     assert "SMTP Host" in text and "only the server can read" in text and "isp secret" not in text
     assert "office.example" not in office.config.read_text()
+
+
+def test_a_password_that_is_left_empty_stays(office: Office) -> None:
+    """Passwords are not shown again: who goes back and on without typing keeps what was typed."""
+    office.answer_all(smtp_password="the first")
+    office.post("out", **{**OUT, "smtp_password": ""})
+    office.post("people", user="anna", password="")
+    office.post("in", way_in="here", port_in="25")
+    assert office.changes()["smtp.password_file"]
+    text = office.post("check").text
+    assert "The password of" not in text
+    [secret] = (office.data / "secrets").glob("smtp-password-*")
+    assert secret.read_text() == "the first\n"
+    with AccountBook(str(office.data), domains=("office.example",), hostname="mail.office.example") as book:
+        assert is_password(book.read().credentials["anna@office.example"].password_hash, "anna's secret")
 
 
 def test_another_mind(office: Office) -> None:
