@@ -535,3 +535,12 @@ def test_the_queue_keeps_its_room(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     with pytest.raises(BackupError, match="the queue is on it too"):
         place.make()
     assert not (place.target / "backup.json").exists()
+
+
+@on_a_spool
+async def test_the_log_is_left_out(place: Place, spool: SpoolPlace) -> None:
+    """The copy of the log that the page shows is in no backup: it is large, and tells of another machine."""
+    (place.data / "log").mkdir()
+    (place.data / "log" / "2026-11-23.log").write_text("line\n")
+    place.make()
+    assert not (place.target / "data" / "log").exists()
