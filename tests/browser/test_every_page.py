@@ -11,7 +11,7 @@ from tests.support.browser import NARROW, WIDE, chromium, log_in, window
 from tests.support.office import PASSWORD, office
 
 pytestmark = [pytest.mark.needs("chromium"), pytest.mark.limit(240)]
-LOOKS = {
+LOOKS: dict[str, Any] = {
     "wide and light": {"width": WIDE, "is_dark": False},
     "narrow and dark": {"width": NARROW, "is_dark": True},
     "wide and dark": {"width": WIDE, "is_dark": True},

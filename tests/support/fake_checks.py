@@ -21,7 +21,7 @@ NOW_S = 1_800_000_000.0
 class FakeDns:
     """CheckDns and SpfDns: (name, kind) -> values, or a trouble. A name in no row does not exist."""
 
-    records: dict[tuple[str, str], Sequence[str] | str] = field(default_factory=dict)
+    records: dict[tuple[str, str], Any] = field(default_factory=dict)
     asked: list[str] = field(default_factory=list)
     servers: tuple[str, ...] = ()
 

@@ -70,7 +70,9 @@ RECIPIENTS_ACCEPTED: Final = _counter("cmail_recipients_accepted_total", "Recipi
 OCTETS_ACCEPTED: Final = _counter("cmail_octets_accepted_total", "Octets of accepted messages.")
 REFUSALS: Final = _counters("cmail_refusals_total", "stage", "Connections, commands and messages refused.")
 VALIDATION_REFUSED: Final = _counters(
-    "cmail_validation_refused_total", "rule", "Messages that Validation refused, by the first rule they broke."
+    "cmail_validation_refused_total",
+    "rule",
+    "Messages that Validation refused, by the first rule they broke.",
 )
 VALIDATION_NOTED: Final = _counters(
     "cmail_validation_noted_total", "rule", "Messages that passed, by what Validation noted of them."

@@ -266,9 +266,7 @@ def _read_raw(path: str) -> None:
             os.close(fd)
 
 
-def _copy(
-    old: apsw.Connection, target: apsw.Connection, may_lose: bool, read_raw: Callable[[], None]
-) -> str:
+def _copy(old: apsw.Connection, target: apsw.Connection, may_lose: bool, read_raw: Callable[[], None]) -> str:
     """Copy each message that can be read, whole; in words, what could not. When the disk does not let us
     read, nothing is copied and the error goes up: unless we may lose what cannot be read, and some can."""
     reading = _Reading(old)

@@ -100,8 +100,10 @@ def test_reset_takes_the_key_out_of_the_file(office: Office) -> None:
         {"smtp.port": 70000},
         {"smtp.delivery": "pigeon"},
         {"smtp.advanced.timeout": "5 foo"},
-    ]
-    + [{"smtp.nonsense": 1}, {"host.data_dir": "/etc"}, {"tls.key_file": "/etc/shadow"}],
+        {"smtp.nonsense": 1},
+        {"host.data_dir": "/etc"},
+        {"tls.key_file": "/etc/shadow"},
+    ],
     ids=str,
 )
 def test_what_cannot_be_is_refused_at_its_setting(office: Office, values: dict[str, object]) -> None:

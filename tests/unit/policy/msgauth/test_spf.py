@@ -1,6 +1,7 @@
 """check_host: results, mechanisms and limits, with a DNS that is a table."""
 
 import asyncio
+from collections.abc import Mapping, Sequence
 from ipaddress import ip_address
 from typing import Final
 
@@ -44,7 +45,9 @@ ZONE: Final = {
 }
 
 
-def judge(record: str, client: str, zone: dict[tuple[str, str], list[str] | str] | None = None) -> SpfResult:
+def judge(
+    record: str, client: str, zone: Mapping[tuple[str, str], Sequence[str] | str] | None = None
+) -> SpfResult:
     """The result of a record of example.com."""
     dns = FakeDns({**ZONE, ("example.com", "TXT"): [record], **(zone or {})})
     return asyncio.run(
