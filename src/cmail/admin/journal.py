@@ -2,7 +2,7 @@
 
 import asyncio
 import os
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncGenerator, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -83,7 +83,7 @@ class Journal:
         """Where stream() would begin now: who asks before he looks misses nothing."""
         return (await asyncio.to_thread(Tail, self._folder)).place
 
-    async def stream(self, wanted: Wanted, after: str = "") -> AsyncIterator[Batch]:
+    async def stream(self, wanted: Wanted, after: str = "") -> AsyncGenerator[Batch, None]:
         """What happens from now on, or from behind a place (Batch.after); an empty batch now and then.
         TooManyError: come later."""
         if self._streams >= STREAMS_MAX:

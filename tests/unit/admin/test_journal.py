@@ -6,7 +6,7 @@ import time
 from collections.abc import Sequence
 from contextlib import aclosing
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import pytest
 
@@ -39,7 +39,7 @@ def write(folder: Path, count: int, form: str = "postfix") -> list[str]:
 
 
 def look(
-    folder: Path, text: str = "", *kinds: str, limit: int = 1000, before: str = "", **more: int
+    folder: Path, text: str = "", *kinds: str, limit: int = 1000, before: str = "", **more: Any
 ) -> Found:
     return find(str(folder), Wanted(text, frozenset(kinds) or ALL), limit, before, **more)
 

@@ -111,7 +111,7 @@ def test_lines_of_processes_do_not_mix(folder: Path) -> None:
     assert {line for line in lines if line} == {b"%d" % number * 500 for number in range(3)}
 
 
-GONE: list[tuple[str, Callable[[Path], None]]] = [
+GONE: list[tuple[str, Callable[[Path], object]]] = [
     ("the file was removed", lambda folder: (folder / "2026-11-23.log").unlink()),
     ("it was set aside", lambda folder: (folder / "2026-11-23.log").rename(folder / "2026-11-23.log.1")),
     ("its folder was moved", lambda folder: folder.rename(folder.with_name("elsewhere"))),
@@ -147,7 +147,7 @@ def test_a_full_disk_is_said_once_and_ends(
         return real(fd, taken)
 
     writer.write(b"")
-    monkeypatch.setattr(journal.os, "write", write)
+    monkeypatch.setattr("cmail.observe.journal.os.write", write)
     monkeypatch.setattr(journal, "_has_room", lambda _fd: not room)
     writer.write(b"first\n")
     writer.write(b"second\n")
