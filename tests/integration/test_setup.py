@@ -12,6 +12,8 @@ from typing import Final
 
 import pytest
 
+from cmail.admin import ports
+from cmail.admin.ports import port_fault
 from cmail.app.starter import starter_text
 from tests.integration.test_commands import cmail
 from tests.support.house import SETTINGS, RunningCmail, free_port, reachable
@@ -156,3 +158,23 @@ def test_in_a_terminal(config: Path) -> None:
     assert process.wait(30) == 0, seen
     os.close(main)
     assert b"can log in" in seen and b"anna's secret" not in seen and b"For example: example.com" in seen
+
+
+@pytest.mark.needs("root")
+def test_a_low_port_is_for_who_has_the_right(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What counts are the rights of the process that would open it, not ours: one that has dropped them cannot,
+    and starting the server again helps."""
+    monkeypatch.setattr(ports, "_first_free", lambda: 1024)
+    number = next(n for n in range(900, 1024) if port_fault(f"127.0.0.1:{n}", 0) is None)
+    drop = "import os, sys; os.setuid(65534); print('dropped', flush=True); sys.stdin.read()"
+    dropped = subprocess.Popen([sys.executable, "-c", drop], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+    assert dropped.stdin is not None and dropped.stdout is not None
+    dropped.stdout.readline()
+    try:
+        fault = port_fault(f"127.0.0.1:{number}", dropped.pid)
+        assert fault is not None and not fault.is_for_ever and "as root" in fault.words
+        assert port_fault(f"127.0.0.1:{number}", os.getpid()) is None
+    finally:
+        dropped.stdin.close()
+        dropped.wait(10)
+    assert port_fault(f"127.0.0.1:{number}", 2**22 + 1) is not None
