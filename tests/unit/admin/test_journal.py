@@ -44,7 +44,7 @@ def look(
     return find(str(folder), Wanted(text, frozenset(kinds) or ALL), limit, before, **more)
 
 
-def all_pages(folder: Path, wanted: Wanted, limit: int, **more: int) -> list[Event]:
+def all_pages(folder: Path, wanted: Wanted, limit: int, **more: Any) -> list[Event]:
     """Page by page to the end."""
     found = find(str(folder), wanted, limit, **more)
     events = list(found.events)
