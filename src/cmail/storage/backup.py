@@ -1,8 +1,9 @@
 """A backup of a whole installation while it runs: what is copied in which order, and why nothing is lost.
 
-A message goes from the drop folder to the queue, and from there to a mailbox or outside. So they are copied
-in this order: whatever moves on meanwhile is in the later copy, perhaps in both, never in none. Accounts and
-settings come last: nobody whose mail waits in the copy is unknown to it."""
+A message goes from the drop folder to the queue, perhaps by way of the quarantine, and from there to a
+mailbox or outside. So they are copied in this order: whatever moves on meanwhile is in the later copy,
+perhaps in both, never in none. Accounts and settings come last: nobody whose mail waits in the copy is
+unknown to it."""
 
 import contextlib
 import os
@@ -24,7 +25,9 @@ from cmail.storage.backup_list import (
     write_facts,
 )
 from cmail.storage.backup_mail import PASSES_MAX, MailCopy
+from cmail.storage.backup_quarantine import QuarantineCopy
 from cmail.storage.backup_spool import copy_shard
+from cmail.storage.quarantine import FOLDER as QUARANTINE
 from cmail.storage.spool_shards import shards
 
 RESTORING: Final = "restoring"  # where a restore builds what it brings back
@@ -50,9 +53,16 @@ def make_backup(
     copier = Copier(folder, data_dir, listing)
     copier.list_folder("")
     drop = _DropCopy(copier, os.path.join(data_dir, DROP), unfinished)
-    drop.look()
-    facts.queued = _copy_spool(copier, os.path.join(data_dir, SPOOL), drop) + drop.finish()
+    quarantine = QuarantineCopy(copier, data_dir)
+
+    def look() -> None:
+        drop.look()
+        quarantine.look()
+
+    look()
+    facts.queued = _copy_spool(copier, os.path.join(data_dir, SPOOL), look) + drop.finish()
     facts.mail = MailCopy(copier).copy(os.path.join(data_dir, MAIL), MAIL)
+    quarantine.look()  # who came there after the drop folder was left alone, and is not in its copy
     _copy_rest(copier, data_dir)
     _copy_settings(copier, listing, settings)
     facts.list_digest, facts.files, facts.octets = listing.close(), listing.files, listing.octets
@@ -62,18 +72,17 @@ def make_backup(
     return facts
 
 
-def _copy_spool(copier: Copier, folder: str, drop: "_DropCopy") -> int:
+def _copy_spool(copier: Copier, folder: str, look: Callable[[], None]) -> int:
     """The shards, and what was set aside in them; not by which table routes were chosen: the server that
-    is restored chooses them anew."""
+    is restored chooses them anew. `look`: at what goes into them."""
     copier.list_folder(SPOOL)
     count = 0
-    found = shards(folder)
-    first = found[0] if found else -1
-    for shard in found:
+    for shard in shards(folder):
         name = os.path.join(SPOOL, str(shard))
         source = os.path.join(folder, str(shard))
-        # The first takes what is dropped: who looks once more just before it is copied has little twice.
-        before = drop.look if shard == first else lambda: None
+        # Shard 0 takes what is dropped: who looks once more just before it is copied has little twice.
+        # Any takes what is released from quarantine; the others are copied after it.
+        before = look if shard == 0 else lambda: None
         count += copy_shard(copier, source, name, before)
         if os.path.isdir(os.path.join(source, "aside")):
             copier.copy_tree(os.path.join(source, "aside"), os.path.join(name, "aside"))
@@ -82,7 +91,7 @@ def _copy_spool(copier: Copier, folder: str, drop: "_DropCopy") -> int:
 
 def _copy_rest(copier: Copier, data_dir: str) -> None:
     """Accounts, the link and its clock, secrets, certificates, and whatever else there is."""
-    done = (*OF_A_RUN, DROP, SPOOL, MAIL, RESTORING)
+    done = (*OF_A_RUN, DROP, SPOOL, MAIL, QUARANTINE, RESTORING)
     for name in sorted(os.listdir(data_dir)):
         path = os.path.join(data_dir, name)
         if name in done or name.startswith(REPLACED) or _PASSING.search(name):
