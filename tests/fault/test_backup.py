@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import tempfile
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
@@ -19,12 +20,17 @@ from cmail.cli.leave import leave
 from cmail.mail.address import parse_address
 from cmail.mail.envelope import Envelope, Recipient
 from tests.fault.backups import (
+    LARGE,
     LOCAL,
+    OUTSIDE,
     Scene,
+    balance_in,
     cmail,
     good,
     kill_all,
+    left_in_drop,
     mail_tags,
+    measured,
     round_under_load,
 )
 from tests.support.house import SETTINGS, RunningCmail, reachable, wait_for
@@ -68,10 +74,34 @@ def a_house(tmp_path: Path) -> Iterator[tuple[RunningCmail, Path]]:
         shutil.rmtree(backups)
 
 
-def submit(house: RunningCmail, tag: str) -> None:
+def submit(house: RunningCmail, tag: str, to: str = LOCAL[0], size: int = 1500) -> None:
     """As `sendmail` does."""
-    envelope = Envelope(parse_address(b"a@example.com"), (Recipient(parse_address(LOCAL[0].encode())),))
-    leave(str(house.data), envelope, [message(tag)], 1 << 20)
+    envelope = Envelope(parse_address(b"a@example.com"), (Recipient(parse_address(to.encode())),))
+    leave(str(house.data), envelope, [message(tag, size)], 1 << 20)
+
+
+def test_what_was_dropped_and_waits_in_the_queue(tmp_path: Path) -> None:
+    """What `sendmail` left, and the server has taken into its queue and could not deliver yet, is in the restored
+    queue and counted there, small and large; what is nowhere is counted as lost."""
+    with a_house(tmp_path) as (house, backups):
+        submit(house, "small", OUTSIDE[0])
+        submit(house, "large", OUTSIDE[0], LARGE)
+        with house:
+            wait_for(lambda: not list((house.data / "drop").iterdir()), "an empty drop folder")
+            good("backup", str(backups / "b"), config=house.config)
+        good("restore", str(backups / "b"), "--replace", config=house.config)
+        acknowledged = {tag: left_in_drop(tag) for tag in ("two", "small", "large", "never")}
+        balance = balance_in(house, acknowledged, Counter())
+    assert (balance.delivered + balance.in_queue, balance.lost) == (3, ["never"])
+    assert balance.in_queue >= 2
+
+
+def test_memory_is_that_of_the_process() -> None:
+    """A large process that measures a small one learns what the small one took."""
+    ballast = bytearray(b"x") * (200 << 20)
+    code, rss = measured(sys.executable, "-c", "x = bytearray(b'x') * (40 << 20); raise SystemExit(3)")
+    assert len(ballast) == 200 << 20
+    assert code == 3 and 40 << 20 < rss < 120 << 20
 
 
 def test_with_the_server_down(tmp_path: Path) -> None:
