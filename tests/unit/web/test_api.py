@@ -1,5 +1,6 @@
 """The API behind its door: who may, what is refused and how, and each resource on canned answers."""
 
+import asyncio
 import base64
 import json
 from collections.abc import Callable
@@ -8,9 +9,12 @@ from typing import Any, Final
 
 import httpx2
 import pytest
+from starlette.requests import Request
 from starlette.testclient import TestClient
 
 from cmail.net.control import ControlError
+from cmail.web.api import bodies
+from cmail.web.api.problems import ApiError
 from cmail.web.api.v1 import OPERATIONS
 from cmail.web.application import guarded
 from tests.support.fake_web import fake_context
@@ -209,6 +213,32 @@ def test_a_part_of_the_server_that_is_away_is_503(api: Api) -> None:
     assert "secret" not in str(problem(api.ask("GET", "/link"), 500))
 
 
+def test_tokens_that_cannot_be_read(api: Api, tmp_path: Path) -> None:
+    """A damaged file lets nobody in, and says what to do."""
+    (tmp_path / "data" / "secrets" / "tokens.json").write_text("{")
+    assert "make new tokens" in problem(api.ask("GET", "/status"), 503)["detail"]
+
+
+def test_a_body_that_does_not_come(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Who says that there is more and sends nothing is not waited for; who hangs up is no mistake of ours."""
+    monkeypatch.setattr(bodies, "IDLE_S", 0.01)
+
+    async def nothing() -> Any:
+        await asyncio.Event().wait()
+
+    async def gone() -> Any:
+        return {"type": "http.disconnect"}
+
+    async def read(receive: Any) -> None:
+        request = Request({"type": "http", "method": "POST", "headers": []}, receive)
+        await bodies.read_json(request, {})
+
+    for receive, status in ((nothing, 408), (gone, 400)):
+        with pytest.raises(ApiError) as caught:
+            asyncio.run(read(receive))
+        assert caught.value.status == status
+
+
 # Status, link, history, tokens.
 
 
@@ -384,5 +414,7 @@ def test_users_and_aliases(api: Api, tmp_path: Path) -> None:
     assert api.ask("GET", "/aliases?q=a/b", "read").json()["count"] == 1
     assert api.ask("DELETE", "/aliases/a%2Fb@example.org").status_code == 204
     problem(api.ask("DELETE", "/aliases/a%2Fb@example.org"), 404)
+    problem(api.ask("DELETE", "/aliases/%00"), 404)
+    problem(api.ask("DELETE", "/users/anna@example.net"), 404)
     assert api.ask("DELETE", "/users/anna").status_code == 204
     assert api.ask("GET", "/users", "read").json() == {"users": [], "count": 0}

@@ -118,6 +118,7 @@ def test_unknown_recipients_are_named(worker: Worker) -> None:
 
 REFUSED: Final = [
     ("a line end in the subject", {"subject": "a\r\nBcc: x@example.org"}, "/subject"),
+    ("a line end behind the subject", {"subject": "a\n"}, "/subject"),
     ("a lone CR", {"subject": "a\rb"}, "/subject"),
     ("a line separator", {"subject": "a\u2028b"}, "/subject"),
     ("a line end in from", {"from": "a@example.org\n"}, "/from"),

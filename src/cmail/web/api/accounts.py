@@ -15,13 +15,14 @@ from cmail.observe import maillog
 from cmail.storage.account_book import AccountBook, AccountError, Alias
 from cmail.storage.account_list import AccountList
 from cmail.web.api.operation import Call, Operation
-from cmail.web.api.problems import ApiError
+from cmail.web.api.problems import ApiError, problem_of
 from cmail.web.api.schema import LINE, fields, list_of, moment, text, told, whole
 
 T = TypeVar("T")
 Fields = dict[str, Any]
 PAGE_MAX: Final = 1000
 LIMIT: Final = 100
+UNPROCESSABLE: Final = 422
 _PASSWORD_MAX: Final = 1000
 _NOT_TAKEN: Final = "It is written, but the running server did not take it over yet: {}."
 
@@ -53,7 +54,7 @@ async def change_user(call: Call) -> Fields:
 async def delete_user(call: Call) -> Response:
     """The account goes; what is stored for it stays."""
     name = call.path["address"]
-    address = await _change(call, lambda book: book.delete_user(name))
+    address = await _delete(call, lambda book: book.delete_user(name))
     maillog.noted(f"API: the user {address} was deleted by {call.by}")
     return Response(status_code=204)
 
@@ -77,7 +78,7 @@ async def add_alias(call: Call) -> Fields:
 async def delete_alias(call: Call) -> Response:
     """It goes."""
     name = call.path["address"]
-    address = await _change(call, lambda book: book.delete_alias(name))
+    address = await _delete(call, lambda book: book.delete_alias(name))
     maillog.noted(f"API: the alias {address} was deleted by {call.by}")
     return Response(status_code=204)
 
@@ -97,6 +98,15 @@ async def _change(call: Call, change: Callable[[AccountBook], T]) -> T:
         return await asyncio.to_thread(change_accounts, context.data_dir, domains, hostname, change)
     except ControlError as error:
         raise ApiError(503, _NOT_TAKEN.format(error.words)) from None
+
+
+async def _delete(call: Call, delete: Callable[[AccountBook], T]) -> T:
+    """What cannot be an address is not there either."""
+    try:
+        return await _change(call, delete)
+    except AccountError as error:
+        found = problem_of(error, "")
+        raise found if found.status != UNPROCESSABLE else ApiError(404, words_of(error)) from None
 
 
 def _page(call: Call) -> tuple[str, int, int]:
