@@ -5,7 +5,8 @@ import asyncio
 import os
 import random
 import shutil
-from collections.abc import Callable, Iterator, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -129,8 +130,8 @@ class House:
         names = [entry.path for entry in map(parse_entry, lines) if entry.digest]
         subject = f"Subject: m{self.count}\r\n".encode()
         holding = [n for n in names if "spool" not in n and subject in (target / n).read_bytes()]
-        for name in holding:  # without its facts nobody knows whose it is
-            assert "quarantine" not in name or f"{os.path.dirname(name)}/facts.json" in names
+        kept = [name for name in names if "quarantine" in name]  # whole, or not at all
+        assert len({os.path.dirname(name) for name in kept}) * 2 == len(kept), kept
         return [name.removeprefix("data/") for name in holding]
 
     def _in_queue(self, target: Path) -> list[str]:
@@ -153,47 +154,57 @@ class House:
 
 
 class Moments:
-    """Counts the moments of a backup, and says when one is there."""
+    """Counts the moments of a backup, and says when one is there: "before look 2" of a class that is named."""
 
     def __init__(self, patch: pytest.MonkeyPatch) -> None:
-        self.now, self.then = 0, lambda: None
+        self.now, self.names = 0, Counter[str]()
+        self.then: Callable[[str], None] = lambda name: None
         for owner, name in MOMENTS:
-            patch.setattr(owner, name, self._around(getattr(owner, name)))
+            patch.setattr(owner, name, self._around(f"{owner.__name__}.{name}", getattr(owner, name)))
 
-    def _around(self, original: Callable[..., Any]) -> Callable[..., Any]:
+    def _around(self, name: str, original: Callable[..., Any]) -> Callable[..., Any]:
         def run(*words: Any) -> Any:
-            self._tick()
+            self._tick(f"before {name}")
             found = original(*words)
-            self._tick()
+            self._tick(f"after {name}")
             return found
 
         return run
 
-    def _tick(self) -> None:
+    def _tick(self, name: str) -> None:
         self.now += 1
-        self.then()
+        self.names[name] += 1
+        self.then(f"{name} {self.names[name]}")
 
 
-def tried(house: House, moments: Moments, way: str, chance: random.Random) -> None:
-    """One backup; the message takes its steps at moments of it that chance has chosen, often two at once."""
+def tried(house: House, moments: Moments, way: str, at: Callable[[str], int]) -> None:
+    """One backup; `at` says how many steps the message takes at a moment of it."""
     steps = house.journey(way)
     next(steps)
-    at = sorted(chance.randrange(1, MOMENTS_ABOUT) for _ in range(7))
-    taken: list[int] = []
+    taken: dict[str, int] = {}
     moments.now = 0
+    moments.names.clear()
 
-    def then() -> None:
-        while at and moments.now >= at[0]:
-            taken.append(at.pop(0))
+    def then(name: str) -> None:
+        if count := at(name):
+            taken[name] = count
+        for _ in range(count):
             next(steps, None)
 
     moments.then = then
     found = house.backup_holds()
-    moments.then = lambda: None
+    moments.then = lambda name: None
     for _ in steps:
         pass
     house.clear()
-    assert found, f"in none of the copies; its steps were at the moments {taken} of {moments.now}"
+    assert found, f"in none of the copies; so many steps were taken {taken}"
+
+
+def by_chance(moments: Moments, seed: int) -> Callable[[str], int]:
+    """Each step at a moment that chance has chosen, often two at once."""
+    chance = random.Random(seed)
+    at = Counter(chance.randrange(1, MOMENTS_ABOUT) for _ in range(7))
+    return lambda name: at[moments.now]
 
 
 WAYS: Final = (
@@ -208,15 +219,61 @@ WAYS: Final = (
 def test_a_message_is_in_one_of_the_copies(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, way: str) -> None:
     """It was in the drop folder when the backup began; then it is in at least one copy, whole, whenever it is
     renamed, accepted, taken away, quarantined, released, delivered and done with."""
-    monkeypatch.setattr(durable, "sync_file_system", lambda path: None)  # time only
     moments = Moments(monkeypatch)
+    walk(tmp_path, monkeypatch, moments, way, [by_chance(moments, seed) for seed in range(TRIES)])
+
+
+def walk(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    moments: Moments,
+    way: str,
+    tries: Sequence[Callable[[str], int]],
+) -> None:
+    """Each try in the same house."""
+    monkeypatch.setattr(durable, "sync_file_system", lambda path: None)  # time only
 
     async def whole() -> None:
         house = House(tmp_path, asyncio.get_running_loop())
         try:
-            for seed in range(TRIES):
-                await asyncio.to_thread(tried, house, moments, way, random.Random(seed))
+            for at in tries:
+                await asyncio.to_thread(tried, house, moments, way, at)
         finally:
             await house.close()
 
     asyncio.run(whole())
+
+
+# Moments that matter, and how many steps are taken there: by the quarantine the third ends in the drop folder,
+# the fifth in quarantine.
+NARROW: Final[Mapping[str, tuple[str, dict[str, int]]]] = {
+    "quarantined before the last look, released when the queue is copied": (
+        "by the quarantine to shard 0",
+        {"before _DropCopy.look 2": 3, "after MailCopy.copy 1": 4},
+    ),
+    "released into a shard that is copied": (
+        "by the quarantine to shard 1",
+        {"before _DropCopy.look 1": 3, "after _ShardCopy._copy_rest 2": 2},
+    ),
+    "released between the last look and the copy": (
+        "by the quarantine to shard 1",
+        {"before _DropCopy.look 1": 3, "before _ShardCopy._copy_rows 2": 4},
+    ),
+    "released while it is copied": (
+        "by the quarantine to shard 0",
+        {"before _DropCopy.look 1": 3, "after Copier.copy 1": 4},
+    ),
+    "accepted and taken away just before the queue is copied": (
+        "to the queue, large",
+        {"before _DropCopy.look 2": 3, "after MailCopy.copy 1": 2},
+    ),
+}
+
+
+@pytest.mark.parametrize("name", NARROW)
+def test_narrow_moments(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    """Just where one copy ends and the next has not begun, the message is in one of them all the same."""
+    way, steps = NARROW[name]
+    moments = Moments(monkeypatch)
+    walk(tmp_path, monkeypatch, moments, way, [lambda moment: steps.get(moment, 0)])
+    assert all(moments.names[m.rpartition(" ")[0]] >= int(m[-1]) for m in steps), "a moment that never came"
