@@ -58,6 +58,12 @@ ADVANCED: Final[Mapping[str, tuple[str | bool, Any]]] = {
     "limits.free_space": ("32MiB", "32MiB"),
     "log.keep": ("20d", "20d"),
     "log.keep_size": ("100MiB", "100MiB"),
+    "log.format": ("json", "json"),
+    "dns.servers": ("127.0.0.1:5353", ["127.0.0.1:5353"]),
+    "checks.time_servers": ("time.example.net", ["time.example.net"]),
+    "checks.port25_domain": ("example.net", "example.net"),
+    "admin.address": ("127.0.0.1:8026", "127.0.0.1:8026"),
+    "host.workers": ("3", 3),
 }
 
 

@@ -58,8 +58,19 @@ DIALOG: Final = Dialog(
         ),
         Group(
             "Log",
-            "What the page Log can show of the past.",
-            ("log.keep", "log.keep_size"),
+            "What the page Log can show of the past, and how the log is written.",
+            ("log.keep", "log.keep_size", "log.format"),
+        ),
+        Group(
+            "This machine",
+            "What the server asks and runs with. Folders and files of its own are named in cmail.toml alone.",
+            (
+                "dns.servers",
+                "checks.time_servers",
+                "checks.port25_domain",
+                "admin.address",
+                "host.workers",
+            ),
         ),
     ),
 )
