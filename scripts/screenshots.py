@@ -1,4 +1,5 @@
 #!/usr/bin/env python3
+# `make screenshots`: a picture of every page, for docs/img.
 """`make screenshots`: every page into docs/img, wide and narrow, light and dark, with some mail."""
 
 import sys
