@@ -25,6 +25,7 @@ FIGURES_S: Final = 5.0  # a process that does not answer must not hang the page
 # A module of cmail.web each, with `routes(pages) -> list[Route]`.
 PAGES: Final = (
     "pages.login",
+    "pages.access",
     "pages.home",
     "pages.queue",
     "pages.log",

@@ -16,6 +16,7 @@ from cmail.policy.rates import Buckets
 from cmail.web.desk import DraftError
 from cmail.web.door import COOKIE
 from cmail.web.page import Pages, read_form, session_of, text_of
+from cmail.web.pages.access import show_access
 from cmail.web.sessions import AGE_MAX_S
 
 TRIES: Final = 5  # at once, of one address; then one every 30 s
@@ -94,9 +95,7 @@ def routes(pages: Pages) -> list[Route]:
         return come_in(request, "/setup" if _is_first_run(pages) else "/")
 
     async def password_form(request: Request, status: int = 200, words: str = "") -> Response:
-        return await pages.show(
-            request, "password.html", status=status, title="Another password", words=words, least=PASSWORD_MIN
-        )
+        return await show_access(pages, request, status, words)
 
     async def password(request: Request) -> Response:
         form = await read_form(request)
