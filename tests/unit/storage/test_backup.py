@@ -436,6 +436,21 @@ def test_a_file_that_is_renamed_while_its_folder_is_read(
     assert place.listed() == ["data/drop/taken-a"]
 
 
+def test_a_file_that_one_look_alone_missed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """So much comes that the looks are used up: what only the last of them did not find may have been renamed just
+    then, and stays in the backup."""
+    place = Place(tmp_path)
+    drop = place.data / "drop"
+    (drop / "msg-a").write_text("a")
+    copy = backup._DropCopy(place.copier(), str(drop), "new-")
+    copy.look()
+    monkeypatch.setattr(backup, "PASSES_MAX", 1)
+    (drop / "msg-a").rename(tmp_path / "on its way")
+    copy.look()
+    assert copy.finish() == 1
+    assert place.listed() == ["data/drop/msg-a"]
+
+
 def filled(place: Place) -> Path:
     """A data folder with something of everything."""
     mail_in(place, "new/a")
