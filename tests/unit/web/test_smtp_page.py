@@ -305,7 +305,7 @@ def test_what_cannot_be_tried(house: House, path: str, fields: dict[str, str], w
 
 def test_mail_hosts_of_a_domain(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The name servers of the settings are asked; nobody answers here, and that is said in words."""
-    monkeypatch.setattr("cmail.net.dns_client.LIFETIME_S", 0.5)
+    monkeypatch.setattr("cmail.admin.upstream_test.STEP_S", 0.5)
     house = House(tmp_path, SETTINGS + '\n[dns]\nservers = ["127.0.0.1:1"]\n')
     page = house.post("/smtp/test-domain", domain="example.net")
     assert "Step by step: the mail hosts of example.net" in page
