@@ -1,4 +1,4 @@
-"""`cmail config check|show|init`: the settings file."""
+"""`cmail config check|show|init|versions|return|reload`: the settings file."""
 
 import json
 import os
@@ -112,4 +112,46 @@ def init(if_missing: bool) -> int:
         reason = (error.strerror or str(error)).lower()
         raise Refusal(f"{path} cannot be written: {reason}", Exit.CANNOT_CREATE) from error
     click.echo(f"{path} is written. Look through it, then: cmail serve --config {path}")
+    return Exit.OK
+
+
+@command.command("versions")
+@click.option("--json", "is_json", is_flag=True, help="One array, an object a version.")
+def versions(is_json: bool) -> int:
+    """The last files that were saved by the page or the API, the newest first."""
+    from cmail.cli.versions import all_versions, describe
+
+    found = all_versions(config_option())
+    if is_json:
+        click.echo(json.dumps([describe(each) for each in found]))
+        return Exit.OK
+    for each in found:
+        told = describe(each)
+        click.echo(f"{each.number:>6}  {told['saved']}  {told['by'] or 'as it was found'}")
+        for change in each.changes:
+            click.echo(f"        {change.key}: {change.old or '(default)'} -> {change.new or '(default)'}")
+    if not found:
+        click.echo("None yet: they are kept when page or API save the settings.")
+    return Exit.OK
+
+
+@command.command("return")
+@click.argument("number", type=int)
+def return_(number: int) -> int:
+    """Back to the file of this number (cmail config versions); a running server takes it over."""
+    from cmail.cli.versions import bring_back
+
+    for words in bring_back(config_option(), number):
+        click.echo(words)
+    return Exit.OK
+
+
+@command.command("reload")
+def reload() -> int:
+    """The running server reads the file anew; no session ends, and a file with a mistake changes nothing."""
+    from cmail.admin.asking import Server
+    from cmail.cli.place import find_place
+
+    number = Server(find_place(config_option()).data_dir).ask("supervisor", "reload").get("number", "")
+    click.echo(f"The server goes by the file (settings number {number}).")
     return Exit.OK

@@ -20,6 +20,7 @@ COMMANDS: Final = {
     "send-test": ("cmail.cli.send_test", "Send a message through the server and follow it."),
     "check-upstream": ("cmail.cli.test_upstream", "Try the upstream server step by step."),
     "queue": ("cmail.cli.queue", "See and change what waits: list, show, why, flush, hold, ..."),
+    "log": ("cmail.cli.log", "What happened, in sentences; search it, follow it."),
     "quarantine": ("cmail.cli.quarantine", "Mail that failed Validation: list, show, release, repair, ..."),
     "user": ("cmail.cli.user", "Accounts: add, passwd, list, delete."),
     "alias": ("cmail.cli.alias", "Aliases: add, list, delete."),
@@ -29,7 +30,7 @@ COMMANDS: Final = {
     "restore": ("cmail.cli.restore", "Bring back what backup has copied."),
     "page": ("cmail.cli.page", "The web page: a link or a password to get in."),
     "token": ("cmail.cli.token", "Tokens of the API: add, list, delete."),
-    "config": ("cmail.cli.config", "The settings file: check, show, init."),
+    "config": ("cmail.cli.config", "The settings file: check, show, init, versions, return, reload."),
     "version": ("cmail.cli.version", "Which CMail this is, and with what it runs."),
 }
 

@@ -1,4 +1,4 @@
-"""`cmail quarantine list|show|release|repair|delete`: mail that Validation would have refused."""
+"""`cmail quarantine list|show|release|repair|delete|senders`: mail that Validation would have refused."""
 
 import json
 import sys
@@ -151,4 +151,25 @@ def delete(queue_ids: tuple[str, ...]) -> int:
         except QuarantineError as error:
             raise _refusal(error) from None
         click.echo(f"{queue_id.upper()} is deleted")
+    return Exit.OK
+
+
+@command.command("senders")
+@click.option("--json", "is_json", is_flag=True, help="One array, an object a sender.")
+def senders(is_json: bool) -> int:
+    """Whose mail was odd but readable, and in what, since each worker was started. The server must run."""
+    from cmail.admin.asking import Server
+    from cmail.admin.quarantine import noted_senders
+
+    answers = Server(find_place(config_option()).data_dir).ask_workers("validation.noted", 10.0)
+    found = noted_senders([row for answer in answers for row in answer.rows])
+    if is_json:
+        rows = [{"sender": s.sender, "messages": s.messages, "noted": dict(s.notes)} for s in found]
+        click.echo(json.dumps(rows))
+        return Exit.OK
+    for each in found:
+        words = "; ".join(f"{words} ({count})" for words, count in each.notes)
+        click.echo(printable(f"<{each.sender}>  {each.messages}  {words}"))
+    if not found:
+        click.echo("Nothing was odd so far.")
     return Exit.OK
