@@ -17,6 +17,8 @@ from cmail.observe import maillog
 from cmail.storage import durable
 
 LOOK_S: Final = 10.0
+FRESH_S: Final = 1.0  # so old it is shown without looking again
+REFRESH_S: Final = 0.5  # who looks at the figures does not wait longer for a worker that is busy
 WRITE_S: Final = 300.0  # a crash of this process loses nothing: see above
 MINUTES_KEPT: Final = 48 * 60
 _MINUTE_MS: Final = 60_000
@@ -80,6 +82,8 @@ class History:
         self._minutes: dict[int, Counts] = {}  # minute since 1970 -> what was counted in it
         self._seen: dict[str, tuple[int, dict[str, int]]] = {}  # worker -> its start, its counts then
         self._is_changed = False
+        self._looking = asyncio.Lock()  # two looks at once could be noted in the wrong order, and count twice
+        self._looked_at = -FRESH_S  # monotonic
 
     # Looking.
 
@@ -94,8 +98,23 @@ class History:
                 await self.write()
             await asyncio.sleep(LOOK_S)
 
-    async def sample(self) -> None:
-        """Look once. When nobody answers there is nothing to be noted: a gap."""
+    async def refresh(self) -> None:
+        """For who wants to see it now: count what has come since the last look, unless that was just now."""
+        try:
+            async with asyncio.timeout(REFRESH_S):
+                await self.sample(FRESH_S)
+        except TimeoutError:
+            pass  # what is known is shown
+
+    async def sample(self, age_max_s: float = 0.0) -> None:
+        """Look once, unless that was done less than `age_max_s` ago. When nobody answers nothing is noted: a
+        gap."""
+        async with self._looking:
+            if time.monotonic() - self._looked_at >= age_max_s:
+                await self._sample()
+                self._looked_at = time.monotonic()
+
+    async def _sample(self) -> None:
         try:
             readings = await self._look()
         except ControlError:

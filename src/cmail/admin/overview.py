@@ -47,6 +47,12 @@ class Overview:
         """None: nobody knows."""
         return None if self.link is None else not self.link.get("is_down", False)
 
+    @property
+    def since_wall_ms(self) -> int:
+        """Since when the line is as it is: its last change, or the start of the server. 0: nobody knows."""
+        changed = (self.link or {}).get("changed_wall_ms")
+        return int(changed or self.status.get("started_ms") or 0)
+
 
 Finder = Callable[["Overview"], Awaitable[Sequence[Attention]]]  # what one part has to say
 

@@ -198,3 +198,37 @@ def test_a_full_disk(office: Office, tmp_path: Path) -> None:
     (tmp_path / "admin").unlink()
     office.restart()
     assert office.history.today().accepted == 10
+
+
+def test_what_came_in_a_moment_ago_is_there(office: Office) -> None:
+    """Who asks to see it now sees it, once: several who ask together, and again at once, count nothing twice; workers
+    that do not answer are not waited for."""
+    office.look(a=Reading(START_MS, numbers(10)))
+    office.says["a"] = Reading(START_MS, numbers(13))
+    office.history._looked_at = -history.FRESH_S
+
+    async def several() -> None:
+        await asyncio.gather(*(office.history.refresh() for _ in range(5)))
+
+    asyncio.run(several())
+    assert office.history.today().accepted == 13
+    office.says["a"] = Reading(START_MS, numbers(14))
+    asyncio.run(office.history.refresh())
+    assert office.history.today().accepted == 13, "that was looked at just now"
+
+
+def test_a_worker_that_hangs_does_not_hold_up_who_looks(tmp_path: Path) -> None:
+    """What is known is shown."""
+
+    async def look() -> dict[str, Reading]:
+        await asyncio.sleep(3600)
+        return {}
+
+    figures = History(str(tmp_path / "history.json"), look)
+
+    async def ask() -> None:
+        async with asyncio.timeout(30):
+            await figures.refresh()
+
+    asyncio.run(ask())
+    assert figures.today() == Counts()

@@ -151,6 +151,8 @@ def test_the_figures_of_the_chart(office: Office) -> None:
     assert set(chart) == {"time", "in", "out", "refused", "waiting"} and len(chart["in"]) == 288
     assert office.browser.get("/engine").text.count("<time datetime=") >= 24
     browser = TestClient(OneSession(application(replace(office.context, history=None))))
+    assert "came in today" in office.browser.get("/live/today").text
+    assert browser.get("/live/today").status_code == 404
     assert browser.get("/live/history").status_code == 404 and "24 hours" not in browser.get("/engine").text
 
 

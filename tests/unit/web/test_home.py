@@ -58,7 +58,17 @@ def test_a_quiet_house(house: House) -> None:
     """Nothing needs attention, nothing waits, and mail moves: it says so."""
     page = house.browser.get("/").text
     assert "Nothing. Mail is moving." in page and "The queue is empty" in page
-    assert "On line" in page and "0 recipients wait" in page
+    assert "On line since" in page and "0 recipients wait" in page
+
+
+def test_a_line_that_never_changed(house: House) -> None:
+    """It is as it is since the server was started; when nobody knows, nothing is said."""
+    house.says("link", "link.status", {"is_down": False, "changed_wall_ms": 0, "last_kick": ""})
+    assert "On line since" in house.browser.get("/smtp").text
+    house.says("supervisor", "status", {"children": []})
+    house.context.overviews.forget()
+    page = house.browser.get("/smtp").text
+    assert "On line" in page and "On line since" not in page
 
 
 def test_the_first_rows_of_the_queue(house: House) -> None:

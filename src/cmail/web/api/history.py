@@ -16,6 +16,7 @@ async def history(call: Call) -> Fields:
     found = call.context.history
     if found is None:
         raise ApiError(503, "Nobody counts.")
+    await found.refresh()
     chart = found.chart()
     names = ("in", "out", "refused", "waiting")
     steps = [

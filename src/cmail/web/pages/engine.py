@@ -4,7 +4,7 @@ import asyncio
 from typing import Any
 
 from starlette.requests import Request
-from starlette.responses import JSONResponse, Response
+from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.routing import Route
 
 from cmail.admin.engine import EngineMonitor
@@ -17,7 +17,7 @@ APPLY_S = 60.0
 
 
 def routes(pages: Pages) -> list[Route]:
-    """/engine, its live part, its button, and /live/history."""
+    """/engine, its live part, its button, /live/history and /live/today."""
     context = pages.context
     monitor = EngineMonitor(context.processes, context.data_dir)
 
@@ -43,6 +43,8 @@ def routes(pages: Pages) -> list[Route]:
         }
 
     async def index(request: Request) -> Response:
+        if context.history:
+            await context.history.refresh()
         return await pages.show(request, "engine.html", title="Engine Monitor", **await seen())
 
     async def live(request: Request) -> Response:
@@ -62,13 +64,21 @@ def routes(pages: Pages) -> list[Route]:
     async def history(request: Request) -> Response:
         if context.history is None:
             return JSONResponse({}, 404)
+        await context.history.refresh()
         return JSONResponse(context.history.chart())
+
+    async def today(request: Request) -> Response:
+        if context.history is None:
+            return PlainTextResponse("", 404)
+        await context.history.refresh()
+        return await pages.show_part(request, "today.html", today=context.history.today())
 
     return [
         Route("/engine", index, methods=["GET"]),
         Route("/engine/reload", reload, methods=["POST"]),
         Route("/live/engine", live, methods=["GET"]),
         Route("/live/history", history, methods=["GET"]),
+        Route("/live/today", today, methods=["GET"]),
     ]
 
 

@@ -44,8 +44,13 @@ def routes(pages: Pages) -> list[Route]:
             rows = []  # the workers do not answer: that is said among what needs attention
         return {"rows": rows, "wanted": None, "actions": list(ACTIONS.values())}
 
+    async def fresh() -> None:
+        """Today's figures as they are now."""
+        if context.history:
+            await context.history.refresh()
+
     async def home(request: Request) -> Response:
-        events, queue = await asyncio.gather(context.journal.events(EVENTS), values())
+        events, queue, _ = await asyncio.gather(context.journal.events(EVENTS), values(), fresh())
         return await pages.show(
             request,
             "home.html",
@@ -62,6 +67,10 @@ def routes(pages: Pages) -> list[Route]:
 
     async def glance(request: Request) -> Response:
         return await pages.show_part(request, "home_glance.html", way_out=way_out(context.desk.settings()))
+
+    async def happened(request: Request) -> Response:
+        events = rows_of(await context.journal.events(EVENTS))
+        return await pages.show_part(request, "events.html", events=events)
 
     async def line(request: Request) -> Response:
         return await pages.show_part(request, "line.html")
@@ -81,6 +90,7 @@ def routes(pages: Pages) -> list[Route]:
         Route("/", home, methods=["GET"]),
         Route("/live/home", glance, methods=["GET"]),
         Route("/live/home/queue", rows, methods=["GET"]),
+        Route("/live/home/events", happened, methods=["GET"]),
         Route("/live/line", line, methods=["GET"]),
         Route("/link", link, methods=["POST"]),
     ]
