@@ -1,19 +1,26 @@
 #!/usr/bin/env python3
 # `make screenshots`: a picture of every page, for docs/img.
-"""`make screenshots`: every page into docs/img, wide and narrow, light and dark, with some mail."""
+"""`make screenshots`: every page into docs/img, some of them on a phone and in the dark too, with some mail."""
 
 import sys
 import tempfile
 from pathlib import Path
+from typing import Any
 
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
 from cmail.web.page import MENU  # noqa: E402
 from tests.support.browser import NARROW, WIDE, chromium, log_in, window  # noqa: E402
-from tests.support.office import PASSWORD, office  # noqa: E402
+from tests.support.office import PASSWORD, further_pages, office  # noqa: E402
 
-LOOKS = ((WIDE, False), (NARROW, False), (WIDE, True))
+SOME = ("home", "smtp", "queue", "message", "log", "users")  # on a phone, and in the dark
+LOOKS = {
+    (WIDE, False): None,
+    (NARROW, False): SOME,
+    (WIDE, True): ("home", "engine"),
+    (NARROW, True): ("home",),
+}
 
 
 def main() -> None:
@@ -25,18 +32,21 @@ def main() -> None:
         office(Path(temporary)) as (_, url),
         chromium() as launched,
     ):
-        for width, is_dark in LOOKS:
+        for (width, is_dark), wanted in LOOKS.items():
             with window(launched, width=width, is_dark=is_dark) as page:
                 log_in(page, url, PASSWORD)
-                page.goto(f"{url}/queue")
-                first = page.query_selector("a[href^='/queue/']")
-                message = first.get_attribute("href") if first else None
-                named = [(path.strip("/") or "home", path) for path, _ in MENU]
-                for name, path in [*named, *([("message", message)] if message else [])]:
-                    page.goto(url + path)
-                    look = f"{width}{'-dark' if is_dark else ''}"
-                    page.screenshot(path=folder / f"{name}-{look}.png", full_page=True)
-                    print(f"docs/img/{name}-{look}.png", flush=True)
+                named = [(path.strip("/") or "home", path) for path, _ in MENU] + further_pages(page, url)
+                for name, path in named:
+                    if wanted is None or name in wanted:
+                        take(page, url + path, folder / f"{name}-{width}{'-dark' if is_dark else ''}.png")
+
+
+def take(page: Any, url: str, path: Path) -> None:
+    """One picture of a whole page, when its scripts have drawn."""
+    page.goto(url)
+    page.wait_for_timeout(500)
+    page.screenshot(path=path, full_page=True)
+    print(path.relative_to(ROOT), flush=True)
 
 
 if __name__ == "__main__":

@@ -7,7 +7,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from tests.support.house import SETTINGS, RunningCmail, wait_for
 from tests.support.peers import Peers
@@ -40,6 +40,7 @@ def office(folder: Path, more: str = "") -> Iterator[tuple[RunningCmail, str]]:
             command(house, "page", "password", "--stdin", stdin=PASSWORD + "\n")
             for to, subject in SUBJECTS:
                 send(house, to, subject)
+            leave_broken(house)
             wait_for(lambda: sum(bool(row["reason"]) for row in house.queue()) == 2, "reasons")
             yield house, f"http://127.0.0.1:{house.port('admin')}"
 
@@ -50,6 +51,27 @@ def send(house: RunningCmail, to: str, subject: str) -> None:
     head += f"Date: Mon, 23 Nov 2026 09:12:00 +0100\r\nMessage-ID: <{len(subject)}.{to}>\r\n"
     with smtplib.SMTP("127.0.0.1", house.port("smtp"), timeout=20) as client:
         client.sendmail("anna@example.org", [to], head + "\r\nHello, this is Anna.\r\n")
+
+
+def leave_broken(house: RunningCmail) -> None:
+    """A program of this machine leaves a message that Validation would refuse: it goes to quarantine."""
+    code = "import sys; from cmail.cli.sendmail import main; sys.argv[0] = 'sendmail'; main()"
+    words = ["-C", str(house.config), "-f", "scanner@example.org", "anna@example.org"]
+    message = b"From: scanner@example.org\nSubject: Scan 17\nSubject: Scan 17\n\nA page was scanned.\n"
+    subprocess.run([sys.executable, "-c", code, *words], input=message, timeout=60, check=True)
+    wait_for(lambda: "is in quarantine" in house.log(), "the message in quarantine", 60)
+
+
+def further_pages(page: Any, url: str) -> list[tuple[str, str]]:
+    """name and path of the pages that no menu leads to, for who is logged in at `page`."""
+    found = [("user", "/users/user?address=anna@example.org"), ("password", "/password"), ("setup", "/setup")]
+    found.append(("user-delete", "/users/delete?address=anna@example.org"))
+    for name, path in (("message", "/queue"), ("quarantined", "/quarantine")):
+        page.goto(url + path)
+        link = page.query_selector(f"main a[href^='{path}/']")
+        assert link, f"nothing to look at on {path}"
+        found.append((name, str(link.get_attribute("href"))))
+    return found
 
 
 def command(house: RunningCmail, *words: str, stdin: str = "") -> str:
