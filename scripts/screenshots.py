@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 # `make screenshots`: a picture of every page, for docs/img.
-"""`make screenshots`: every page into docs/img, some of them on a phone and in the dark too, with some mail."""
+"""Every page into docs/img, some of them on a phone and in the dark too, with some mail."""
 
 import sys
 import tempfile
