@@ -57,8 +57,8 @@ def attack(house: RunningCmail) -> None:
         assert client.rcpt(f'"{"n" * 60}<b class=evil>"@example.org')[0] >= 500
     broken = f"From: {SENDER}\nSubject: {EVIL}\nSubject: {RTL} {LONG}\n{FIELDS}\n{BODY}".replace("\r\n", "\n")
     code_of = "import sys; from cmail.cli.sendmail import main; sys.argv[0] = 'sendmail'; main()"
-    words = ["-C", str(house.config), "-f", "a@example.org", "anna@example.org"]
-    subprocess.run([sys.executable, "-c", code_of, *words], input=broken.encode(), timeout=60, check=True)
+    arguments = ["-C", str(house.config), "-f", "a@example.org", "anna@example.org"]
+    subprocess.run([sys.executable, "-c", code_of, *arguments], input=broken.encode(), timeout=60, check=True)
     wait_for(lambda: "is in quarantine" in house.log(), "the message in quarantine", 60)
     wait_for(lambda: any(row["reason"] for row in house.queue()), "the hostile reply", 60)
 

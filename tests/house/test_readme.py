@@ -9,7 +9,10 @@ import pytest
 from tests.torture import PARTS
 
 ROOT = Path(__file__).parents[2]
-PAGES = [ROOT / page for page in ("README.md", "docs/install.md", "docs/promises.md", "packaging/README.md")]
+PAGES = [
+    ROOT / page
+    for page in ("README.md", "docs/page.md", "docs/install.md", "docs/promises.md", "packaging/README.md")
+]
 MAKEFILE = (ROOT / "Makefile").read_text()
 TARGETS = set(re.findall(r"^([a-z]+):", MAKEFILE, re.MULTILINE))
 
