@@ -18,6 +18,8 @@ from typing import Final
 import hypothesis
 import pytest
 
+from tests.support.terminal import has_terminals
+
 # A test that takes longer hangs: say where, and go on with the next. What even this cannot end,
 # a call that never returns, ends the whole run with its trace (faulthandler_timeout in pyproject).
 LIMIT_S: Final = 120.0
@@ -44,6 +46,8 @@ def why_missing(need: str) -> str | None:
     """Why a test that needs this cannot run here; None when it can."""
     if need == "root":
         return None if os.geteuid() == 0 else "only root can do this"
+    if need == "terminal":
+        return None if os.geteuid() == 0 or has_terminals() else "there is no /dev/pts"
     if need == "atheris":
         return None if find_spec("atheris") else "atheris is not installed: it has wheels for x86-64 alone"
     if need == "compiled helper":

@@ -1,7 +1,6 @@
 """`cmail setup`: the four questions over a pipe and in a terminal, with the server down and with it up."""
 
 import os
-import pty
 import pwd
 import re
 import subprocess
@@ -19,6 +18,7 @@ from tests.integration.test_commands import cmail
 from tests.support.house import SETTINGS, RunningCmail, free_port, reachable
 from tests.support.peers import Peers
 from tests.support.sink_mx import SinkMx
+from tests.support.terminal import terminal
 
 USER: Final = "nobody" if os.geteuid() == 0 else pwd.getpwuid(os.geteuid()).pw_name
 QUIET: Final = ("office.example", "", "later", "anna", "", "here", "n", "y")
@@ -126,12 +126,21 @@ def test_what_is_wrong_on_a_pipe(config: Path, given: str, code: int, words: str
     assert config.read_text() == before and not (config.parent / "data").exists()
 
 
-def test_in_a_terminal(config: Path) -> None:
+@pytest.mark.needs("terminal")
+def test_in_a_terminal(config: Path, tmp_path_factory: pytest.TempPathFactory) -> None:
     """What is wrong is asked again, and a password is not shown while it is typed."""
-    main, side = pty.openpty()
     command = [sys.executable, "-m", "cmail", "setup", "--config", str(config)]
-    process = subprocess.Popen(command, stdin=side, stdout=side, stderr=side, start_new_session=True)
-    os.close(side)
+    with terminal(tmp_path_factory.mktemp("pts")) as (main, side):
+        process = subprocess.Popen(command, stdin=side, stdout=side, stderr=side, start_new_session=True)
+        os.close(side)
+        seen = answered(main)
+        assert process.wait(30) == 0, seen
+        os.close(main)
+    assert b"can log in" in seen and b"anna's secret" not in seen and b"For example: example.com" in seen
+
+
+def answered(main: int) -> bytes:
+    """All that was seen while the questions were answered."""
     seen = b""
     for question, answer in (
         (b"addresses: ", b"office"),
@@ -155,9 +164,7 @@ def test_in_a_terminal(config: Path) -> None:
             seen += part
     except OSError:  # the other side is closed
         pass
-    assert process.wait(30) == 0, seen
-    os.close(main)
-    assert b"can log in" in seen and b"anna's secret" not in seen and b"For example: example.com" in seen
+    return seen
 
 
 @pytest.mark.needs("root")
