@@ -1,0 +1,50 @@
+"""Orders: what may go over the Internet now, as numbers; the link process makes them, workers obey."""
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any, Final
+
+NO_LIMIT: Final = 1 << 62  # octets; larger than any message
+NOTHING: Final = -1
+WATCHED_MAX: Final = 64
+
+
+@dataclass(frozen=True, slots=True)
+class Orders:
+    """What holds for mail that needs the link. As it stands without any: everything may go."""
+
+    size_max: int = NO_LIMIT  # octets of an ordinary message; NOTHING: none may go
+    urgent_size_max: int = NO_LIMIT  # the same for urgent mail (priority above 0)
+    is_exchange_open: bool = True  # False: exchanges are planned and none goes on
+    rate: int = 0  # kbit/s of the link that mail goes by; 0: fast, or nobody said
+    watched: tuple[str, ...] = ()  # addresses that were kicked: mail from them is counted
+
+    def admits(self, size_bytes: int, priority: int) -> bool:
+        """Whether a message may go now."""
+        return self.is_exchange_open and size_bytes <= (
+            self.urgent_size_max if priority > 0 else self.size_max
+        )
+
+    @property
+    def is_thin(self) -> bool:
+        """Whether the link is one on which each octet and each round trip counts."""
+        return 0 < self.rate <= 2048
+
+    def fields(self) -> dict[str, Any]:
+        """As they go over a control socket."""
+        return {**asdict(self), "watched": list(self.watched)}
+
+
+FREE: Final = Orders()
+
+
+def parse_orders(fields: Mapping[str, Any]) -> Orders:
+    """Orders from their fields; ValueError when they are none."""
+    numbers = [fields.get(name) for name in ("size_max", "urgent_size_max", "rate")]
+    is_open, watched = fields.get("is_exchange_open"), fields.get("watched", [])
+    if any(type(number) is not int for number in numbers) or type(is_open) is not bool:
+        raise ValueError("not orders of the link")
+    if not isinstance(watched, list) or not all(isinstance(each, str) for each in watched):
+        raise ValueError("not orders of the link")
+    size_max, urgent_size_max, rate = (int(number or 0) for number in numbers)
+    return Orders(size_max, urgent_size_max, is_open, max(0, rate), tuple(watched[:WATCHED_MAX]))
