@@ -7,6 +7,8 @@ from typing import Annotated, Final, Literal
 from cmail.settings import ByteSize
 
 _NONE: Final = timedelta(0)
+_SMALL: Final = ByteSize(100 * 1024)
+_NO_LIMIT: Final = ByteSize(0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,14 +24,12 @@ class ViaSettings:
         Literal["all", "small", "urgent", "nothing"],
         "What may use it: all mail; small and urgent mail; urgent mail alone; nothing.",
     ] = "all"
-    rate: Annotated[
-        int, "How fast it is, in kbit/s; 0: fast. For plans, and so as not to flood a thin one."
-    ] = 0
+    rate: Annotated[int, "How fast it is, in kbit/s; 0: fast. For plans, and not to flood a thin one."] = 0
     cost: Annotated[float, "What a MiB costs, in your money; for the history."] = 0.0
-    largest: Annotated[ByteSize, "No message larger than this goes over it; 0: no limit."] = ByteSize(0)
-    budget: Annotated[
-        ByteSize, "Octets a day, out and in; when used up it rests until midnight. 0: no limit."
-    ] = ByteSize(0)
+    largest: Annotated[ByteSize, "No message larger than this goes over it; 0: no limit."] = _NO_LIMIT
+    budget: Annotated[ByteSize, "Octets a day, out and in; then it rests until midnight. 0: no limit."] = (
+        _NO_LIMIT
+    )
     window: Annotated[
         tuple[str, ...], 'When it may be used: "22:00-06:00", "Mon-Fri 12:00-13:00". Empty: always.'
     ] = ()
@@ -45,9 +45,7 @@ class KickSettings:
         " etrn, atrn: as SMTP has it. command: run a program.",
     ]
     host: Annotated[str, "Who is kicked; empty: the SMTP Host."] = ""
-    port: Annotated[
-        int, "0: smtp.trigger_port for finger, connect and string; 25 for etrn; 366 for atrn."
-    ] = 0
+    port: Annotated[int, "0: smtp.trigger_port for finger, connect, string; 25 for etrn; 366 for atrn."] = 0
     text: Annotated[str, "What is said or asked for; empty: the first of host.domains."] = ""
     tls: Annotated[
         Literal["none", "opportunistic", "required", "implicit"],
@@ -56,7 +54,7 @@ class KickSettings:
     username: Annotated[str, "Who we are there, for etrn and atrn; empty: no log-in."] = ""
     password_file: Annotated[str, "The file that holds the password, alone."] = ""
     command: Annotated[tuple[str, ...], "The program and its arguments (in the file only)."] = ()
-    wait: Annotated[timedelta, "How long to wait for mail before it counts as not answered."] = timedelta(
+    wait: Annotated[timedelta, "So long mail may take to come; then it was not answered."] = timedelta(
         minutes=2
     )
     repeat: Annotated[int, "How often it is tried again before the next step."] = 1
@@ -72,7 +70,7 @@ class LinkSettings:
         ' server. "off": nowhere.',
     ] = ""
     probe_every: Annotated[timedelta, "How often, while it is in doubt."] = timedelta(seconds=60)
-    small: Annotated[ByteSize, "What counts as a small message."] = ByteSize(100 * 1024)
+    small: Annotated[ByteSize, "What counts as a small message."] = _SMALL
     via: tuple[ViaSettings, ...] = ()
     kick: tuple[KickSettings, ...] = ()
 
@@ -108,7 +106,7 @@ class CollectSettings:
     username: Annotated[str, "Who we are there."]
     to: Annotated[
         str,
-        "Whose mail it is: an address here, or @domain for a mailbox with the mail of a whole domain, which is"
+        "Whose mail it is: an address here, or @domain for a mailbox with mail of a whole domain, which is"
         " then sorted by who it is for.",
     ]
     port: Annotated[int, "0: 995 or 993 with implicit TLS, else 110 or 143."] = 0
@@ -120,13 +118,11 @@ class CollectSettings:
     keep: Annotated[bool, "Leave the messages there."] = False
     largest: Annotated[
         ByteSize, "Of larger messages only the beginning is fetched, as a preview; 0: no limit."
-    ] = ByteSize(0)
+    ] = _NO_LIMIT
     every: Annotated[timedelta, "How often while we are on line; 0s: at link-up and in exchanges alone."] = (
         timedelta(minutes=15)
     )
-    idle: Annotated[
-        bool, "Stay connected and hear of new mail at once (IMAP IDLE), where the link stays up."
-    ] = True
+    idle: Annotated[bool, "Stay connected and hear of new mail at once (IMAP IDLE)."] = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,17 +134,15 @@ class SiteSettings:
     user: Annotated[str, "The account with which it logs in for ATRN and ETRN."] = ""
     networks: Annotated[tuple[str, ...], "Where it comes from, for ETRN and finger without a log-in."] = ()
     host: Annotated[
-        str, "Where its mail is sent by ETRN or finger: host:port; empty: to where it asked from."
+        str, "Where its mail is sent after ETRN or finger: host:port; empty: where it asked from."
     ] = ""
     tls: Annotated[
         Literal["none", "opportunistic", "required", "implicit"],
         "How the way to it is encrypted: as smtp.tls.",
     ] = "opportunistic"
     largest: Annotated[ByteSize, "Larger messages are held, and it is sent their beginning; 0: no limit."] = (
-        ByteSize(0)
+        _NO_LIMIT
     )
-    messages: Annotated[
-        int, "So many are kept for it at most, then its mail is refused for now; 0: no limit."
-    ] = 0
-    size: Annotated[ByteSize, "So many octets are kept for it at most; 0: no limit."] = ByteSize(0)
-    stays: Annotated[timedelta, "How long it counts as there after it has asked."] = timedelta(minutes=10)
+    messages: Annotated[int, "So many are kept at most, then its mail is refused for now; 0: no limit."] = 0
+    size: Annotated[ByteSize, "So many octets are kept at most; 0: no limit."] = _NO_LIMIT
+    stays: Annotated[timedelta, "So long it counts as there after it has asked."] = timedelta(minutes=10)
