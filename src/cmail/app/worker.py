@@ -22,6 +22,7 @@ from cmail.mail.address import Address
 from cmail.net.clock import RealClock
 from cmail.net.control import EX_TEMPFAIL, Answered, AnswerFunction, ControlError, Fields
 from cmail.observe import maillog, metrics, trouble
+from cmail.policy.orders import parse_orders
 from cmail.policy.places import share_of
 from cmail.policy.rewriting import ToMailbox
 from cmail.policy.routing import RoutingTable
@@ -101,7 +102,7 @@ class Worker:
         for scheduler in self._schedulers:
             scheduler.start()
             self._link_clock.listen(scheduler.link_changed)
-        self._link_clock.listen(self._agents.resolver.forget)
+        self._link_clock.listen_to_turns(self._agents.resolver.forget_failures)
         for (kind, _), bound in self._sockets.items():
             self._intake.add(kind, bound)  # type: ignore[arg-type]  # checked with the settings
         for spool, scheduler in zip(self._spools, self._schedulers, strict=True):
@@ -286,11 +287,13 @@ class Worker:
     async def _link_changed(self, request: Fields) -> Fields:
         try:
             reading = parse_reading(request)
+            orders = parse_orders(request["orders"]) if isinstance(request.get("orders"), dict) else None
         except ValueError as error:
             raise ControlError(str(error)) from None
-        if not reading.is_down and reading == self._link_clock.reading:
+        is_same = orders is None and not reading.is_down and reading == self._link_clock.reading
+        if request.get("is_said_again") or is_same:
             self._link_is_up_again()
-        self._link_clock.changed(reading)
+        self._link_clock.changed(reading, orders)
         return {}
 
     async def _release(self, request: Fields) -> Fields:
@@ -309,7 +312,7 @@ class Worker:
 
     def _link_is_up_again(self) -> None:
         """Somebody says so though it was never called down: waits are over all the same."""
-        self._agents.resolver.forget()
+        self._agents.resolver.forget_failures()
         for scheduler in self._schedulers:
             scheduler.start_all()
 

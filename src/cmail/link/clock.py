@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from cmail.policy.orders import FREE, Orders
 from cmail.world import Clock
 
 
@@ -54,10 +55,12 @@ class LinkView:
     """The LinkClock of a worker: what the link process said last. When that is away, it goes on. Its
     clock is the LivedClock that all processes share."""
 
-    def __init__(self, clock: Clock, reading: LinkReading = LinkReading()) -> None:
+    def __init__(self, clock: Clock, reading: LinkReading = LinkReading(), orders: Orders = FREE) -> None:
         self._clock = clock
         self._reading = reading
+        self._orders = orders
         self._listeners: list[Callable[[], None]] = []
+        self._turn_listeners: list[Callable[[], None]] = []
 
     def link_ms(self) -> int:
         """Lived milliseconds minus all the time that the link was down."""
@@ -84,13 +87,28 @@ class LinkView:
         """What was said last."""
         return self._reading
 
+    @property
+    def orders(self) -> Orders:
+        """What may go over it now."""
+        return self._orders
+
     def listen(self, listener: Callable[[], None]) -> None:
-        """Call it whenever the link goes down or up (Scheduler.link_changed)."""
+        """Call it whenever the link goes down or up, or other orders hold (Scheduler.link_changed)."""
         self._listeners.append(listener)
 
-    def changed(self, reading: LinkReading) -> None:
-        """The link process has told something."""
-        was_down, self._reading = self._reading.is_down, reading
-        if reading.is_down != was_down:
+    def listen_to_turns(self, listener: Callable[[], None]) -> None:
+        """Call it when the link goes down or up, and before the others."""
+        self._turn_listeners.append(listener)
+
+    def changed(self, reading: LinkReading, orders: Orders | None = None) -> None:
+        """The link process has told something; None: the orders are those of before."""
+        was_down, before = self._reading.is_down, self._orders
+        self._reading = reading
+        self._orders = before if orders is None else orders
+        is_turn = reading.is_down != was_down
+        if is_turn:
+            for listener in self._turn_listeners:
+                listener()
+        if is_turn or self._orders != before:
             for listener in self._listeners:
                 listener()

@@ -37,6 +37,11 @@ class DnsCache(Generic[Value]):
         if len(self._entries) > ENTRIES_MAX:
             self._entries.popitem(last=False)
 
+    def drop(self, is_meant: Callable[[Value], bool]) -> None:
+        """Forget some values."""
+        for key in [key for key, (_, value) in self._entries.items() if is_meant(value)]:
+            del self._entries[key]
+
     def clear(self) -> None:
         """Forget all: the link came up elsewhere, or the servers changed."""
         self._entries.clear()

@@ -53,6 +53,12 @@ class DnsClient:
         self._resolver = None
         self._cache.clear()
 
+    def forget_failures(self) -> None:
+        """The link came up, perhaps elsewhere: other servers perhaps, and what did not exist may have been
+        a lie of the way there. What was answered is kept for its time: a question is a round trip."""
+        self._resolver = None
+        self._cache.drop(lambda kept: not kept or isinstance(kept, NoSuchDomainError))
+
     async def mx(self, domain: str) -> Sequence[MxRecord]:
         """See Resolver."""
         records = await self._ask("MX", domain, _mx)

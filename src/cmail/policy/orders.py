@@ -18,6 +18,8 @@ class Orders:
     is_exchange_open: bool = True  # False: exchanges are planned and none goes on
     rate: int = 0  # kbit/s of the link that mail goes by; 0: fast, or nobody said
     watched: tuple[str, ...] = ()  # addresses that were kicked: mail from them is counted
+    size_ever: int = NO_LIMIT  # octets; what is larger fits no link, ever, and is held with words
+    words: str = ""  # of the link that mail goes by, for whoever asks why: "satellite: up to 100 KiB"
 
     def admits(self, size_bytes: int, priority: int) -> bool:
         """Whether a message may go now."""
@@ -46,5 +48,9 @@ def parse_orders(fields: Mapping[str, Any]) -> Orders:
         raise ValueError("not orders of the link")
     if not isinstance(watched, list) or not all(isinstance(each, str) for each in watched):
         raise ValueError("not orders of the link")
+    size_ever, words = fields.get("size_ever", NO_LIMIT), fields.get("words", "")
+    if type(size_ever) is not int or not isinstance(words, str):
+        raise ValueError("not orders of the link")
     size_max, urgent_size_max, rate = (int(number or 0) for number in numbers)
-    return Orders(size_max, urgent_size_max, is_open, max(0, rate), tuple(watched[:WATCHED_MAX]))
+    watched = tuple(watched[:WATCHED_MAX])
+    return Orders(size_max, urgent_size_max, is_open, max(0, rate), watched, size_ever, words)

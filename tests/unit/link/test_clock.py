@@ -5,6 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cmail.link.clock import LinkReading, LinkView, parse_reading
+from cmail.policy.orders import FREE, NOTHING, Orders
 from tests.support.clock import FakeClock
 
 T0 = 1_800_000_000_000
@@ -71,3 +72,18 @@ def test_a_worker_hears_of_changes_only() -> None:
         view.changed(reading)
     assert heard == [True, False]
     assert (view.is_down, view.periods, view.link_ms()) == (False, 2, clock.wall_ms())
+
+
+def test_a_worker_hears_of_other_orders() -> None:
+    """Listeners are called when orders change, those for turns only when the link goes down or up; who
+    says nothing of orders leaves them as they are."""
+    clock, heard, turns = FakeClock(), [], []
+    view = LinkView(clock)
+    view.listen(lambda: heard.append(view.orders.size_max))
+    view.listen_to_turns(lambda: turns.append(view.is_down))
+    none = Orders(size_max=NOTHING)
+    for reading, orders in ((LinkReading(), none), (LinkReading(), none), (LinkReading(), None)):
+        view.changed(reading, orders)
+    assert (view.orders, heard, turns) == (none, [NOTHING], [])
+    view.changed(LinkReading().down(clock.wall_ms()), FREE)
+    assert turns == [True] and heard == [NOTHING, FREE.size_max]
