@@ -11,15 +11,21 @@ from cmail.mail.address import parse_address
 from cmail.mail.envelope import Envelope, Notify, Recipient
 from cmail.mail.outcome import NotNow
 from cmail.mail.queue_id import QueueId
+from cmail.policy.order import ORDINARY, rank_of
 from cmail.storage.spool import (
+    FIRST,
     Change,
     Deferral,
     Final,
     NewMessage,
+    NextDue,
     QueuedRecipient,
     QueueFilter,
     RecipientState,
+    RouteWaits,
     Settlement,
+    Wanted,
+    place_of,
 )
 from tests.support.spools import SpoolPlace, on_every_spool
 
@@ -58,7 +64,8 @@ async def test_an_accepted_message_is_there_after_a_restart(place: SpoolPlace) -
     await place.restart()
     (found,) = await place.all_due()
     assert (found.queue_id, found.envelope, found.content) == (message.queue_id, envelope, message.content)
-    assert found.recipients == [QueuedRecipient(n, r, "relay") for n, r in enumerate(recipients)]
+    rank = message.rank
+    assert found.recipients == [QueuedRecipient(n, r, "relay", rank=rank) for n, r in enumerate(recipients)]
     assert (found.recipients_count, found.origin) == (3, "laptop[192.0.2.7]")
     assert (found.arrived_wall_ms, found.arrived_link_ms) == (
         message.arrived_wall_ms,
@@ -201,15 +208,16 @@ async def test_alias_targets_get_the_next_positions(place: SpoolPlace) -> None:
 
 @on_every_spool
 async def test_due_comes_in_order_and_in_pages(place: SpoolPlace) -> None:
-    """By due time, then by queue id; a page begins after the last one; every recipient once."""
+    """By due time, then by queue id; a page begins after the last one; every recipient once. (By rank
+    first: below.)"""
     first, second, third = [await accepted(place, "a@example.net", "b@example.net") for _ in range(3)]
     await accepted(place, "other@example.net", route="mx:example.net")
     await place.spool.settle(Settlement(first.queue_id, (), (deferral(0, 300),)))
     await place.spool.settle(Settlement(second.queue_id, (), (deferral(0, 200), deferral(1, 200))))
-    seen, after = [], (-1, 0)
+    seen, after = [], FIRST
     while page := await place.spool.due("relay", 1000, after, 1, 1 << 20):
         (message,) = page
-        after = (message.recipients[0].due_ms, message.queue_id)
+        after = place_of(message)
         seen.append((message.queue_id, [r.position for r in message.recipients]))
     assert seen == [
         (first.queue_id, [1]),
@@ -225,9 +233,9 @@ async def test_due_is_bounded_by_octets(place: SpoolPlace) -> None:
     for _ in range(4):
         await accepted(place)
     size = len(place.heard[0].content.octets)
-    assert len(await place.spool.due("relay", 0, (-1, 0), 10, 1)) == 1
-    assert len(await place.spool.due("relay", 0, (-1, 0), 10, 2 * size)) == 2
-    assert len(await place.spool.due("relay", 0, (-1, 0), 3, 1 << 20)) == 3
+    assert len(await place.spool.due("relay", 0, FIRST, 10, 1)) == 1
+    assert len(await place.spool.due("relay", 0, FIRST, 10, 2 * size)) == 2
+    assert len(await place.spool.due("relay", 0, FIRST, 3, 1 << 20)) == 3
 
 
 @on_every_spool
@@ -481,3 +489,188 @@ async def test_queue_ids_never_go_back(place: SpoolPlace) -> None:
     last = place.spool.new_queue_id()
     await place.restart()
     assert place.spool.new_queue_id() > last
+
+
+DEADLINE = 1_800_000_000_000
+
+
+def of_size(place: SpoolPlace, size: int, **more: Any) -> NewMessage:
+    """A message that says that it is so large (what it has in memory is small)."""
+    message = place.message(**more)
+    return replace(message, content=replace(message.content, size_bytes=size))
+
+
+async def ranked(place: SpoolPlace) -> list[NewMessage]:
+    """One of each kind, in the order in which they are to go; accepted the other way round."""
+    now = place.clock.wall_ms()
+    messages = [
+        of_size(place, 900, priority=4, deliver_by_ms=now + 9000),
+        of_size(place, 9 << 20, priority=4),
+        of_size(place, 9 << 20, deliver_by_ms=now + 1000),
+        of_size(place, 900, deliver_by_ms=now + 2000),
+        of_size(place, 900),
+        of_size(place, 100_000),
+        of_size(place, 2 << 20),
+        of_size(place, 900, priority=-3),
+    ]
+    for message in reversed(messages):
+        await place.spool.accept(message)
+    return messages
+
+
+async def in_order(place: SpoolPlace, now_ms: int, wanted: Wanted, limit: int = 1) -> list[int]:
+    """The queue ids that due() finds, page by page."""
+    seen, after = [], FIRST
+    while page := await place.spool.due("relay", now_ms, after, limit, 1 << 20, wanted):
+        assert len(page) <= limit
+        after = place_of(page[-1])
+        seen += [message.queue_id for message in page]
+    return seen
+
+
+@on_every_spool
+async def test_due_comes_by_rank(place: SpoolPlace) -> None:
+    """Urgent first, then by deadline, then small before large, whatever came first and however it is
+    paged; after a restart too."""
+    messages = await ranked(place)
+    for limit in (1, 3, 100):
+        assert await in_order(place, 0, Wanted(), limit) == [m.queue_id for m in messages]
+    await place.restart()
+    found = await place.spool.due("relay", 0, FIRST, 100, 1 << 20)
+    assert [(m.queue_id, m.recipients[0].rank) for m in found] == [(m.queue_id, m.rank) for m in messages]
+    entries = await place.spool.select(QueueFilter(), 10)
+    assert {e.queue_id: e.rank for e in entries} == {m.queue_id: m.rank for m in messages}
+
+
+@on_every_spool
+async def test_within_a_rank_the_due_time_counts(place: SpoolPlace) -> None:
+    """What was put off comes behind what was due before it, in its own rank alone."""
+    first, second, third = [await accepted(place) for _ in range(3)]
+    large = of_size(place, 2 << 20)
+    await place.spool.accept(large)
+    await place.spool.settle(Settlement(first.queue_id, (), (deferral(0, 50),)))
+    await place.spool.settle(Settlement(second.queue_id, (), (deferral(0, 90),)))
+    order = [third.queue_id, first.queue_id, large.queue_id]
+    assert await in_order(place, 60, Wanted()) == order
+    assert await in_order(place, 60, Wanted(from_ms=1)) == [first.queue_id]
+    assert await in_order(place, 90, Wanted(from_ms=51)) == [second.queue_id]
+
+
+@on_every_spool
+async def test_what_is_not_wanted_is_passed_over(place: SpoolPlace) -> None:
+    """Sizes of ordinary and of urgent mail have a limit each; below 0 none of that sort goes."""
+    messages = await ranked(place)
+    urgent, urgent_large, by_large, by, small, middling, large, low = [m.queue_id for m in messages]
+    everything = 1 << 62
+    limits = {
+        (everything, everything): [urgent, urgent_large, by_large, by, small, middling, large, low],
+        (64 * 1024, everything): [urgent, urgent_large, by, small, low],
+        (100_000, 1000): [urgent, by, small, middling, low],
+        (99_999, -1): [by, small, low],
+        (-1, everything): [urgent, urgent_large],
+        (0, 0): [],
+        (-1, -1): [],
+    }
+    for (size_max, urgent_size_max), expected in limits.items():
+        wanted = Wanted(0, size_max, urgent_size_max)
+        assert await in_order(place, 0, wanted) == expected, (size_max, urgent_size_max)
+        (waits,) = await place.spool.waits(wanted)
+        assert waits.admitted_count == len(expected)
+
+
+@on_every_spool
+async def test_the_next_due_time_is_found_in_every_rank(place: SpoolPlace) -> None:
+    """Whatever its rank, and not that of what is not wanted."""
+    ordinary = await accepted(place, due_ms=90)
+    await place.spool.accept(of_size(place, 2 << 20, due_ms=70))
+    await place.spool.accept(of_size(place, 5, priority=1, deliver_by_ms=DEADLINE, due_ms=80))
+    held = await accepted(place, route="lmtp", hold_until_ms=5)
+    assert await place.spool.next_due("relay", 0) == NextDue(70)
+    assert await place.spool.next_due("relay", 70) == NextDue(80)
+    assert await place.spool.next_due("relay", 80) == NextDue(90)
+    assert await place.spool.next_due("relay", 90) is None
+    assert await place.spool.next_due("relay", 0, Wanted(0, 1 << 20, -1)) == NextDue(90)
+    assert await place.spool.next_due("relay", 0, Wanted(0, -1, 4)) is None
+    assert await place.spool.next_due("lmtp", -1) == NextDue(0, 5)
+    assert ordinary.rank == ORDINARY and held.rank == ORDINARY
+
+
+@on_every_spool
+async def test_wake_knows_every_rank(place: SpoolPlace) -> None:
+    """Urgent, with a deadline, large: all that wait for the reason are woken, and counted."""
+    for message in await ranked(place):
+        await place.spool.settle(Settlement(message.queue_id, (), (deferral(0, 9000, NotNow.HOST),)))
+    assert await in_order(place, 100, Wanted()) == []
+    assert await place.spool.wake("relay", NotNow.HOST, 100) == 8
+    assert len(await in_order(place, 100, Wanted())) == 8
+
+
+@on_every_spool
+async def test_what_was_never_released_can_be_let_go(place: SpoolPlace) -> None:
+    """Batched mail of a route gets a due time; what has one keeps it."""
+    first, second = await accepted(place), await accepted(place)
+    await accepted(place, route="local")
+    await place.spool.settle(Settlement(second.queue_id, (), (deferral(0, 9000),)))
+    assert await place.spool.let_go("relay", 40) == 1
+    assert await place.spool.let_go("relay", 50) == 0
+    assert [(m.queue_id, m.recipients[0].due_ms) for m in await place.all_due()] == [
+        (first.queue_id, 40),
+        (second.queue_id, 9000),
+    ]
+    assert {r.route: r.first_due_ms for r in await place.spool.routes()} == {"local": 0, "relay": 40}
+
+
+@on_every_spool
+async def test_what_can_never_go_is_held_once(place: SpoolPlace) -> None:
+    """Held with words; when an operator has released it, no size holds it any more, but where nothing
+    at all may go."""
+    small, large = of_size(place, 900), of_size(place, 48 << 20)
+    for message in (small, large):
+        await place.spool.accept(message)
+    (entry,) = await place.spool.too_large("relay", 1 << 20, 10)
+    assert (entry.queue_id, entry.size_bytes) == (large.queue_id, 48 << 20)
+    assert await place.spool.too_large("local", 1 << 20, 10) == []
+    assert await place.spool.hold_too_large(large.queue_id, (0, 7), "cannot fit: too long") == 1
+    assert await place.spool.hold_too_large(large.queue_id, (0,), "again") == 0
+    (entry,) = await place.spool.select(QueueFilter(states=(HELD,)), 10)
+    assert (entry.queue_id, entry.reason, entry.was_too_large) == (
+        large.queue_id,
+        "cannot fit: too long",
+        True,
+    )
+    limited = Wanted(0, 1 << 20, 1 << 20)
+    assert await in_order(place, 50, limited) == [small.queue_id]
+    await place.spool.change(QueueFilter(), Change.RELEASE, {"": 40})
+    await place.restart()
+    assert await place.spool.too_large("relay", 1 << 20, 10) == []
+    assert await in_order(place, 50, limited) == [small.queue_id, large.queue_id]
+    assert await in_order(place, 50, Wanted(0, 3 << 20, -1)) == [small.queue_id, large.queue_id]
+    assert await in_order(place, 50, Wanted(0, -1, 1 << 20)) == []
+    assert await place.spool.hold_too_large(large.queue_id, (0,), "again") == 0
+
+
+@on_every_spool
+async def test_what_waits_is_summed(place: SpoolPlace) -> None:
+    """Each message once on each route, held ones not; how much of it may go."""
+    assert await place.spool.waits() == []
+    first = of_size(place, 1000)
+    first = replace(first, envelope=replace(first.envelope, recipients=first.envelope.recipients * 3))
+    await place.spool.accept(replace(first, routes=("relay", "relay", "mx:example.com")))
+    place.clock.advance(10)
+    await place.spool.accept(of_size(place, 5000, priority=2))
+    await place.spool.accept(of_size(place, 700, is_held=True))
+    arrived = first.arrived_wall_ms
+    assert await place.spool.waits(Wanted(0, 10_000, 10)) == [
+        RouteWaits("mx:example.com", 1, 1000, arrived, 0, 1, 1000),
+        RouteWaits("relay", 2, 6000, arrived, 1, 1, 1000),
+    ]
+
+
+@on_every_spool
+async def test_alias_targets_keep_the_rank(place: SpoolPlace) -> None:
+    """Urgent mail to an alias is urgent mail to its targets."""
+    message = await accepted(place, "sales@example.org", priority=5)
+    target = QueuedRecipient(0, Recipient(parse_address(b"anna@example.org")), "local", rank=message.rank)
+    await place.spool.settle(Settlement(message.queue_id, (Final(0, DELIVERED),), added=(target,)))
+    (found,) = await place.all_due("local")
+    assert found.recipients[0].rank == rank_of(5, 0, 0)

@@ -13,7 +13,7 @@ from typing import Final, Self
 from cmail.mail.content import Unstuffer
 from cmail.mail.queue_id import print_queue_id
 from cmail.net.clock import RealClock
-from cmail.storage.spool import QueuedMessage
+from cmail.storage.spool import FIRST, QueuedMessage
 from cmail.storage.spool_shards import shards
 from cmail.storage.spool_sqlite import SqliteSpool
 from tests.crash.disk_load import ALIASES, REFUSED, SENDER, USERS, Promised, Promises, tag_of
@@ -105,7 +105,7 @@ class Checker:
         spool = SqliteSpool.open(folder, shard, RealClock(), free_space_min=0, report=found.said.append)
         try:
             for summary in await spool.routes():
-                for message in await spool.due(summary.route, _ANY_TIME, (-1, 0), 100_000, 1 << 40):
+                for message in await spool.due(summary.route, _ANY_TIME, FIRST, 100_000, 1 << 40):
                     self._note_queued(message, found)
         finally:
             await spool.close()

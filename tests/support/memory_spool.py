@@ -6,7 +6,7 @@ import os
 import shutil
 import tempfile
 from asyncio import Future
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -14,20 +14,25 @@ from cmail.mail.outcome import NotNow
 from cmail.mail.queue_id import QueueId, QueueIds, print_queue_id
 from cmail.policy.routing import is_internet
 from cmail.storage.spool import (
+    ALL,
     Change,
     Changed,
     Deferral,
     Final,
     NewMessage,
+    NextDue,
+    Place,
     QueuedMessage,
     QueuedRecipient,
     QueueEntry,
     QueueFilter,
     RecipientState,
     RouteSummary,
+    RouteWaits,
     Settlement,
     SpoolError,
     SpoolFigures,
+    Wanted,
     first_due_ms,
     new_way_due_ms,
 )
@@ -138,10 +143,14 @@ class MemorySpool:
         return self._refusal
 
     def due(
-        self, route: str, now_ms: int, after: tuple[int, int], limit: int, octets_max: int
+        self, route: str, now_ms: int, after: Place, limit: int, octets_max: int, wanted: Wanted = ALL
     ) -> "Future[list[QueuedMessage]]":
         """Queued recipients of a route that are due, in order."""
-        return self._soon(self._due, route, now_ms, after, limit, octets_max)
+        return self._soon(self._due, route, now_ms, after, limit, octets_max, wanted)
+
+    def next_due(self, route: str, after_ms: int, wanted: Wanted = ALL) -> "Future[NextDue | None]":
+        """The first due time of a route beyond after_ms."""
+        return self._soon(self._next_due, route, after_ms, wanted)
 
     def routes(self) -> "Future[list[RouteSummary]]":
         """Routes that have queued recipients."""
@@ -158,6 +167,22 @@ class MemorySpool:
     def wake(self, route: str, kind: NotNow, now_ms: int) -> "Future[int]":
         """Recipients that wait because of `kind` become due."""
         return self._soon(self._wake, route, kind, now_ms)
+
+    def let_go(self, route: str, now_ms: int) -> "Future[int]":
+        """Recipients that were never released become due."""
+        return self._soon(self._let_go, route, now_ms)
+
+    def too_large(self, route: str, size_max: int, limit: int) -> "Future[list[QueueEntry]]":
+        """Queued recipients whose message is larger."""
+        return self._soon(self._too_large, route, size_max, limit)
+
+    def hold_too_large(self, queue_id: QueueId, positions: Sequence[int], reason: str) -> "Future[int]":
+        """Hold recipients because of their size."""
+        return self._soon(self._hold_too_large, queue_id, positions, reason)
+
+    def waits(self, wanted: Wanted = ALL) -> "Future[list[RouteWaits]]":
+        """How much is queued on each route."""
+        return self._soon(self._waits, wanted)
 
     def select(
         self, what: QueueFilter, limit: int, after: tuple[int, int] = (0, -1)
@@ -220,7 +245,9 @@ class MemorySpool:
         assert len(new.routes) == len(new.envelope.recipients)
         state = RecipientState.HELD if new.is_held else RecipientState.QUEUED
         rows = {
-            position: _Row(QueuedRecipient(position, recipient, route, first_due_ms(new, route)), state)
+            position: _Row(
+                QueuedRecipient(position, recipient, route, first_due_ms(new, route), rank=new.rank), state
+            )
             for position, (recipient, route) in enumerate(
                 zip(new.envelope.recipients, new.routes, strict=True)
             )
@@ -286,27 +313,80 @@ class MemorySpool:
             new.origin,
         )
 
+    def _on_route(self, route: str) -> list[tuple[_Message, _Row]]:
+        """Who is queued there."""
+        return [
+            (message, row)
+            for message in self._messages.values()
+            for row in message.rows.values()
+            if row.state is RecipientState.QUEUED and row.queued.route == route
+        ]
+
     def _due(
-        self, route: str, now_ms: int, after: tuple[int, int], limit: int, octets_max: int
+        self, route: str, now_ms: int, after: Place, limit: int, octets_max: int, wanted: Wanted
     ) -> list[QueuedMessage]:
-        groups: dict[tuple[int, int], list[_Row]] = {}
-        for queue_id, message in self._messages.items():
-            for row in message.rows.values():
-                key = (row.queued.due_ms, queue_id)
-                if (
-                    row.state is RecipientState.QUEUED
-                    and row.queued.route == route
-                    and row.queued.due_ms <= now_ms
-                    and key > after
-                ):
-                    groups.setdefault(key, []).append(row)
+        groups: dict[Place, list[_Row]] = {}
+        for message, row in self._on_route(route):
+            queued = row.queued
+            key = (queued.rank, queued.due_ms, message.new.queue_id)
+            is_due = wanted.from_ms <= queued.due_ms <= now_ms
+            if is_due and key > after and _is_wanted(wanted, message, queued):
+                groups.setdefault(key, []).append(row)
         found: list[QueuedMessage] = []
         for key in sorted(groups)[:limit]:
-            message = self._messages[key[1]]
+            message = self._messages[key[2]]
             octets_max -= len(message.new.content.octets)
             if found and octets_max < 0:
                 break
             found.append(self._queued(message, groups[key]))
+        return found
+
+    def _next_due(self, route: str, after_ms: int, wanted: Wanted) -> NextDue | None:
+        found = [
+            (row.queued.due_ms, message.new.queue_id, message.new.envelope.hold_until_ms)
+            for message, row in self._on_route(route)
+            if row.queued.due_ms > after_ms and _is_wanted(wanted, message, row.queued)
+        ]
+        return NextDue(min(found)[0], min(found)[2]) if found else None
+
+    def _let_go(self, route: str, now_ms: int) -> int:
+        rows = [row for _, row in self._on_route(route) if not row.queued.due_ms]
+        for row in rows:
+            row.queued.due_ms = now_ms
+        return len(rows)
+
+    def _too_large(self, route: str, size_max: int, limit: int) -> list[QueueEntry]:
+        return [
+            _entry(message.new, row)
+            for message, row in self._on_route(route)
+            if message.new.content.size_bytes > size_max and not row.queued.was_too_large
+        ][:limit]
+
+    def _hold_too_large(self, queue_id: QueueId, positions: Sequence[int], reason: str) -> int:
+        count = 0
+        for row in self._messages[queue_id].rows.values() if queue_id in self._messages else ():
+            is_queued = row.state is RecipientState.QUEUED and not row.queued.was_too_large
+            if is_queued and row.queued.position in positions:
+                row.state, row.reason, row.queued.was_too_large = RecipientState.HELD, reason, True
+                count += 1
+        return count
+
+    def _waits(self, wanted: Wanted) -> list[RouteWaits]:
+        found = []
+        for summary in self._routes():
+            there = {m.new.queue_id: (m, row) for m, row in self._on_route(summary.route)}
+            some = [(m, _is_wanted(wanted, m, row.queued)) for m, row in there.values()]
+            found.append(
+                RouteWaits(
+                    summary.route,
+                    len(some),
+                    sum(m.new.content.size_bytes for m, _ in some),
+                    min(m.new.arrived_wall_ms for m, _ in some),
+                    sum(m.new.envelope.priority > 0 for m, _ in some),
+                    sum(is_wanted for _, is_wanted in some),
+                    sum(m.new.content.size_bytes for m, is_wanted in some if is_wanted),
+                )
+            )
         return found
 
     def _routes(self) -> list[RouteSummary]:
@@ -417,6 +497,10 @@ class MemorySpool:
         return SpoolFigures(len(self._messages), counts, oldest)
 
 
+def _is_wanted(wanted: Wanted, message: _Message, queued: QueuedRecipient) -> bool:
+    return wanted.admits(message.new.content.size_bytes, queued.rank, queued.was_too_large)
+
+
 def _has(text: str, part: str) -> bool:
     return part.casefold() in text.casefold()
 
@@ -438,4 +522,6 @@ def _entry(new: NewMessage, row: _Row) -> QueueEntry:
         new.arrived_wall_ms,
         new.origin,
         queued.periods,
+        queued.rank,
+        queued.was_too_large,
     )

@@ -10,7 +10,7 @@ import pytest
 from cmail.mail.address import parse_address
 from cmail.mail.content import Content, from_plain
 from cmail.mail.envelope import Envelope, Recipient
-from cmail.storage.spool import NewMessage, Spool
+from cmail.storage.spool import FIRST, NewMessage, Spool
 from cmail.storage.spool_sqlite import SqliteSpool
 from tests.support.clock import FakeClock
 from tests.support.memory_spool import MemorySpool
@@ -87,7 +87,7 @@ class SpoolPlace:
 
     async def all_due(self, route: str = "relay", now_ms: int = 1 << 62) -> list[Any]:
         """What waits on a route, whenever it is due."""
-        due: list[Any] = await self.spool.due(route, now_ms, (-1, 0), 1000, 1 << 30)
+        due: list[Any] = await self.spool.due(route, now_ms, FIRST, 1000, 1 << 30)
         return due
 
 

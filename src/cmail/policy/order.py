@@ -1,4 +1,4 @@
-"""Order: the rank of a recipient in its queue, a number from priority, deadline and size; the smallest goes first.
+"""Order: the rank of a recipient in its queue, from priority, deadline and size; the smallest goes first.
 
 A rank is a band and a deadline. Band: (9 - priority) * 4 + class; class 0 has a deadline (RFC 2852), 1 is
 small, 2 middling, 3 large. Of class 0 the earlier deadline goes first; all others of a band have one rank."""
@@ -18,7 +18,7 @@ _LARGE: Final = LARGE << BAND_SHIFT
 
 
 def rank_of(priority: int, deliver_by_ms: int, size_bytes: int) -> int:
-    """The rank of a message's recipients. `deliver_by_ms`: wall time, 0 for no deadline."""
+    """The rank of a message's recipients. `deliver_by_ms`: its deadline, 0 for none."""
     band = (PRIORITY_MAX - priority) * CLASSES
     if deliver_by_ms:
         return band << BAND_SHIFT | min(max(deliver_by_ms, 0), _DEADLINE_MAX)

@@ -10,8 +10,8 @@ from cmail.mail.outcome import NotNow, Outcome, PermanentFailure, TemporaryFailu
 from cmail.mail.status import BAD_CONNECTION, LOCAL_TROUBLE
 from cmail.policy import retry
 from cmail.queue.lane import Lane
-from cmail.queue.route_queue import FAR_MS, ID_MAX, OCTETS_LEAST, START, Cursor, RouteQueue
-from cmail.storage.spool import QueuedMessage, SpoolFullError
+from cmail.queue.route_queue import FAR_MS, OCTETS_LEAST, RouteQueue
+from cmail.storage.spool import FIRST, Place, QueuedMessage, SpoolFullError, Wanted, place_of
 
 if TYPE_CHECKING:
     from cmail.queue.scheduler import Scheduler
@@ -213,20 +213,20 @@ class Connections:
 
     async def _bounce_all(self, route: RouteQueue, failure: PermanentFailure) -> None:
         try:
-            after = (0, ID_MAX) if route.is_held else START
+            after = FIRST
             while not self._scheduler.is_stopping:
                 self._end_ready(route, failure)
                 found = await self._read_all(route, after)
                 if not found:
                     break
-                after = (found[-1].recipients[0].due_ms, found[-1].queue_id)
+                after = place_of(found[-1])
         finally:
             route.refusal = None
             route.judge_gate()
             route.look_anew()
             route.refill()
 
-    async def _read_all(self, route: RouteQueue, after: Cursor) -> list[QueuedMessage]:
+    async def _read_all(self, route: RouteQueue, after: Place) -> list[QueuedMessage]:
         """The next of all that waits on a route, due or not; now in memory."""
         scheduler = self._scheduler
         if route.read is not None:
@@ -234,7 +234,8 @@ class Connections:
         route.ghosts = set()
         scheduler.reading.add(route)
         try:
-            found = await scheduler.spool.due(route.name, FAR_MS, after, PAGE, OCTETS_LEAST)
+            wanted = Wanted(int(route.is_held))
+            found = await scheduler.spool.due(route.name, FAR_MS, after, PAGE, OCTETS_LEAST, wanted)
         finally:
             scheduler.reading.discard(route)
         for message in found:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Final
 
 from cmail.mail.outcome import NotNow
 from cmail.policy import retry
-from cmail.queue.route_queue import FAR_MS, ID_MAX, RouteQueue
+from cmail.queue.route_queue import RouteQueue
 from cmail.queue.sweep import Sweep
 from cmail.queue.wakeups import Wakeups
 from cmail.queue.why import duration
@@ -105,20 +105,18 @@ class Lookout:
 
     async def _peek(self, route: RouteQueue) -> None:
         now_ms = self._scheduler.attempts.now_ms(route.name)
-        after = (now_ms, ID_MAX)
         try:
-            found = await self._scheduler.spool.due(route.name, FAR_MS, after, 1, 1)
+            found = await self._scheduler.spool.next_due(route.name, now_ms, route.wanted())
         except SpoolError as error:
             self.look_later(route, f"when {route.name} is due next: {error}")
             return
-        for message in found:
-            due_ms = message.recipients[0].due_ms
-            is_ours = message.envelope.hold_until_ms <= self._scheduler.clock.wall_ms()
-            if is_ours and due_ms > self._horizon_ms(route):
+        if found is not None:
+            is_ours = found.hold_until_ms <= self._scheduler.clock.wall_ms()
+            if is_ours and found.due_ms > self._horizon_ms(route):
                 route.look_beyond(self._horizon_ms(route))
                 route.refill()
             else:
-                self.wake_at(route, due_ms)
+                self.wake_at(route, found.due_ms)
         self._scheduler.forget_if_idle(route)
 
     def _horizon_ms(self, route: RouteQueue) -> int:

@@ -11,7 +11,7 @@ from cmail.policy.concurrency import Window
 from cmail.policy.routing import is_internet
 from cmail.queue.lane import Lane
 from cmail.queue.router import is_for_mailboxes
-from cmail.storage.spool import QueuedMessage, QueuedRecipient
+from cmail.storage.spool import FIRST, Place, QueuedMessage, QueuedRecipient, Wanted, place_of
 
 if TYPE_CHECKING:
     from cmail.queue.scheduler import Scheduler
@@ -25,12 +25,8 @@ PROBE_MESSAGES: Final = 20  # in memory while nobody knows whether the next hop 
 AT_ONCE: Final = 5  # what a connection is thought to carry at once, when further ones are opened
 TURN_TRANSACTIONS: Final = 100  # of one connection, when other routes wait for one
 JUDGE_AFTER_S: Final = 0.001  # connections that were woken have taken what they can by then
-START: Final = (-1, -1)
 FAR_MS: Final = 1 << 61  # later than every due time
-ID_MAX: Final = (1 << 63) - 1
 KEY_BITS: Final = 24  # of a recipient's position beside its queue id
-
-Cursor = tuple[int, int]
 
 
 class RouteQueue:
@@ -91,7 +87,7 @@ class RouteQueue:
         self.has_more = False
         self.has_new = False  # this pass over the disk has found something
         self.is_near_end = False  # the last read came to the end: fresh messages may come to memory
-        self.cursor: Cursor = START
+        self.cursor: Place = FIRST
         self.is_moved = False  # somebody else set the cursor while a read was under way
         self.limit = 0  # messages, of the last read
         self.reserved = 0  # octets, for the read that is under way
@@ -161,7 +157,7 @@ class RouteQueue:
             or not self._has_room(size)
             or self.is_held
         ):
-            self._leave_on_disk(message.queue_id)
+            self._leave_on_disk(message.queue_id, recipients[0].rank)
             return
         if len(recipients) == 1:
             self.scheduler.active.add(message.queue_id << KEY_BITS | recipients[0].position)
@@ -175,13 +171,13 @@ class RouteQueue:
     def _has_room(self, size: int) -> bool:
         return self.octets + size <= OCTETS_MAX and self.scheduler.has_room(size)
 
-    def _leave_on_disk(self, queue_id: int) -> None:
+    def _leave_on_disk(self, queue_id: int, rank: int) -> None:
         if self.is_held:
             return  # a flush writes a due time and looks
         self.has_more = self.has_new = True  # has_new: a read that is under way may have begun before it
         self.is_near_end = False
-        if (0, queue_id) <= self.cursor:
-            self.cursor = (0, queue_id - 1)  # it came later than one with a larger id
+        if (rank, 0, queue_id) <= self.cursor:
+            self.cursor = (rank, 0, queue_id - 1)  # it came later than one that stands behind it
             self.is_moved = True
         if len(self.ready) < self.refill_below:
             self.refill()
@@ -385,9 +381,13 @@ class RouteQueue:
         self._rewind()
 
     def _rewind(self) -> None:
-        self.cursor = (self.horizon_ms, -1) if self.horizon_ms else (0, ID_MAX) if self.is_held else START
+        self.cursor = FIRST
         self.has_new = False
         self.is_moved = True
+
+    def wanted(self, from_ms: int = 0) -> Wanted:
+        """What may go now. What is held in a batch has the due time 0."""
+        return Wanted(max(from_ms, int(self.is_held)))
 
     def refill(self) -> None:
         """Read what comes next, while what is in memory is being sent."""
@@ -408,7 +408,8 @@ class RouteQueue:
         self.limit = min(REFILL_MESSAGES, self.ready_max)
         self.is_moved = False
         now_ms = FAR_MS if self.horizon_ms else scheduler.attempts.now_ms(self.name)
-        self.read = scheduler.spool.due(self.name, now_ms, self.cursor, self.limit, room)
+        wanted = self.wanted(self.horizon_ms)
+        self.read = scheduler.spool.due(self.name, now_ms, self.cursor, self.limit, room, wanted)
         scheduler.reading.add(self)
         self.read.add_done_callback(self._filled)
 
@@ -431,7 +432,7 @@ class RouteQueue:
             self._came_to_end()
             return
         if messages and not self.is_moved:
-            self.cursor = (messages[-1].recipients[0].due_ms, messages[-1].queue_id)
+            self.cursor = place_of(messages[-1])
             self.is_near_end = len(messages) <= self.limit // 2
         for message in messages:
             self.admit(message, ghosts)

@@ -80,7 +80,8 @@ class Router:
             notify = notify & ~Notify.SUCCESS or Notify.NEVER
         orcpt = asked.orcpt or (f"rfc822;{asked.forward_path}" if asked.forward_path.is_ascii else "")
         recipient = replace(asked, forward_path=address, notify=notify, orcpt=orcpt)
-        return QueuedRecipient(0, recipient, self.route(address), alias_depth=queued.alias_depth + 1)
+        depth = queued.alias_depth + 1
+        return QueuedRecipient(0, recipient, self.route(address), alias_depth=depth, rank=queued.rank)
 
 
 def is_for_mailboxes(route: str) -> bool:

@@ -123,13 +123,13 @@ class Scheduler:
             return
         routes = new.routes
         active = self.active
-        base = new.queue_id << KEY_BITS
+        base, rank = new.queue_id << KEY_BITS, new.rank
         message = QueuedMessage(
             new.queue_id,
             new.envelope,
             new.content,
             [
-                QueuedRecipient(position, recipient, route)
+                QueuedRecipient(position, recipient, route, rank=rank)
                 for position, (recipient, route) in enumerate(
                     zip(new.envelope.recipients, routes, strict=True)
                 )

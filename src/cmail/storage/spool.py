@@ -14,13 +14,19 @@ from asyncio import Future
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import IntEnum
+from typing import Final as Constant
 from typing import Protocol
 
 from cmail.mail.content import Content
 from cmail.mail.envelope import Envelope, Recipient
 from cmail.mail.outcome import NotNow
 from cmail.mail.queue_id import QueueId
+from cmail.policy.order import ORDINARY, priority_of, rank_of
+from cmail.policy.orders import NO_LIMIT
 from cmail.policy.routing import is_internet
+
+Place = tuple[int, int, int]  # rank, due_ms, queue id: where a message stands in a route's queue
+FIRST: Constant = (-1, -1, -1)  # before every place
 
 
 class SpoolError(Exception):
@@ -59,6 +65,12 @@ class NewMessage:
     origin: str = ""  # how it came, for people: "anna@example.org from laptop[192.0.2.7] by ESMTPSA"
     is_held: bool = False
 
+    @property
+    def rank(self) -> int:
+        """Of its recipients, in their queues."""
+        envelope = self.envelope
+        return rank_of(envelope.priority, envelope.deliver_by_ms, self.content.size_bytes)
+
 
 def new_way_due_ms(hold_until_ms: int, wall_ms: int, link_ms: int, needs_link: bool) -> int:
     """When a recipient is due on a route that it has not been tried on: at once, or when its sender
@@ -94,6 +106,8 @@ class QueuedRecipient:
     last_period: int = -1  # the period of the last attempt
     is_delay_told: bool = False
     alias_depth: int = 0  # how many expansions led to it (loops are cut at ALIAS_DEPTH_MAX)
+    rank: int = ORDINARY  # policy.order: the smallest goes first
+    was_too_large: bool = False  # it was held for its size; no limit of size holds it any more
 
 
 @dataclass(slots=True)
@@ -112,6 +126,12 @@ class QueuedMessage:
     arrived_wall_ms: int
     arrived_link_ms: int
     origin: str = ""
+
+
+def place_of(message: QueuedMessage) -> Place:
+    """Where a message that due() has found stands in its route's queue."""
+    first = message.recipients[0]
+    return first.rank, first.due_ms, message.queue_id
 
 
 @dataclass(frozen=True, slots=True)
@@ -181,6 +201,47 @@ class QueueEntry:
     arrived_wall_ms: int
     origin: str
     periods: int = 0
+    rank: int = ORDINARY
+    was_too_large: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """Which recipients of a route may go. What was held for its size and released goes whatever its size,
+    but where no size at all may (a limit below 0)."""
+
+    from_ms: int = 0  # due then or later: what was never released has 0
+    size_max: int = NO_LIMIT  # octets of an ordinary message
+    urgent_size_max: int = NO_LIMIT  # of one with a priority above 0
+
+    def admits(self, size_bytes: int, rank: int, was_too_large: bool = False) -> bool:
+        """Whether its size lets it go."""
+        size_max = self.urgent_size_max if priority_of(rank) > 0 else self.size_max
+        return size_max >= 0 and (was_too_large or size_bytes <= size_max)
+
+
+ALL: Constant = Wanted()
+
+
+@dataclass(frozen=True, slots=True)
+class NextDue:
+    """When something is due, and until when its sender asked to hold it (wall time, 0: not)."""
+
+    due_ms: int
+    hold_until_ms: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class RouteWaits:
+    """The messages that wait on one route, due or not."""
+
+    route: str
+    messages_count: int
+    octets: int
+    oldest_arrived_ms: int  # wall
+    urgent_count: int
+    admitted_count: int  # of those that are wanted
+    admitted_octets: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -250,12 +311,16 @@ class Spool(Protocol):
         ...
 
     def due(
-        self, route: str, now_ms: int, after: tuple[int, int], limit: int, octets_max: int
+        self, route: str, now_ms: int, after: Place, limit: int, octets_max: int, wanted: Wanted = ALL
     ) -> "Future[list[QueuedMessage]]":
-        """Queued recipients of a route with due_ms <= now_ms and (due_ms, queue_id) > after, in
-        that order, at most `limit` messages or about `octets_max` octets of content (at least one).
-        Those of one message that are due at the same time stand together, others apart: the next
-        page begins after (recipients[0].due_ms, queue_id) of the last one."""
+        """Queued recipients of a route that are wanted, with due_ms <= now_ms and (rank, due_ms,
+        queue_id) > after, in that order, at most `limit` messages or about `octets_max` octets of
+        content (at least one). Those of one message that are due at the same time stand together,
+        others apart: the next page begins after the place_of() the last one."""
+        ...
+
+    def next_due(self, route: str, after_ms: int, wanted: Wanted = ALL) -> "Future[NextDue | None]":
+        """The first due time of a route beyond after_ms, whatever its rank; None: there is none."""
         ...
 
     def routes(self) -> "Future[list[RouteSummary]]":
@@ -272,7 +337,24 @@ class Spool(Protocol):
         ...
 
     def wake(self, route: str, kind: NotNow, now_ms: int) -> "Future[int]":
-        """Recipients of a route that wait because of `kind` become due at now_ms; how many."""
+        """Recipients of a route that wait because of `kind` become due at now_ms, in order of their
+        rank; how many."""
+        ...
+
+    def let_go(self, route: str, now_ms: int) -> "Future[int]":
+        """Recipients of a route that were never released (due_ms is 0) are due at now_ms; how many."""
+        ...
+
+    def too_large(self, route: str, size_max: int, limit: int) -> "Future[list[QueueEntry]]":
+        """Queued recipients of a route whose message is larger, and that were not held for it yet."""
+        ...
+
+    def hold_too_large(self, queue_id: QueueId, positions: Sequence[int], reason: str) -> "Future[int]":
+        """Hold recipients that are queued, because of their size; once. How many."""
+        ...
+
+    def waits(self, wanted: Wanted = ALL) -> "Future[list[RouteWaits]]":
+        """How much is queued on each route, and how much of that is wanted."""
         ...
 
     def select(

@@ -7,7 +7,9 @@ from typing import Final
 import apsw
 
 from cmail.mail.queue_id import QueueId
+from cmail.policy.order import CLASSES, WITH_DEADLINE
 from cmail.storage.spool import Change, Changed, QueueFilter
+from cmail.storage.spool_due import bands
 from cmail.storage.spool_filter import FROM_FILTER, filter_terms
 
 NAMED_MAX: Final = 10_000  # messages that an answer names
@@ -57,11 +59,38 @@ def hold(connection: apsw.Connection, queue_id: int, reason: str) -> None:
 
 def wake(connection: apsw.Connection, route: str, kind: int, now_ms: int, limit: int) -> int:
     """At most `limit` recipients of a route that wait because of `kind` become due; how many."""
+    return _make_due(connection, route, now_ms, "r.due_ms > ? AND r.kind = ?", (now_ms, kind), limit)
+
+
+def let_go(connection: apsw.Connection, route: str, now_ms: int, limit: int) -> int:
+    """At most `limit` recipients of a route that were never released become due; how many."""
+    return _make_due(connection, route, now_ms, "r.due_ms = ?", (0,), limit)
+
+
+def _make_due(
+    connection: apsw.Connection, route: str, now_ms: int, terms: str, values: tuple[int, ...], limit: int
+) -> int:
+    left = limit
+    for band in list(bands(connection, route)):
+        order = "r.rank, r.due_ms" if band.number % CLASSES == WITH_DEADLINE else "r.due_ms"
+        connection.execute(
+            "UPDATE recipient SET due_ms = ? WHERE (message_id, position) IN "
+            f"(SELECT r.message_id, r.position FROM recipient r WHERE {band.terms} AND {terms} "
+            f"ORDER BY {order} LIMIT ?)",
+            (now_ms, *band.values(route), *values, left),
+        )
+        left -= connection.changes()
+        if left <= 0:
+            break
+    return limit - left
+
+
+def hold_too_large(connection: apsw.Connection, queue_id: int, positions: Sequence[int], reason: str) -> int:
+    """Keep recipients from their deliveries because of their size; it is not asked again."""
     connection.execute(
-        "UPDATE recipient SET due_ms = ?1 WHERE (message_id, position) IN "
-        "(SELECT message_id, position FROM recipient WHERE route = ?2 AND state = 0 "
-        "AND due_ms > ?1 AND kind = ?3 LIMIT ?4)",
-        (now_ms, route, kind, limit),
+        "UPDATE recipient SET state = 1, was_too_large = 1, reason = ? WHERE message_id = ? "
+        "AND position IN (SELECT value FROM json_each(?)) AND state = 0 AND was_too_large = 0",
+        (reason, queue_id, json.dumps(list(positions))),
     )
     return connection.changes()
 

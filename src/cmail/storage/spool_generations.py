@@ -18,7 +18,7 @@ from cmail.storage.spool_schema import open_for_reading, open_for_writing
 
 _NAME: Final = re.compile(r"spool(?:\.(\d+))?\.sqlite3")
 _ENDINGS: Final = ("", "-wal", "-shm", ".broken")
-_COPY: Final = (("message", "id", 14), ("content", "id", 3), ("recipient", "message_id", 15))
+_COPY: Final = (("message", "id"), ("content", "id"), ("recipient", "message_id"))
 _TRIES: Final = 10  # a disk that cannot be read now may be read in a moment; then what cannot be is left
 _AGAIN_S: Final = 0.5  # between them, at start
 _PIECE_OCTETS: Final = 1 << 20
@@ -297,11 +297,21 @@ def _copy(old: apsw.Connection, target: apsw.Connection, may_lose: bool, read_ra
     return f"{copied}, {lost} could not be read" if lost else copied
 
 
+def _columns_of(old: apsw.Connection, table: str) -> tuple[str, ...]:
+    """Those that an older schema lacks have their default in the new one."""
+    try:
+        names = tuple(str(row[1]) for row in old.execute(f"PRAGMA table_info({table})"))
+    except apsw.Error:
+        names = ()
+    return names or ("*",)  # nothing of it can be read, as will be seen
+
+
 class _Reading:
     """Reads what can be read of a database, and remembers that not all could be."""
 
     def __init__(self, old: apsw.Connection) -> None:
         self._old = old
+        self._columns = {table: _columns_of(old, table) for table, _ in _COPY}
         self.error: apsw.Error | None = None
         self.disk_error: apsw.Error | None = None  # of the disk, not of what stands on it
 
@@ -329,15 +339,23 @@ class _Reading:
         """Whether it could be read, whole."""
         try:
             parts = [
-                (table, width, self._old.execute(f"SELECT * FROM {table} WHERE {key} = ?", (queue_id,)))
-                for table, key, width in _COPY
+                (
+                    table,
+                    self._old.execute(
+                        f"SELECT {', '.join(self._columns[table])} FROM {table} WHERE {key} = ?", (queue_id,)
+                    ),
+                )
+                for table, key in _COPY
             ]
-            found = [(table, width, rows.fetchall()) for table, width, rows in parts]
+            found = [(table, rows.fetchall()) for table, rows in parts]
         except apsw.Error as error:
             self._failed(error)
             return False
-        for table, width, rows in found:
-            target.executemany(f"INSERT INTO {table} VALUES ({','.join('?' * width)})", rows)
+        for table, rows in found:
+            columns = self._columns[table]
+            target.executemany(
+                f"INSERT INTO {table} ({', '.join(columns)}) VALUES ({','.join('?' * len(columns))})", rows
+            )
         return True
 
     def close(self) -> None:

@@ -9,14 +9,21 @@ from typing import Any, Final
 import apsw
 
 from cmail.mail.queue_id import QueueId
+from cmail.policy.order import sizes_of
 from cmail.storage.spool import (
+    ALL,
+    NextDue,
+    Place,
     QueuedMessage,
     QueueEntry,
     QueueFilter,
     RecipientState,
     RouteSummary,
+    RouteWaits,
     SpoolFigures,
+    Wanted,
 )
+from cmail.storage.spool_due import bands, due_rows, next_due
 from cmail.storage.spool_files import ContentFiles
 from cmail.storage.spool_filter import FROM_FILTER, filter_terms
 from cmail.storage.spool_generations import Generations
@@ -32,6 +39,15 @@ from cmail.storage.spool_schema import open_for_reading
 
 _HEADER_OCTETS: Final = 64 * 1024  # of content that old() loads
 _EVERYTHING: Final = 1 << 62
+_WAITS: Final = """
+SELECT route, count(*), sum(size), min(arrived), sum(is_urgent), sum(is_wanted), sum(is_wanted * size) FROM (
+    SELECT r.route, m.size_bytes AS size, m.arrived_wall_ms AS arrived, m.priority > 0 AS is_urgent,
+        CASE WHEN m.priority > 0 THEN ?2 >= 0 AND (r.was_too_large OR m.size_bytes <= ?2)
+            ELSE ?1 >= 0 AND (r.was_too_large OR m.size_bytes <= ?1) END AS is_wanted
+    FROM (SELECT DISTINCT route, message_id, was_too_large FROM recipient WHERE state = 0) r
+    JOIN message m ON m.id = r.message_id
+) GROUP BY route
+"""
 
 
 class SpoolReader:
@@ -45,29 +61,52 @@ class SpoolReader:
         self._all: list[apsw.Connection] = []
 
     def due(
-        self, route: str, now_ms: int, after: tuple[int, int], limit: int, octets_max: int
+        self, route: str, now_ms: int, after: Place, limit: int, octets_max: int, wanted: Wanted = ALL
     ) -> list[QueuedMessage]:
         """Spool.due()."""
         connection = self._connection()
         found: list[QueuedMessage] = []
         with connection:  # one view of the database for all that is read
-            rows = connection.execute(
-                f"SELECT r.due_ms, r.message_id, {RECIPIENT_COLUMNS} FROM recipient r "
-                "WHERE r.route = ? AND r.state = 0 AND r.due_ms <= ? "
-                "AND (r.due_ms, r.message_id) > (?, ?) "
-                "ORDER BY r.due_ms, r.message_id, r.position",
-                (route, now_ms, *after),
-            )
-            for (_, queue_id), group in groupby(rows, key=lambda row: (row[0], row[1])):
-                recipients = [row[2:] for row in group]
+            rows = due_rows(connection, route, now_ms, after, wanted)
+            for (_, _, queue_id), group in groupby(rows, key=lambda row: row[:3]):
+                recipients = [row[3:] for row in group]
                 if len(found) >= limit or (found and octets_max <= 0):
                     break
                 message = self._load(connection, queue_id, recipients)
                 if message is not None:
                     octets_max -= len(message.content.octets)
                     found.append(message)
-            rows.close(True)
+            rows.close()
         return found
+
+    def next_due(self, route: str, after_ms: int, wanted: Wanted = ALL) -> NextDue | None:
+        """Spool.next_due()."""
+        connection = self._connection()
+        with connection:
+            found = next_due(connection, route, after_ms, wanted)
+        return found
+
+    def too_large(self, route: str, size_max: int, limit: int) -> list[QueueEntry]:
+        """Spool.too_large()."""
+        connection = self._connection()
+        found: list[QueueEntry] = []
+        with connection:
+            for band in bands(connection, route):
+                most = sizes_of(band.number)[1]
+                if most is not None and most <= size_max:
+                    continue
+                rows = connection.execute(
+                    f"SELECT {ENTRY_COLUMNS} {FROM_FILTER} WHERE {band.terms} "
+                    "AND m.size_bytes > ? AND r.was_too_large = 0 LIMIT ?",
+                    (*band.values(route), size_max, limit - len(found)),
+                )
+                found += [queue_entry(row) for row in rows]
+        return found
+
+    def waits(self, wanted: Wanted = ALL) -> list[RouteWaits]:
+        """Spool.waits()."""
+        rows = self._connection().execute(_WAITS, (wanted.size_max, wanted.urgent_size_max))
+        return [RouteWaits(*row) for row in rows]
 
     def old(self, before_ms: int, limit: int, after: int) -> list[QueuedMessage]:
         """Spool.old()."""

@@ -30,10 +30,24 @@ class Flag(IntFlag):
     SMTPUTF8 = 1
     BODY_8BIT = 2  # BODY=8BITMIME was said
     HAS_8BIT = 4  # an octet over 127 is in it
+    BY_NOTIFY = 8  # the deadline: what its sender wants then, and whether he wants a trace
+    BY_RETURN = 16
+    BY_TRACE = 32
+
+
+_BY_FLAGS: Final = {
+    "": 0,
+    "N": int(Flag.BY_NOTIFY),
+    "R": int(Flag.BY_RETURN),
+    "NT": Flag.BY_NOTIFY | Flag.BY_TRACE,
+    "RT": Flag.BY_RETURN | Flag.BY_TRACE,
+}
+_BY_MODES: Final = {int(flags): mode for mode, flags in _BY_FLAGS.items()}
+_BY_MASK: Final = int(Flag.BY_NOTIFY | Flag.BY_RETURN | Flag.BY_TRACE)
 
 
 _NO_MESSAGE: Final = (None,) * 15  # reverse_path to octets
-_NO_RECIPIENT: Final = (None,) * 14
+_NO_RECIPIENT: Final = (None,) * 15
 _PLACE: Final = {name: number for number, name in enumerate(WORK_COLUMNS.split(", "))}
 _POSITION: Final = _PLACE["position"]
 
@@ -41,14 +55,14 @@ _POSITION: Final = _PLACE["position"]
 def accept_rows(message: NewMessage, needs_link: Callable[[str], bool]) -> list[Row]:
     """The rows that make a message durable."""
     envelope, content = message.envelope, message.content
-    state = 1 if message.is_held else 0
+    state, rank = 1 if message.is_held else 0, message.rank
     head: Row = (
         Op.ACCEPT,
         message.queue_id,
         envelope.reverse_path_text,
         envelope.ret,
         envelope.envid,
-        envelope.is_smtputf8 | envelope.is_8bit << 1 | content.has_8bit << 2,
+        envelope.is_smtputf8 | envelope.is_8bit << 1 | content.has_8bit << 2 | _BY_FLAGS[envelope.by_mode],
         envelope.priority,
         envelope.deliver_by_ms,
         envelope.hold_until_ms,
@@ -82,6 +96,7 @@ def accept_rows(message: NewMessage, needs_link: Callable[[str], bool]) -> list[
                 "",
                 0,
                 0,
+                rank,
                 None,
             )
         )
@@ -145,6 +160,7 @@ def _add_row(queue_id: int, q: QueuedRecipient) -> Row:
         reason="",
         is_delay_told=int(q.is_delay_told),
         alias_depth=q.alias_depth,
+        rank=q.rank,
     )
 
 
@@ -166,7 +182,7 @@ def stored_address(text: str) -> Address:
 # What is read of a recipient and of its message, in the order that the functions below take.
 RECIPIENT_COLUMNS: Final = (
     "r.position, r.forward_path, r.orcpt, r.notify, r.route, r.due_ms, r.attempts, r.periods, "
-    "r.last_period, r.is_delay_told, r.alias_depth"
+    "r.last_period, r.is_delay_told, r.alias_depth, r.rank, r.was_too_large"
 )
 MESSAGE_COLUMNS: Final = (
     "m.id, m.reverse_path, m.ret, m.envid, m.flags, m.priority, m.deliver_by_ms, "
@@ -175,15 +191,41 @@ MESSAGE_COLUMNS: Final = (
 )
 ENTRY_COLUMNS: Final = (
     "r.message_id, r.position, m.reverse_path, r.forward_path, m.size_bytes, r.state, r.attempts, "
-    "r.due_ms, r.reason, r.kind, r.route, m.arrived_wall_ms, m.origin, r.periods"
+    "r.due_ms, r.reason, r.kind, r.route, m.arrived_wall_ms, m.origin, r.periods, "
+    "r.rank, r.was_too_large"
 )
 
 
 def queued_recipient(row: Row) -> QueuedRecipient:
     """A row of RECIPIENT_COLUMNS as a value."""
-    position, forward_path, orcpt, notify, route, due_ms, attempts, periods, last, told, depth = row
-    recipient = Recipient(stored_address(forward_path), orcpt, Notify(notify))
-    return QueuedRecipient(position, recipient, route, due_ms, attempts, periods, last, bool(told), depth)
+    (
+        position,
+        forward_path,
+        orcpt,
+        notify,
+        route,
+        due_ms,
+        attempts,
+        periods,
+        last_period,
+        is_delay_told,
+        alias_depth,
+        rank,
+        was_too_large,
+    ) = row
+    return QueuedRecipient(
+        position,
+        Recipient(stored_address(forward_path), orcpt, Notify(notify)),
+        route,
+        due_ms,
+        attempts,
+        periods,
+        last_period,
+        bool(is_delay_told),
+        alias_depth,
+        rank,
+        bool(was_too_large),
+    )
 
 
 def queued_message(
@@ -217,6 +259,7 @@ def queued_message(
         priority,
         deliver_by_ms,
         hold_until_ms,
+        _BY_MODES.get(flags & _BY_MASK, "N") if deliver_by_ms else "",
     )
     content = Content(
         prefix, octets, size_bytes, path if is_file else "", wire_bytes, bool(flags & Flag.HAS_8BIT)
@@ -236,5 +279,5 @@ def queued_message(
 def queue_entry(row: Row) -> QueueEntry:
     """A row of ENTRY_COLUMNS as a value."""
     values = list(row)
-    values[5] = RecipientState(values[5])
+    values[5], values[-1] = RecipientState(values[5]), bool(values[-1])
     return QueueEntry(*values)

@@ -11,6 +11,7 @@ from typing import Final
 
 import apsw
 
+from cmail.policy.order import BAND_SHIFT, MIDDLING_MAX, ORDINARY, SMALL_MAX
 from cmail.storage.migrations import migrate
 from cmail.storage.spool import SpoolError
 from cmail.storage.spool_filter import add_functions
@@ -34,11 +35,18 @@ _MESSAGE: Final = (
     "arrived_wall_ms, arrived_link_ms, origin, size_bytes, wire_bytes, is_file"
 )
 _CONTENT: Final = "id, prefix, octets"
-_RECIPIENT: Final = (
+_RECIPIENT_1: Final = (  # as the first step has it
     "position, forward_path, orcpt, notify, route, state, due_ms, attempts, periods, "
     "last_period, kind, reason, is_delay_told, alias_depth"
 )
-WORK_COLUMNS: Final = f"op, {_MESSAGE}, prefix, octets, {_RECIPIENT}, ids"
+_RECIPIENT: Final = f"{_RECIPIENT_1}, rank"
+
+
+def _columns(recipient: str) -> str:
+    return f"op, {_MESSAGE}, prefix, octets, {recipient}, ids"
+
+
+WORK_COLUMNS: Final = _columns(_RECIPIENT)
 WORK_WIDTH: Final = WORK_COLUMNS.count(",") + 1
 
 
@@ -103,8 +111,13 @@ CREATE TRIGGER message_gone AFTER DELETE ON message BEGIN
 END;
 """
 
-_WORK: Final = f"""
-CREATE VIEW work ({WORK_COLUMNS}) AS SELECT {", ".join(["NULL"] * WORK_WIDTH)};
+
+def _work(recipient: str) -> str:
+    """The view and its triggers, with these columns of a recipient."""
+    columns = _columns(recipient)
+    nulls = ", ".join(["NULL"] * (columns.count(",") + 1))
+    return f"""
+CREATE VIEW work ({columns}) AS SELECT {nulls};
 
 CREATE TRIGGER work_accept INSTEAD OF INSERT ON work WHEN new.op = {Op.ACCEPT} BEGIN
     INSERT INTO message ({_MESSAGE}) VALUES ({_new(_MESSAGE)});
@@ -112,7 +125,7 @@ CREATE TRIGGER work_accept INSTEAD OF INSERT ON work WHEN new.op = {Op.ACCEPT} B
 END;
 CREATE TRIGGER work_recipient INSTEAD OF INSERT ON work
 WHEN new.op IN ({Op.ACCEPT}, {Op.RECIPIENT}) BEGIN
-    INSERT INTO recipient (message_id, {_RECIPIENT}) VALUES (new.id, {_new(_RECIPIENT)});
+    INSERT INTO recipient (message_id, {recipient}) VALUES (new.id, {_new(recipient)});
 END;
 CREATE TRIGGER work_whole INSTEAD OF INSERT ON work WHEN new.op = {Op.WHOLE} BEGIN
     DELETE FROM message WHERE id IN (SELECT value FROM json_each(new.ids));
@@ -128,9 +141,9 @@ CREATE TRIGGER work_defer INSTEAD OF INSERT ON work WHEN new.op = {Op.DEFER} BEG
     WHERE message_id = new.id AND position = new.position AND state <= 1;
 END;
 CREATE TRIGGER work_add INSTEAD OF INSERT ON work WHEN new.op = {Op.ADD} BEGIN
-    INSERT INTO recipient (message_id, {_RECIPIENT})
+    INSERT INTO recipient (message_id, {recipient})
     SELECT new.id, (SELECT max(position) + 1 FROM recipient WHERE message_id = new.id),
-        {_new(_RECIPIENT.removeprefix("position, "))}
+        {_new(recipient.removeprefix("position, "))}
     WHERE EXISTS (SELECT 1 FROM message WHERE id = new.id);
 END;
 CREATE TRIGGER work_sweep INSTEAD OF INSERT ON work WHEN new.op = {Op.SWEEP} BEGIN
@@ -142,7 +155,29 @@ CREATE TRIGGER work_unlinked INSTEAD OF INSERT ON work WHEN new.op = {Op.UNLINKE
 END;
 """
 
-STEPS: Final = (_TABLES + _WORK,)  # a step that stands is never edited: another is added
+
+_RANKED: Final = f"""
+ALTER TABLE recipient ADD COLUMN rank INTEGER NOT NULL DEFAULT {ORDINARY};  -- policy.order
+ALTER TABLE recipient ADD COLUMN was_too_large INTEGER NOT NULL DEFAULT 0;  -- it was held for its size
+UPDATE recipient SET rank = (
+    SELECT CASE WHEN m.deliver_by_ms
+        THEN (9 - m.priority) * 4 << {BAND_SHIFT} | max(0, min(m.deliver_by_ms, {(1 << BAND_SHIFT) - 1}))
+        ELSE (9 - m.priority) * 4 + 1 + (m.size_bytes > {SMALL_MAX}) + (m.size_bytes > {MIDDLING_MAX})
+            << {BAND_SHIFT} END
+    FROM message m WHERE m.id = recipient.message_id
+) WHERE message_id IN (SELECT id FROM message);
+DROP INDEX recipient_due;
+CREATE INDEX recipient_due ON recipient (route, rank, due_ms, message_id, position) WHERE state = 0;
+CREATE INDEX recipient_let_go ON recipient (route, rank, due_ms, message_id, position)
+    WHERE state = 0 AND was_too_large = 1;
+DROP VIEW work;
+"""
+
+# A step that stands is never edited: another is added.
+STEPS: Final = (
+    _TABLES + _work(_RECIPIENT_1),
+    _RANKED + _work(_RECIPIENT),
+)
 
 
 @cache

@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import threading
 from asyncio import AbstractEventLoop, Future, TimerHandle
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Final
 
@@ -17,17 +17,22 @@ from cmail.mail.queue_id import QueueId, QueueIds, print_queue_id
 from cmail.policy.routing import is_internet
 from cmail.storage import spool_changes
 from cmail.storage.spool import (
+    ALL,
     Change,
     Changed,
     NewMessage,
+    NextDue,
+    Place,
     QueuedMessage,
     QueueEntry,
     QueueFilter,
     RouteSummary,
+    RouteWaits,
     Settlement,
     SpoolClosedError,
     SpoolError,
     SpoolFigures,
+    Wanted,
 )
 from cmail.storage.spool_files import ContentFiles
 from cmail.storage.spool_generations import Generations
@@ -209,10 +214,14 @@ class SqliteSpool:
         self._files.forget()
 
     def due(
-        self, route: str, now_ms: int, after: tuple[int, int], limit: int, octets_max: int
+        self, route: str, now_ms: int, after: Place, limit: int, octets_max: int, wanted: Wanted = ALL
     ) -> "Future[list[QueuedMessage]]":
         """Queued recipients of a route that are due, in order."""
-        return self._ask(self._reader.due, route, now_ms, after, limit, octets_max)
+        return self._ask(self._reader.due, route, now_ms, after, limit, octets_max, wanted)
+
+    def next_due(self, route: str, after_ms: int, wanted: Wanted = ALL) -> "Future[NextDue | None]":
+        """The first due time of a route beyond after_ms."""
+        return self._ask(self._reader.next_due, route, after_ms, wanted)
 
     def routes(self) -> "Future[list[RouteSummary]]":
         """Routes that have queued recipients."""
@@ -228,7 +237,23 @@ class SqliteSpool:
 
     def wake(self, route: str, kind: NotNow, now_ms: int) -> "Future[int]":
         """Recipients that wait because of `kind` become due."""
-        return asyncio.ensure_future(self._wake(route, kind, now_ms))
+        return self._in_pieces(lambda c: spool_changes.wake(c, route, kind, now_ms, _PIECE))
+
+    def let_go(self, route: str, now_ms: int) -> "Future[int]":
+        """Recipients that were never released become due."""
+        return self._in_pieces(lambda c: spool_changes.let_go(c, route, now_ms, _PIECE))
+
+    def too_large(self, route: str, size_max: int, limit: int) -> "Future[list[QueueEntry]]":
+        """Queued recipients whose message is larger."""
+        return self._ask(self._reader.too_large, route, size_max, limit)
+
+    def hold_too_large(self, queue_id: QueueId, positions: Sequence[int], reason: str) -> "Future[int]":
+        """Hold recipients because of their size."""
+        return self._task(lambda c: spool_changes.hold_too_large(c, queue_id, positions, reason))
+
+    def waits(self, wanted: Wanted = ALL) -> "Future[list[RouteWaits]]":
+        """How much is queued on each route."""
+        return self._ask(self._reader.waits, wanted)
 
     def select(
         self, what: QueueFilter, limit: int, after: tuple[int, int] = (0, -1)
@@ -354,14 +379,17 @@ class SqliteSpool:
         except apsw.Error as error:
             raise SpoolError(f"spool: {type(error).__name__}: {error}") from error
 
-    async def _wake(self, route: str, kind: NotNow, now_ms: int) -> int:
-        """In pieces, so that mail that comes in meanwhile is not kept waiting."""
-        woken = 0
+    def _in_pieces(self, change: Callable[[apsw.Connection], int]) -> "Future[int]":
+        return asyncio.ensure_future(self._changed_in_pieces(change))
+
+    async def _changed_in_pieces(self, change: Callable[[apsw.Connection], int]) -> int:
+        """So that mail that comes in meanwhile is not kept waiting."""
+        changed = 0
         while True:
-            piece: int = await self._task(lambda c: spool_changes.wake(c, route, kind, now_ms, _PIECE))
-            woken += piece
+            piece: int = await self._task(change)
+            changed += piece
             if piece < _PIECE:
-                return woken
+                return changed
 
     async def _reroute(self, choose: Callable[[str], str]) -> int:
         changed, after = 0, (0, -1)
