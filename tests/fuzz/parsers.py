@@ -14,12 +14,13 @@ from typing import Final
 from tests.fuzz.linear import instructions, is_worse
 from tests.fuzz.parser import Parser
 from tests.fuzz.parsers_house import HOUSE
+from tests.fuzz.parsers_link import LINK
 from tests.fuzz.parsers_mail import MAIL
 from tests.fuzz.parsers_smtp import SMTP
 from tests.fuzz.parsers_validation import VALIDATION
 from tests.support.torture import Say, Summary
 
-PARSERS: Final[dict[str, Parser]] = {**SMTP, **MAIL, **HOUSE, **VALIDATION}
+PARSERS: Final[dict[str, Parser]] = {**SMTP, **MAIL, **HOUSE, **LINK, **VALIDATION}
 TABLE: Final = "tests.fuzz.parsers:PARSERS"
 NOT_COUNTED: Final = frozenset({"questions to the real spool"})  # its threads take their time by themselves
 
