@@ -1,7 +1,7 @@
 """Conversations: files of C: and S: lines, read and played against a Connection without sockets or a server.
 
 listener: submission       smtp when not said        client: 192.0.2.7      its address; 127.0.0.1
-tls: yes                   as if under TLS           limits: recipients=3   IntakeSettings
+tls: yes                   as if under TLS           limits: recipients=3   IntakeSettings; 7s is a time
 size: 1000                 max_message_size
 C: EHLO client.example     sent with CRLF; \\r \\n \\0 \\xff are octets
 C+ .\\r\\n                   sent as it stands, without CRLF
@@ -12,6 +12,7 @@ S.                         the server closes here
 """
 
 from dataclasses import dataclass, field
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -64,6 +65,10 @@ def _read(path: Path) -> Conversation:
     return found
 
 
+def _value(text: str) -> int | timedelta:
+    return timedelta(seconds=int(text[:-1])) if text.endswith("s") else int(text)
+
+
 def _octets(text: str) -> bytes:
     if "\\" not in text:
         return text.encode()
@@ -109,6 +114,6 @@ def context_changes(conversation: Conversation) -> dict[str, Any]:
         changes["max_message_size"] = int(said["size"])
     if "limits" in said:
         pairs = [pair.split("=") for pair in said["limits"].split()]
-        limits: dict[str, Any] = {key: int(value) for key, value in pairs}
+        limits: dict[str, Any] = {key: _value(value) for key, value in pairs}
         changes["settings"] = IntakeSettings(**limits)
     return changes

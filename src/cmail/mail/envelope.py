@@ -36,8 +36,19 @@ class Envelope:
     is_smtputf8: bool = False  # RFC 6531 §3.4
     is_8bit: bool = False  # BODY=8BITMIME (RFC 6152)
     priority: int = 0  # RFC 6710: -9..9
-    deliver_by_ms: int = 0  # wall time; 0: no deadline (RFC 2852)
+    deliver_by_ms: int = 0  # link-up time (it stands still off line); 0: no deadline (RFC 2852)
     hold_until_ms: int = 0  # wall time; 0: at once (RFC 4865)
+    by_mode: str = ""  # of the deadline: "N" notify, "R" return, with "T" behind it trace (RFC 2852 §4)
+
+    @property
+    def is_returned_late(self) -> bool:
+        """Whether it is not to be delivered any more once its deadline is over."""
+        return self.by_mode.startswith("R")
+
+    @property
+    def is_traced(self) -> bool:
+        """Whether its sender wants to hear where the deadline is not passed on."""
+        return self.by_mode.endswith("T")
 
     @property
     def reverse_path_text(self) -> str:

@@ -24,6 +24,7 @@ class Delivered:
     detail: Detail = UNDEFINED
     is_local: bool = False  # final delivery here (DSN action delivered, else relayed)
     is_dsn_passed_on: bool = False  # the peer offers DSN: it reports, we don't (RFC 3461 §5.2.1)
+    is_by_passed_on: bool = False  # the peer has been told the deadline (RFC 2852)
 
     @property
     def status(self) -> EnhancedStatus:

@@ -55,7 +55,9 @@ BAD_SYSTEM: Final = Detail(1, 2)
 BAD_ADDRESS_SYNTAX: Final = Detail(1, 3)
 NULL_MX: Final = Detail(1, 10)  # RFC 7505 §4.2
 MAILBOX_FULL: Final = Detail(2, 2)
+FEATURE_MISSING: Final = Detail(3, 3)
 MESSAGE_TOO_LARGE: Final = Detail(3, 4)
+PRIORITY_CHANGED: Final = Detail(3, 6)  # RFC 6710 §12
 SYSTEM_FULL: Final = Detail(3, 1)
 LOCAL_TROUBLE: Final = Detail(3, 0)
 NO_ANSWER_FROM_HOST: Final = Detail(4, 1)
@@ -103,6 +105,7 @@ MEANINGS: Final[dict[tuple[int, int], str]] = {
     (3, 3): "system not capable of selected features",
     (3, 4): "message too big for the system",
     (3, 5): "system incorrectly configured",
+    (3, 6): "requested priority was changed",
     (4, 0): "other network or routing status",
     (4, 1): "no answer from host",
     (4, 2): "bad connection",

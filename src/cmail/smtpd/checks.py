@@ -5,6 +5,7 @@ Who may send what, in one place:
 - a recipient that is not ours is taken from relay.networks and from who has logged in, from nobody else;
 - an unknown user of ours is refused at RCPT (rule 13); an alias to outside is ours;
 - a domain that [[forward]] sends to a host is taken from everybody; its users are known there;
+- who has logged in or is of relay.networks may say when a message goes, by when and how urgent (wishes.py);
 - who has logged in may give as reverse-path any address here that leads to the own mailbox (the address
   itself, an alias, a plus address, a catch-all), the null one, and any address of a domain that is not ours
   (people have other addresses, and their upstream server judges those); not somebody else's address here.
@@ -18,6 +19,7 @@ from cmail.policy.rewriting import Directory, ToAddresses, ToMailbox, Unknown
 from cmail.protocol.smtp.commands import Mail
 from cmail.protocol.smtp.extensions import SUBMISSION_KINDS
 from cmail.smtpd.facts import Session
+from cmail.smtpd.wishes import check_schedule
 from cmail.storage.spool import SpoolFullError
 
 LOGIN_FIRST: Final = b"530 5.7.0 Log in first\r\n"  # RFC 4954 §6
@@ -35,6 +37,8 @@ def check_mail(session: Session, mail: Mail) -> bytes:
         return LOGIN_FIRST
     if session.username and not may_send_as(session, mail.reverse_path):
         return NOT_YOUR_ADDRESS
+    if mail.schedule is not None and (refusal := check_schedule(session, mail.schedule)):
+        return refusal
     trouble = facts.context.spool.refusal()
     return spool_reply(trouble) if trouble is not None else b""
 

@@ -167,8 +167,12 @@ class Connection(asyncio.Protocol):
         facts = session.facts
         if verb == "HELO":
             return facts.helo_reply
+        client = self._client
         return facts.ehlo_reply(
-            is_tls=self._is_tls, is_loopback=self._client.is_loopback, is_logged_in=bool(session.username)
+            is_tls=self._is_tls,
+            is_loopback=client.is_loopback,
+            is_logged_in=bool(session.username),
+            may_relay=client.may_relay,
         )
 
     def on_mail(self, mail: Mail) -> bytes:
@@ -392,7 +396,7 @@ class Connection(asyncio.Protocol):
             reply = spool_reply(error)
             self._refused("END-OF-MESSAGE", reply, message.envelope.reverse_path_text)
         else:
-            reply = b"250 2.0.0 Ok: queued as %b\r\n" % arrival.name
+            reply = b"250 %b: queued as %b\r\n" % (arrival.said, arrival.name)
             self._context.maillog.accepted(
                 message.queue_id,
                 client=session.client.log_text,

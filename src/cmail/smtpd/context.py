@@ -17,11 +17,13 @@ from cmail.policy.routing import RoutingTable
 from cmail.protocol.sasl import MECHANISMS, KeyStore
 from cmail.protocol.smtp.extensions import Kind, ehlo_reply, offers
 from cmail.protocol.smtp.server_states import Rules
+from cmail.smtpd.offered import HOUR_MS, is_offered, offered_wishes
 from cmail.smtpd.settings import IntakeSettings, RelaySettings
 from cmail.storage.spool import Spool
 from cmail.world import Clock, LinkClock
 
 _CLIENTS_MAX: Final = 4096  # remembered; then all are forgotten
+_REPLIES_MAX: Final = 100  # of EHLO, likewise
 SERVICES: Final[Mapping[Kind, str]] = {
     "smtp": "smtpd",
     "submission": "submission/smtpd",
@@ -195,20 +197,27 @@ class ListenerFacts:
         word = "LMTP" if kind == "lmtp" else "ESMTP"
         self.greeting = f"220 {context.hostname} {word} CMail\r\n".encode()
         self.helo_reply = f"250 {context.hostname}\r\n".encode()
-        self._ehlo_replies: dict[tuple[bool, bool, bool], bytes] = {}
+        self._ehlo_replies: dict[tuple[bool, bool, bool, int], bytes] = {}
 
     def mechanisms(self, *, is_private: bool) -> tuple[str, ...]:
         """What AUTH offers: only where nobody can listen, under TLS or on this machine (rule 19)."""
         is_offered = is_private and self.context.accounts is not None and self.kind != "lmtp"
         return MECHANISMS if is_offered else ()
 
-    def ehlo_reply(self, *, is_tls: bool, is_loopback: bool, is_logged_in: bool) -> bytes:
-        """The reply to EHLO or LHLO."""
-        key = (is_tls, is_loopback, is_logged_in)
+    def ehlo_reply(self, *, is_tls: bool, is_loopback: bool, is_logged_in: bool, may_relay: bool) -> bytes:
+        """The reply to EHLO or LHLO. What says how late a message may be held is made anew each hour."""
+        is_asked = is_offered(self.kind, is_logged_in=is_logged_in, may_relay=may_relay)
+        now_ms = self.context.clock.wall_ms() if is_asked else 0
+        key = (is_tls, is_loopback, is_logged_in, now_ms // HOUR_MS)
         found = self._ehlo_replies.get(key)
         if found is None:
+            if len(self._ehlo_replies) >= _REPLIES_MAX:
+                self._ehlo_replies.clear()
             is_starttls = self.context.tls_context is not None and not is_tls
             mechanisms = () if is_logged_in else self.mechanisms(is_private=is_tls or is_loopback)
-            keywords = offers(self.rules.size_max, is_starttls=is_starttls, mechanisms=mechanisms)
+            wishes = offered_wishes(self.context.settings, now_ms) if is_asked else ()
+            keywords = offers(
+                self.rules.size_max, is_starttls=is_starttls, mechanisms=mechanisms, scheduling=wishes
+            )
             found = self._ehlo_replies[key] = ehlo_reply(self.context.hostname, keywords)
         return found

@@ -9,10 +9,11 @@ from cmail.mail.content import Content, from_plain, normalize
 from cmail.mail.envelope import Envelope
 from cmail.mail.headers import header_of
 from cmail.mail.limits import CONTENT_IN_MEMORY_MAX, RECEIVED_FIELDS_MAX
+from cmail.mail.priority import header_priority
 from cmail.policy.validation.examine import Examination
 from cmail.policy.validation.rules import FINE, Verdict
 from cmail.smtpd.drop_file import ENVELOPE_OCTETS_MAX, DropFileError, parse_envelope
-from cmail.smtpd.submission import without_bcc
+from cmail.smtpd.submission import as_passed_on
 
 _PIECE: Final = 256 * 1024
 
@@ -39,13 +40,14 @@ def read_drop(path: str, content_path: str, size_max: int, *, hides_bcc: bool = 
         is_whole = len(first) < CONTENT_IN_MEMORY_MAX
         _check_loop(first)
         header, below = _split(first)
-        if hides_bcc and (shown := without_bcc(header)) is not header:
+        priority = header_priority(header)  # whoever can leave a file here, or has a token, is believed
+        if (shown := as_passed_on(header, hides_bcc=hides_bcc)) is not header:
             header, first = shown, shown + below
         examination = Examination(is_report=envelope.reverse_path is None, is_utf8=envelope.is_smtputf8)
         content = read_content(first, file, "" if is_whole else content_path, examination)
     if not content.size_bytes:
         raise DropFileError("it has no content")
-    envelope = replace(envelope, is_8bit=content.has_8bit)
+    envelope = replace(envelope, is_8bit=content.has_8bit, priority=priority)
     verdict = examination.finish()
     return Dropped(status.st_uid, envelope, content, _message_id(first), header, verdict)
 

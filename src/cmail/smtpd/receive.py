@@ -1,7 +1,8 @@
 """Receives the content of one message: in memory while it is small, else to a file; then makes it durable.
 
 Receiver gathers; new_message() puts trace and submission's fields on top and builds what the spool takes. The
-header is looked at once, as octets; nothing below what we add is changed (rule 14), but Bcc on submission.
+header is looked at once, as octets; nothing below what we add is changed (rule 14), but Bcc of submission and
+MT-Priority (RFC 6758) are taken out.
 Return-Path fields stay: the last delivery replaces them (RFC 5321 §4.4)."""
 
 from collections.abc import Callable
@@ -10,6 +11,7 @@ from typing import Final
 from cmail.mail import headers, limits
 from cmail.mail.content import Content
 from cmail.mail.envelope import Envelope
+from cmail.mail.priority import header_priority
 from cmail.mail.queue_id import QueueId, print_queue_id
 from cmail.mail.trace import is_looping, received
 from cmail.policy.validation.examine import Examination
@@ -19,7 +21,8 @@ from cmail.protocol.smtp.extensions import SUBMISSION_KINDS
 from cmail.smtpd.content_file import ContentFile, Writers
 from cmail.smtpd.facts import Session, Transaction
 from cmail.smtpd.judge import judge_now
-from cmail.smtpd.submission import added_fields, without_bcc
+from cmail.smtpd.submission import added_fields, as_passed_on
+from cmail.smtpd.wishes import OK, wishes_of
 from cmail.storage.spool import NewMessage, Spool
 
 LOOP: Final = b"554 5.4.6 Too many Received fields: the message goes round in circles\r\n"
@@ -51,6 +54,7 @@ class Receiver:
         "file",
         "head",
         "hidden_bytes",
+        "priority",
         "queue_id",
         "refusal",
     )
@@ -74,7 +78,8 @@ class Receiver:
         self._pieces: list[bytes] = []
         self._held = 0  # octets that the budget was charged with
         self.head = b""  # header section of content in a file, as it stands there
-        self.hidden_bytes = 0  # of the header that came and is not in the file: Bcc
+        self.hidden_bytes = 0  # of the header that came and is not in the file: Bcc, MT-Priority
+        self.priority: int | None = None  # what the header of content in a file asked for
         self.file: ContentFile | None = None
         self.queue_id = QueueId(0)
         self.refusal = b""  # when it cannot be taken, whatever still comes
@@ -122,8 +127,8 @@ class Receiver:
             self.refusal = HEADER_TOO_LONG
             self.release()
             return
-        if self._hides_bcc:
-            so_far = self._without_bcc(so_far)
+        self.priority = header_priority(self.head)
+        so_far = self._passed_on(so_far)
         self.queue_id = self._spool.new_queue_id()
         path, watch = self._spool.content_path(self.queue_id), None
         if self.examination is not None:
@@ -132,9 +137,9 @@ class Receiver:
         self.file.write(so_far)
         self.release()
 
-    def _without_bcc(self, so_far: bytes) -> bytes:
+    def _passed_on(self, so_far: bytes) -> bytes:
         came = len(self.head)
-        self.head = without_bcc(self.head)
+        self.head = as_passed_on(self.head, hides_bcc=self._hides_bcc)
         self.hidden_bytes = came - len(self.head)
         return self.head + so_far[came:] if self.hidden_bytes else so_far
 
@@ -159,7 +164,7 @@ class Watch:
 class Arrival:
     """A message whose content is complete: what new_message() made of it, for spool and log."""
 
-    __slots__ = ("message", "message_id", "name", "protocol", "refusal", "verdict")
+    __slots__ = ("message", "message_id", "name", "protocol", "refusal", "said", "verdict")
 
     def __init__(
         self,
@@ -169,6 +174,7 @@ class Arrival:
         protocol: str,
         refusal: bytes = b"",
         verdict: Verdict | None = FINE,
+        said: bytes = OK,
     ) -> None:
         self.message = message
         self.name = name.encode()  # the printed queue id
@@ -176,6 +182,7 @@ class Arrival:
         self.protocol = protocol
         self.refusal = refusal
         self.verdict = verdict  # None: not known yet
+        self.said = said  # to the client, once it is durable
 
 
 def new_message(
@@ -205,15 +212,20 @@ def new_message(
     only = recipients[0].forward_path.text if len(recipients) == 1 else ""
     name = print_queue_id(queue_id)
     prefix = received(head, name, only, arrived_ms)
-    if session.facts.kind in SUBMISSION_KINDS:
+    is_submission = session.facts.kind in SUBMISSION_KINDS
+    if is_submission:
         prefix += added_fields(header, name, context.hostname, arrived_ms)
-        if in_file is None:
-            shown = without_bcc(header)
-            if shown is not header:
-                octets = shown + octets[len(header) :]
-                size_bytes -= len(header) - len(shown)
-        elif receiver is not None:
-            size_bytes -= receiver.hidden_bytes
+    if receiver is not None and in_file is not None:
+        priority = receiver.priority
+        size_bytes -= receiver.hidden_bytes
+    else:
+        priority = None
+        shown = as_passed_on(header, hides_bcc=is_submission)
+        if shown is not header:
+            octets = shown + octets[len(header) :]
+            size_bytes -= len(header) - len(shown)
+    link_ms = context.link_clock.link_ms()
+    wishes = wishes_of(session, mail, header, arrived_ms, link_ms, priority)
     content = Content(
         prefix,
         octets,
@@ -223,7 +235,16 @@ def new_message(
         bool(seen & EIGHT_BIT),
     )
     envelope = Envelope(
-        mail.reverse_path, tuple(recipients), mail.ret, mail.envid, mail.is_smtputf8, mail.is_8bit
+        mail.reverse_path,
+        tuple(recipients),
+        mail.ret,
+        mail.envid,
+        mail.is_smtputf8,
+        mail.is_8bit,
+        wishes.priority,
+        wishes.deliver_by_ms,
+        wishes.hold_until_ms,
+        wishes.by_mode,
     )
     message = NewMessage(
         queue_id,
@@ -231,11 +252,11 @@ def new_message(
         content,
         tuple(transaction.routes),
         arrived_ms,
-        context.link_clock.link_ms(),
+        link_ms,
         0,
         _origin(session, protocol),
     )
-    return Arrival(message, name, _message_id(header, prefix), protocol, b"", verdict)
+    return Arrival(message, name, _message_id(header, prefix), protocol, b"", verdict, wishes.said)
 
 
 def _origin(session: Session, protocol: str) -> str:

@@ -101,4 +101,14 @@ class IntakeSettings:
     handshakes: Annotated[
         int, "TLS handshakes of strangers at once, a worker; the next one waits for its turn."
     ] = 200
+    future_release: Annotated[
+        timedelta,
+        "How far ahead people here may hand in a message that is to be sent at a certain time; 0s: not at"
+        " all.",
+    ] = timedelta(days=30)
+    deliver_by: Annotated[
+        timedelta,
+        "Who wants a message back when it is late must leave us at least this long to deliver it. Time off"
+        " line does not count.",
+    ] = timedelta(seconds=60)
     free_space: Annotated[ByteSize, "With less left on the disk new mail waits outside: 452."] = _FREE_SPACE

@@ -27,6 +27,8 @@ LABELS: Final[Mapping[str, str]] = {
     "limits.data_timeout": "Time without content",
     "limits.data_rate": "Least speed of content",
     "limits.handshakes": "TLS handshakes at once",
+    "limits.future_release": "Mail may be handed in so far ahead",
+    "limits.deliver_by": "Shortest deadline",
     "limits.free_space": "Space that stays free",
     "smtp.delivery": "How mail goes out",
     "smtp.host": "SMTP Host",

@@ -1,9 +1,11 @@
 """Client side of SMTP and LMTP after the handshake: transactions, pipelined; replies in, octets out."""
 
 from collections import deque
+from dataclasses import replace
 from typing import Final
 
 from cmail.mail.outcome import NotNow, Outcome, PermanentFailure, TemporaryFailure
+from cmail.mail.priority import tunnel_field
 from cmail.mail.reply import Reply
 from cmail.mail.status import BAD_CONNECTION, BAD_PROTOCOL, LOCAL_TROUBLE, TOO_MANY_RECIPIENTS, Detail
 from cmail.protocol.smtp.client_commands import mail_command, rcpt_command
@@ -89,7 +91,7 @@ class SmtpClient:
 
     def begin(self, delivery: Delivery) -> bool:
         """Send what can be sent of it. False: it ended at once, nothing of it was sent."""
-        failure = unsent(delivery, self._offers, self._relay)
+        failure = unsent(delivery, self._offers, self._relay, self._is_lmtp)
         if failure is not None:
             delivery.fail_open(failure)
             return False
@@ -100,15 +102,26 @@ class SmtpClient:
         flight, out = self._flight, self._out
         # RFC 3030 leaves open whether a refused BDAT ends the transaction: without RSET the recipients
         # of this message could join the one before.
+        if delivery.envelope.priority:
+            self._tunnel(delivery)
         rset = self._needs_rset or (bool(flight) and flight[-1].is_bdat)
         self._needs_rset = False
         flight.append(d)
+    def _tunnel(self, d: Delivery) -> None:
+        """RFC 6758: a host of ours that does not offer MT-PRIORITY may be followed by one that does, and
+        gets it as a field. Strangers would not believe it."""
+        if self._is_upstream and not self._is_lmtp and not self._offers.has_mt_priority:
+            field, content = tunnel_field(d.envelope.priority), d.content
+            d.content = replace(
+                content, prefix=field + content.prefix, size_bytes=content.size_bytes + len(field)
+            )
+
         d.stage = Stage.RSET if rset else Stage.MAIL
         if rset:
             out.append(b"RSET\r\n")
             if not self._is_pipelining:
                 return
-        out.append(mail_command(d.envelope, d.content, self._offers, d.is_utf8))
+        out.append(mail_command(d.envelope, d.content, self._offers, d.is_utf8, d.by_s))
         if not self._is_pipelining:
             return
         offers = self._offers
@@ -222,7 +235,7 @@ class SmtpClient:
             return
         d.stage = Stage.MAIL
         if not self._is_pipelining:
-            self._out.append(mail_command(d.envelope, d.content, self._offers, d.is_utf8))
+            self._out.append(mail_command(d.envelope, d.content, self._offers, d.is_utf8, d.by_s))
 
     def _on_mail(self, d: Delivery, code: bytes, raw: bytes) -> None:
         d.stage = Stage.RCPT
@@ -312,6 +325,8 @@ class SmtpClient:
                 d.cursor += 1
                 if d.cursor < len(d.accepted):
                     return
+                if d.by_s is not None and self._offers.has_deliverby:
+                    outcome = replace(outcome, is_by_passed_on=True)
             else:
                 for i in d.accepted:
                     d.outcomes[i] = outcome

@@ -5,10 +5,14 @@ from functools import lru_cache
 from cmail.mail.content import Content
 from cmail.mail.envelope import Envelope, Notify, Recipient
 from cmail.protocol.smtp.client_offers import Offers
+from cmail.protocol.smtp.scheduling import by_value
 
 
-def mail_command(envelope: Envelope, content: Content, offers: Offers, is_utf8: bool) -> bytes:
-    """MAIL FROM with SIZE, BODY, SMTPUTF8, RET and ENVID."""
+def mail_command(
+    envelope: Envelope, content: Content, offers: Offers, is_utf8: bool, by_s: int | None = None
+) -> bytes:
+    """MAIL FROM with SIZE, BODY, SMTPUTF8, RET, ENVID, MT-PRIORITY and BY. `by_s`: what is left of its
+    time, when it has a deadline."""
     reverse_path = envelope.reverse_path
     line = "MAIL FROM:<" + (reverse_path.text if reverse_path is not None else "") + ">"
     if offers.has_size:
@@ -24,6 +28,10 @@ def mail_command(envelope: Envelope, content: Content, offers: Offers, is_utf8: 
             line += " RET=" + envelope.ret
         if envelope.envid:
             line += " ENVID=" + xtext(envelope.envid)
+    if envelope.priority and offers.has_mt_priority:
+        line += f" MT-PRIORITY={envelope.priority}"
+    if by_s is not None and offers.has_deliverby:
+        line += " BY=" + by_value(by_s, envelope.by_mode)
     return line.encode() + b"\r\n"
 
 

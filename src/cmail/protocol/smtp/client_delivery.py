@@ -24,17 +24,24 @@ class Delivery:
     it can have been accepted) or `outcomes` has one Outcome for each of `recipients`."""
 
     __slots__ = (
-        "accepted", "content", "cursor", "envelope", "is_bdat", "is_blamed", "is_content_out", "is_put_back",
-        "is_refused", "is_utf8", "is_void", "outcomes", "pending", "recipients", "rest", "stage", "token",
+        "accepted", "by_s", "content", "cursor", "envelope", "is_bdat", "is_blamed", "is_content_out",
+        "is_put_back", "is_refused", "is_utf8", "is_void", "outcomes", "pending", "recipients", "rest",
+        "stage", "token",
     )  # fmt: skip
 
     def __init__(
-        self, token: object, envelope: Envelope, recipients: Sequence[Recipient], content: Content
+        self,
+        token: object,
+        envelope: Envelope,
+        recipients: Sequence[Recipient],
+        content: Content,
+        by_s: int | None = None,
     ) -> None:
         self.token = token
         self.envelope = envelope
         self.recipients = recipients
         self.content = content
+        self.by_s = by_s  # seconds that are left of its time; None: it has no deadline
         self.outcomes: list[Outcome | None] = [None] * len(recipients)
         self.pending: Sequence[int] = range(len(recipients))  # of this round
         self.rest: list[int] = []  # told 'too many': they get a round of their own

@@ -19,11 +19,14 @@ class Offers:
     has_starttls: bool = False  # RFC 3207
     mechanisms: tuple[str, ...] = ()  # of AUTH, RFC 4954
     has_auth: bool = False
+    has_deliverby: bool = False  # RFC 2852
+    by_min_s: int = 0  # the shortest deadline that it takes; 0: any
+    has_mt_priority: bool = False  # RFC 6710
 
 
 def parse_offers(reply: Reply) -> Offers:
     """The offers in a 250 to EHLO; the first line is the greeting and offers nothing."""
-    size_max = 0
+    size_max = by_min_s = 0
     keywords: set[str] = set()
     mechanisms: list[str] = []
     for line in reply.text.split("\n")[1:]:
@@ -33,6 +36,8 @@ def parse_offers(reply: Reply) -> Offers:
         keywords.add(words[0])
         if words[0] == "SIZE" and len(words) > 1 and words[1].isdecimal() and len(words[1]) <= 20:
             size_max = int(words[1])  # RFC 1870 §4: up to 20 digits, 0 is no limit
+        elif words[0] == "DELIVERBY" and len(words) > 1:
+            by_min_s = _by_min_s(words[1])
         elif words[0] == "AUTH":
             mechanisms += [word for word in words[1:] if word not in mechanisms]
     return Offers(
@@ -46,4 +51,13 @@ def parse_offers(reply: Reply) -> Offers:
         has_starttls="STARTTLS" in keywords,
         mechanisms=tuple(mechanisms),
         has_auth="AUTH" in keywords,
+        has_deliverby="DELIVERBY" in keywords,
+        by_min_s=by_min_s,
+        has_mt_priority="MT-PRIORITY" in keywords,
     )
+
+
+def _by_min_s(word: str) -> int:
+    """min-by-time, up to nine digits; extensions may stand behind a comma (RFC 2852 §3)."""
+    digits = word.partition(",")[0]
+    return int(digits) if digits.isascii() and digits.isdecimal() and len(digits) <= 9 else 0

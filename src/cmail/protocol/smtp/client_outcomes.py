@@ -4,6 +4,8 @@ from cmail.mail.outcome import Delivered, NotNow, PermanentFailure, TemporaryFai
 from cmail.mail.reply import Reply
 from cmail.mail.status import (
     BAD_CONNECTION,
+    EXPIRED,
+    FEATURE_MISSING,
     MESSAGE_TOO_LARGE,
     SMTPUTF8_NEEDED,
     TOO_MANY_RECIPIENTS,
@@ -42,8 +44,10 @@ def refused(stage: str, raw: bytes, relay: str) -> TemporaryFailure | PermanentF
     return TemporaryFailure(reason, NotNow.MESSAGE, detail, relay, reply)
 
 
-def unsent(d: Delivery, offers: Offers, relay: str) -> PermanentFailure | None:
+def unsent(d: Delivery, offers: Offers, relay: str, is_lmtp: bool = False) -> PermanentFailure | None:
     """What the peer has said of itself may be enough to know the end; else d.is_utf8 is set."""
+    if d.by_s is not None and not is_lmtp and (failure := _too_late(d, d.by_s, offers, relay)) is not None:
+        return failure
     size_bytes = d.content.size_bytes
     if offers.size_max and size_bytes > offers.size_max:  # RFC 1870 §6.1
         reason = f"the message has {size_bytes} octets and {relay} takes {offers.size_max}"
@@ -53,6 +57,20 @@ def unsent(d: Delivery, offers: Offers, relay: str) -> PermanentFailure | None:
         if d.is_utf8 and not offers.has_smtputf8:  # RFC 6531 §3.2
             reason = f"the message needs SMTPUTF8 and {relay} does not offer it"
             return PermanentFailure(reason, SMTPUTF8_NEEDED, relay)
+    return None
+
+
+def _too_late(d: Delivery, by_s: int, offers: Offers, relay: str) -> PermanentFailure | None:
+    """BY with R (RFC 2852 §4.1): who relays to a host that does not know of deadlines, or takes none so
+    short, can promise nothing, and the sender wants it back then. LMTP is no relaying: it is the end."""
+    if not d.envelope.is_returned_late:
+        return None
+    if not offers.has_deliverby:
+        reason = f"its sender wants it back when it is late, and {relay} does not offer DELIVERBY"
+        return PermanentFailure(reason, FEATURE_MISSING, relay)
+    if by_s < max(1, offers.by_min_s):
+        reason = f"{by_s} s are left of its time, and {relay} takes no deadline below {offers.by_min_s} s"
+        return PermanentFailure(reason, EXPIRED, relay)
     return None
 
 

@@ -12,6 +12,7 @@ from cmail.mail.address import Address
 from cmail.mail.envelope import Notify, Recipient
 from cmail.protocol.smtp import grammar
 from cmail.protocol.smtp.grammar import GrammarError
+from cmail.protocol.smtp.scheduling import KEYWORDS, Schedule, parse_schedule
 
 SIZE_DIGITS_MAX: Final = 20  # RFC 1870 §3
 ENVID_OCTETS_MAX: Final = 100  # RFC 3461 §4.4
@@ -29,7 +30,8 @@ class CommandError(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class Mail:
-    """MAIL FROM (RFC 5321 §4.1.1.2) with the parameters of RFC 1870, 6152, 6531, 3461."""
+    """MAIL FROM (RFC 5321 §4.1.1.2) with the parameters of RFC 1870, 6152, 6531, 3461, and those of
+    scheduling.py."""
 
     reverse_path: Address | None  # None: <>
     size_bytes: int = 0
@@ -37,6 +39,7 @@ class Mail:
     is_smtputf8: bool = False
     ret: str = ""
     envid: str = ""
+    schedule: Schedule | None = None  # None: nothing of it was said
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,7 +95,7 @@ def parse_rcpt(line: bytes, default_domain: str) -> Rcpt:
         elif keyword == "NOTIFY":
             notify = _notify(value)
         else:
-            raise CommandError(_unknown(keyword))
+            raise CommandError(unknown_parameter(keyword))
     return Rcpt(Recipient(forward_path, orcpt, notify), forward_path.is_ascii)
 
 
@@ -134,7 +137,8 @@ def _reply(code: bytes, text: str) -> bytes:
     return code + b" " + text.encode("ascii", "replace") + b"\r\n"
 
 
-def _unknown(keyword: str) -> bytes:
+def unknown_parameter(keyword: str) -> bytes:
+    """The reply to a parameter of MAIL or RCPT that we do not take."""
     return _reply(b"555 5.5.4", f"Parameter {keyword} is not known here")  # RFC 5321 §4.1.1.11
 
 
@@ -161,6 +165,7 @@ def _parameters(rest: bytes) -> Mapping[str, bytes]:
 
 def _with_parameters(reverse_path: Address | None, parameters: Mapping[str, bytes]) -> Mail:
     size_bytes, is_8bit, is_smtputf8, ret, envid = 0, False, False, "", ""
+    scheduling: dict[str, bytes] = {}
     for keyword, value in parameters.items():
         if keyword == "SIZE":
             size_bytes = _size(value)
@@ -174,9 +179,19 @@ def _with_parameters(reverse_path: Address | None, parameters: Mapping[str, byte
             envid = _xtext(keyword, value, ENVID_OCTETS_MAX)
         elif keyword == "AUTH":
             _xtext(keyword, value, ORCPT_OCTETS_MAX)  # RFC 4954 §5: we believe nobody, and pass nothing on
+        elif keyword in KEYWORDS:
+            scheduling[keyword] = value
         else:
-            raise CommandError(_unknown(keyword))
-    return Mail(reverse_path, size_bytes, is_8bit, is_smtputf8, ret, envid)
+            raise CommandError(unknown_parameter(keyword))
+    schedule = _schedule(scheduling) if scheduling else None
+    return Mail(reverse_path, size_bytes, is_8bit, is_smtputf8, ret, envid, schedule)
+
+
+def _schedule(parameters: Mapping[str, bytes]) -> Schedule:
+    try:
+        return parse_schedule(parameters)
+    except GrammarError as error:
+        raise CommandError(_reply(b"501 5.5.4", str(error))) from None
 
 
 def _is_number(value: bytes) -> bool:

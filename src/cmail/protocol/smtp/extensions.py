@@ -11,9 +11,12 @@ SUBMISSION_KINDS: Final = frozenset(("submission", "submissions"))
 _ALWAYS: Final = ("PIPELINING", "8BITMIME", "SMTPUTF8", "ENHANCEDSTATUSCODES", "CHUNKING", "DSN")
 
 
-def offers(size_max: int, *, is_starttls: bool, mechanisms: Sequence[str]) -> tuple[str, ...]:
-    """The keywords of an EHLO or LHLO reply, in order."""
-    found = [_ALWAYS[0], f"SIZE {size_max}", *_ALWAYS[1:]]
+def offers(
+    size_max: int, *, is_starttls: bool, mechanisms: Sequence[str], scheduling: Sequence[str] = ()
+) -> tuple[str, ...]:
+    """The keywords of an EHLO or LHLO reply, in order. `scheduling`: those of scheduling.py, for whom we
+    take them from."""
+    found = [_ALWAYS[0], f"SIZE {size_max}", *_ALWAYS[1:], *scheduling]
     if is_starttls:
         found.append("STARTTLS")  # RFC 3207: not offered under TLS
     if mechanisms:

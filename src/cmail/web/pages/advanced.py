@@ -53,6 +53,8 @@ DIALOG: Final = Dialog(
                 "limits.data_timeout",
                 "limits.data_rate",
                 "limits.handshakes",
+                "limits.future_release",
+                "limits.deliver_by",
                 "limits.free_space",
             ),
         ),

@@ -33,7 +33,7 @@ BAD_MAILS = {
     b"MAIL FROM:<a@b> ENVID=" + b"x" * 101: b"501 5.5.4",
     b"MAIL FROM:<a@b> ENVID=a+zz": b"501 5.5.4",
     b"MAIL FROM:<a@b> " + b" ".join(b"X%d=1" % n for n in range(30)): b"501 5.5.4",
-    b"MAIL FROM:<a@b> HOLDFOR=10": b"555 5.5.4",
+    b"MAIL FROM:<a@b> TRANSID=10": b"555 5.5.4",
     b"MAIL FROM:<a b@c>": b"553 5.1.7",
     b"MAIL FROM:<@a.example>": b"553 5.1.7",
     b"MAIL FROM:<@a.example,b.example:a@c>": b"553 5.1.7",
