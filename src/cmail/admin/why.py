@@ -5,9 +5,18 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from cmail.admin.rows import duration
-from cmail.admin.words import BATCH, NEW, OFF_LINE, ON_HOLD, SERVER_DOWN, Row, Whose, of_reason
+from cmail.admin.words import BATCH, NEW, OFF_LINE, ON_HOLD, SERVER_DOWN, SITE_AWAY, Row, Whose, of_reason
 from cmail.mail.outcome import NotNow
-from cmail.policy.routing import HOST_PREFIX, LMTP, LOCAL, MX_PREFIX, RELAY, is_internet, parse_host_route
+from cmail.policy.routing import (
+    HOST_PREFIX,
+    LMTP,
+    LOCAL,
+    MX_PREFIX,
+    RELAY,
+    SITE_PREFIX,
+    is_internet,
+    parse_host_route,
+)
 
 _AGAIN: Final = "It is tried again by itself."
 _WAITED_OUT: Final = (Whose.THEIRS, Whose.RECIPIENT, Whose.MESSAGE, Whose.LINE)
@@ -50,6 +59,9 @@ def explain(
         return _why(row, OFF_LINE, _OFF_LINE_THEN, is_page, _OFF_LINE_THEN)
     if not row["attempts"] and is_outside and is_batch:
         return _why(row, BATCH, BATCH.sentence, is_page)
+    if not row["attempts"] and not row["reason"] and row["route"].startswith(SITE_PREFIX):
+        why = f"It is for the site {row['route'].removeprefix(SITE_PREFIX)}, and goes when that comes for it."
+        return _why(row, SITE_AWAY, why, is_page, why)
     if not row["attempts"] and not row["reason"]:
         return _why(row, NEW, NEW.sentence, is_page)
     found = of_reason(row["reason"])
@@ -86,4 +98,6 @@ def _way(route: str) -> str:
         return "through the upstream server"
     if route.startswith(HOST_PREFIX):
         return f"at {parse_host_route(route)[0]}, where its domain is forwarded to"
+    if route.startswith(SITE_PREFIX):
+        return f"at the site {route.removeprefix(SITE_PREFIX)}"
     return f"at the mail server of {route.removeprefix(MX_PREFIX)}"

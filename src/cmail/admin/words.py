@@ -77,12 +77,19 @@ BATCH: Final = Row(
     "/advanced",
     "It is collected because of queue.batch. To send now: cmail queue flush",
 )
+SITE_AWAY: Final = Row(
+    "site away",
+    Whose.NOBODY,
+    "It is for a site that comes and goes, and goes when that comes for it.",
+    "Nothing: the site asks for its mail (ETRN, ATRN). Who does not come is seen at: cmail site list",
+)
 NEW: Final = Row("new", Whose.NOBODY, "It is new and has not been tried yet.", "Nothing: it goes by itself.")
 
 TABLE: Final[Sequence[Row]] = (
     SERVER_DOWN,
     ON_HOLD,
     BATCH,
+    SITE_AWAY,
     NEW,
     # What we say ourselves.
     Row(

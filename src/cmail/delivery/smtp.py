@@ -82,7 +82,8 @@ class SmtpAgent:
         if route == RELAY:
             return await self._run_upstream(work)
         if route.startswith(HOST_PREFIX):
-            return await self._run_host(*parse_host_route(route), work)
+            name, port, tls = parse_host_route(route)
+            return await self.run_host(name, port, cast(Tls, tls), work, "a [[forward]]")
         assert route.startswith(MX_PREFIX), route
         return await self._run_mx(route.removeprefix(MX_PREFIX), work)
 
@@ -104,17 +105,18 @@ class SmtpAgent:
             self._log(f"warning: {ending.failure.reason}")
         return ending
 
-    async def _run_host(self, name: str, port: int, tls: str, work: Work) -> Ending:
+    async def run_host(self, name: str, port: int, tls: Tls, work: Work, whose: str) -> Ending:
+        """One connection to a host that the settings name, in the table `whose`."""
         try:
             hosts = await upstream_hosts(name, port, self._resolver)
         except NoHostError as error:
             assert isinstance(error.failure, TemporaryFailure)
             return HostTrouble(error.failure)
         if any(self._is_own_address(host.address, port) for host in hosts):
-            reason = f"the host {name}:{port} of a [[forward]] is this server itself"
+            reason = f"the host {name}:{port} of {whose} is this server itself"
             self._log(f"warning: {reason}")
             return HostTrouble(TemporaryFailure(reason, NotNow.HOST, ROUTING_LOOP))
-        ending, _ = await self._try_hosts(_in_order(hosts), work, _Way(cast(Tls, tls), is_ours=True))
+        ending, _ = await self._try_hosts(_in_order(hosts), work, _Way(tls, is_ours=True))
         return ending
 
     async def _run_mx(self, domain: str, work: Work) -> Ending:

@@ -1,4 +1,4 @@
-"""Typed settings of the link: [link], [[link.via]], [[link.kick]], [exchange], [[collect]], [[site]]."""
+"""Typed settings of the link: [link], [[link.via]], [[link.kick]], [exchange], [[collect]]."""
 
 from dataclasses import dataclass
 from datetime import timedelta
@@ -123,26 +123,3 @@ class CollectSettings:
         timedelta(minutes=15)
     )
     idle: Annotated[bool, "Stay connected and hear of new mail at once (IMAP IDLE)."] = True
-
-
-@dataclass(frozen=True, slots=True)
-class SiteSettings:
-    """[[site]]: a server that comes and goes, for which mail is kept here"""
-
-    name: Annotated[str, "What people call it."]
-    domains: Annotated[tuple[str, ...], "Mail for these domains is taken from everybody and kept for it."]
-    user: Annotated[str, "The account with which it logs in for ATRN and ETRN."] = ""
-    networks: Annotated[tuple[str, ...], "Where it comes from, for ETRN and finger without a log-in."] = ()
-    host: Annotated[
-        str, "Where its mail is sent after ETRN or finger: host:port; empty: where it asked from."
-    ] = ""
-    tls: Annotated[
-        Literal["none", "opportunistic", "required", "implicit"],
-        "How the way to it is encrypted: as smtp.tls.",
-    ] = "opportunistic"
-    largest: Annotated[ByteSize, "Larger messages are held, and it is sent their beginning; 0: no limit."] = (
-        _NO_LIMIT
-    )
-    messages: Annotated[int, "So many are kept at most, then its mail is refused for now; 0: no limit."] = 0
-    size: Annotated[ByteSize, "So many octets are kept at most; 0: no limit."] = _NO_LIMIT
-    stays: Annotated[timedelta, "So long it counts as there after it has asked."] = timedelta(minutes=10)

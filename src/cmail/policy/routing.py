@@ -13,6 +13,7 @@ LMTP: Final = "lmtp"  # the LMTP server of [local]
 RELAY: Final = "relay"  # the upstream server of [smtp]
 MX_PREFIX: Final = "mx:"  # mx:example.org, mx:[192.0.2.1]
 HOST_PREFIX: Final = "host:"  # host:mail.branch.example:25/opportunistic: what a [[forward]] names
+SITE_PREFIX: Final = "site:"  # site:ship: a server that comes and goes, as a [[site]] names it
 
 # No server of the Internet has such a name (RFC 6762 §3, RFC 8375 §3).
 _NEAR_ENDS: Final = (".localhost", ".local", ".lan", ".internal", ".home.arpa")
@@ -31,14 +32,15 @@ class RoutingTable:
     local_delivery: Literal["maildir", "lmtp"]
     delivery: Literal["smarthost", "mx"]
     own_literals: frozenset[str] = field(default_factory=frozenset)  # "[127.0.0.1]"
-    forwards: Mapping[str, str] = field(default_factory=dict)  # domain, lower case -> its route
+    forwards: Mapping[str, str] = field(default_factory=dict)  # domain (of a site too), lower case -> route
 
     def is_local(self, domain: str) -> bool:
         """Whether mail for the domain is ours; the host name always is."""
         return domain in self.domains or domain == self.hostname or domain in self.own_literals
 
     def is_taken(self, domain: str) -> bool:
-        """Whether mail for the domain is taken from anybody: ours, or of a host that we forward it to."""
+        """Whether mail for the domain is taken from anybody: ours, or of a host or site that gets it from
+        us."""
         return self.is_local(domain) or domain in self.forwards
 
     def route(self, address: Address) -> str:
@@ -52,7 +54,10 @@ class RoutingTable:
 
 
 def is_internet(route: str) -> bool:
-    """Whether mail on it is mail for the Internet: batch and windows hold it."""
+    """Whether mail on it is mail for the Internet: batch and windows hold it. A site comes to us, over
+    whatever there is."""
+    if route.startswith(SITE_PREFIX):
+        return False
     if route.startswith(HOST_PREFIX):
         return not is_near(parse_host_route(route)[0])
     return route not in (LOCAL, LMTP)
@@ -62,6 +67,11 @@ def host_route(host: str, port: int, tls: str) -> str:
     """The route to a host that a [[forward]] names. It says all that there is to know, so that mail which
     waits never goes to the new host with what was set for the old one."""
     return f"{HOST_PREFIX}{host}:{port}/{tls}"
+
+
+def site_route(name: str) -> str:
+    """The route to a [[site]]. Where it is says what it asked from, or the settings, when it is there."""
+    return SITE_PREFIX + name
 
 
 @lru_cache(maxsize=1000)

@@ -17,7 +17,7 @@ from cmail.mail.outcome import (
 )
 from cmail.policy import retry
 from cmail.policy.retry import Age, GiveUp, RetryAfter
-from cmail.policy.routing import LMTP, LOCAL
+from cmail.policy.routing import LMTP, LOCAL, SITE_PREFIX
 from cmail.queue.router import Router
 from cmail.queue.settings import QueueSettings
 from cmail.storage.spool import Deferral, QueuedMessage, QueuedRecipient, RecipientState
@@ -95,6 +95,8 @@ class Attempts:
         not need the link the time counts that it has been down now, too."""
         link = max(0, self.link_clock.link_ms() - message.arrived_link_ms)
         wall = max(self.clock.wall_ms() - message.arrived_wall_ms, link)
+        if route.startswith(SITE_PREFIX):
+            return Age(wall, 0)  # nobody knows how long the site was there: its attempts are its chances
         if self.router.needs_link(route):
             return Age(wall, link)
         return Age(wall, min(wall, link + self.link_clock.down_for_ms))
@@ -199,7 +201,7 @@ class Attempts:
     def count_attempt(self, queued: QueuedRecipient) -> QueuedRecipient:
         """The recipient after one attempt more, in this link-up period."""
         period = self.link_clock.periods
-        is_new = queued.last_period != period
+        is_new = queued.last_period != period or queued.route.startswith(SITE_PREFIX)
         return replace(
             queued,
             attempts=queued.attempts + 1,

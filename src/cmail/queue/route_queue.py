@@ -8,7 +8,7 @@ from cmail.delivery.agent import Transaction
 from cmail.mail.limits import RECIPIENTS_PER_TRANSACTION
 from cmail.mail.outcome import Outcome, PermanentFailure, TemporaryFailure
 from cmail.policy.concurrency import Window
-from cmail.policy.routing import is_internet
+from cmail.policy.routing import SITE_PREFIX, is_internet
 from cmail.queue.lane import Lane
 from cmail.queue.router import is_for_mailboxes
 from cmail.storage.spool import FIRST, Place, QueuedMessage, QueuedRecipient, Wanted, place_of
@@ -49,6 +49,7 @@ class RouteQueue:
         "is_moved",
         "is_near_end",
         "is_open",
+        "is_site",
         "lanes",
         "limit",
         "name",
@@ -75,6 +76,7 @@ class RouteQueue:
         self.name = name
         self.scheduler = scheduler
         self.is_internet = is_internet(name)
+        self.is_site = name.startswith(SITE_PREFIX)
         self.has_aliases = is_for_mailboxes(name)
         self.needs_link = scheduler.router.needs_link(name)
         # In memory.
@@ -122,6 +124,7 @@ class RouteQueue:
             or self.rest_until
             or self.refusal is not None
             or (self.needs_link and scheduler.link_clock.is_down)
+            or (self.is_site and not scheduler.is_site_open(self.name))
         )
 
     @property
@@ -330,9 +333,14 @@ class RouteQueue:
 
     def _open(self, count: int) -> None:
         for _ in range(count):
-            if not self.scheduler.connections.open(self):
+            if not self.open_one():
                 return
-            self.opening_count += 1
+
+    def open_one(self) -> bool:
+        """One connection more; False: there are too many."""
+        is_opened = self.scheduler.connections.open(self)
+        self.opening_count += is_opened
+        return is_opened
 
     def works(self, is_first: bool) -> None:
         """A connection has delivered: for the first time, or the first after trouble."""
@@ -465,4 +473,6 @@ class RouteQueue:
             self.refill()
             return
         self.has_more = False
+        if self.is_site:
+            self._wake(len(self.waiters))  # who has borrowed a connection gives it back now
         self.scheduler.lookout.came_to_end(self)

@@ -72,6 +72,7 @@ class Scheduler:
         self.active: set[int] = set()
         self.octets = 0  # of content in memory, and for what reads are under way
         self.reading: set[RouteQueue] = set()  # routes with a read under way
+        self.is_site_open: Callable[[str], bool] = lambda route: True  # whether a [[site]] is there
         self._limits = limits
         self._thirsty: deque[RouteQueue] = deque()  # routes that wait for room to read
         self.is_stopping = False

@@ -93,8 +93,10 @@ class Sweep:
         return replace(queued, attempts=1) if is_later else queued
 
     def _is_offline(self, queued: QueuedRecipient) -> bool:
-        """While we are off line nobody is given up or told."""
+        """While we are off line, or the site is away, nobody is given up or told."""
         scheduler = self._scheduler
+        if not scheduler.is_site_open(queued.route):
+            return True
         route = scheduler.routes.get(queued.route)
         has_seen = route is not None and route.trouble is not None and route.trouble.kind is NotNow.OFFLINE
         return has_seen or (scheduler.router.needs_link(queued.route) and scheduler.link_clock.is_down)

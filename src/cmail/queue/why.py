@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING, Final
 
 from cmail.mail.outcome import NotNow
 from cmail.mail.queue_id import QueueId
-from cmail.policy.routing import HOST_PREFIX, LMTP, LOCAL, MX_PREFIX, RELAY, parse_host_route
+from cmail.policy.routing import HOST_PREFIX, LMTP, LOCAL, MX_PREFIX, RELAY, SITE_PREFIX, parse_host_route
 from cmail.queue.route_queue import KEY_BITS, RouteQueue
 from cmail.storage.spool import QueueEntry, QueueFilter, RecipientState
 
@@ -41,6 +41,8 @@ def _waits_for(scheduler: "Scheduler", entry: QueueEntry) -> str:
         return f"It is being sent to {hop} now."
     if scheduler.is_batch_held(entry.route, entry.due_ms):
         return "Mail for the Internet is batched (queue.batch); `cmail queue flush` sends it."
+    if not scheduler.is_site_open(entry.route):
+        return f"It waits for {hop}: it goes when that comes for its mail."
     if scheduler.router.needs_link(entry.route) and scheduler.link_clock.is_down:
         return "We are off line; it goes when the link is up. No attempt is counted until then."
     if route is not None and route.rest_until:
@@ -83,6 +85,8 @@ def next_hop_words(route: str) -> str:
         return f"the mail servers of {route[len(MX_PREFIX) :]}"
     if route.startswith(HOST_PREFIX):
         return f"{parse_host_route(route)[0]}, where its domain is forwarded to"
+    if route.startswith(SITE_PREFIX):
+        return f"the site {route[len(SITE_PREFIX) :]}"
     return _NAMES.get(route, route)
 
 

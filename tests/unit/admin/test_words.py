@@ -392,7 +392,7 @@ REAL: Final[dict[str, list[str]]] = {
 }  # fmt: skip
 CASES: Final = [(name, reason) for name, some in REAL.items() for reason in some]
 # By what is so before anybody was asked: tests/unit/admin/test_why.py.
-CIRCUMSTANCES: Final = {"server down", "on hold", "batch", "new"}
+CIRCUMSTANCES: Final = {"server down", "on hold", "batch", "site away", "new"}
 
 
 @pytest.mark.parametrize(("name", "reason"), CASES, ids=[f"{n}: {r[:60]}" for n, r in CASES])

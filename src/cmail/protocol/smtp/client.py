@@ -28,8 +28,15 @@ class SmtpClient:
     says why, None when it ended in order. `trouble` is a reply that means that our log-in is not good."""
 
     def __init__(
-        self, offers: Offers, relay: str, *, is_lmtp: bool = False, is_upstream: bool = True
+        self,
+        offers: Offers,
+        relay: str,
+        *,
+        is_lmtp: bool = False,
+        is_upstream: bool = True,
+        is_fresh: bool = True,
     ) -> None:
+        """`is_fresh`: nothing was sent on the connection before."""
         self._offers = offers
         self._relay = relay
         self._is_lmtp = is_lmtp
@@ -43,7 +50,7 @@ class SmtpClient:
         self._out: list[bytes] = []
         self._ended: list[Delivery] = []
         self._unacknowledged = 0  # octets sent by BDAT
-        self._needs_rset = False  # the last transaction may still be open at the peer
+        self._needs_rset = not is_fresh  # the last transaction may still be open at the peer
         self._is_halted = False
         self.replies_count = 0  # that were read
         self.streaming: Delivery | None = None  # its content's file is to be sent now, then streamed()

@@ -3,9 +3,10 @@
 from collections.abc import Sequence
 from typing import Final, Literal
 
-Kind = Literal["smtp", "submission", "submissions", "lmtp"]
+Kind = Literal["smtp", "submission", "submissions", "lmtp", "odmr", "finger"]
 
 SUBMISSION_KINDS: Final = frozenset(("submission", "submissions"))
+LOGIN_KINDS: Final = SUBMISSION_KINDS | {"odmr"}  # where nothing is done without a log-in
 
 # RFC 2920, 6152, 6531, 2034, 3030, 3461. SIZE, STARTTLS and AUTH depend; see offers().
 _ALWAYS: Final = ("PIPELINING", "8BITMIME", "SMTPUTF8", "ENHANCEDSTATUSCODES", "CHUNKING", "DSN")

@@ -33,6 +33,8 @@ COMMANDS = {
     "DATA": b"DATA\r\n",
     "BDAT": b"BDAT 0\r\n",
     "AUTH": b"AUTH PLAIN\r\n",
+    "ETRN": b"ETRN example.org\r\n",
+    "ATRN": b"ATRN\r\n",
 }
 
 
