@@ -154,6 +154,12 @@ def _place(settings: Settings, folder: str) -> Settings:
             replace(each, domain=each.domain.lower().removesuffix(".")) for each in settings.forward
         ),
         smtp=replace(settings.smtp, password_file=absolute(settings.smtp.password_file)),
+        link=replace(
+            settings.link,
+            kick=tuple(
+                replace(each, password_file=absolute(each.password_file)) for each in settings.link.kick
+            ),
+        ),
         tls=replace(
             tls,
             certificate_file=absolute(tls.certificate_file),

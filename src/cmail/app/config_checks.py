@@ -10,6 +10,7 @@ from ipaddress import ip_network
 from typing import Any, Final
 
 from cmail.app.catalog import LISTENERS_NOT_YET
+from cmail.app.config_checks_kick import check_kicks
 from cmail.app.settings import Settings
 from cmail.delivery.settings import FORWARD_PORT
 from cmail.mail.address import AddressSyntaxError, parse_domain
@@ -54,6 +55,7 @@ def check_meaning(settings: Settings, say: Say) -> None:
     _check_networks(settings, say)
     _check_sending(settings, say)
     _check_forwards(settings, say)
+    check_kicks(settings.link.kick, settings.smtp, say)
     _check_places(settings, say)
 
 
@@ -68,11 +70,20 @@ def check_machine(settings: Settings, say: Say, files_held: tuple[str, ...] = ()
         ("tls.certificate_file", tls.certificate_file, False),
         ("tls.key_file", tls.key_file, True),
         ("tls.ca_file", tls.ca_file, False),
+        *((key, path, True) for key, path in password_files(settings)),
     ):
         if path:
             mode = _mode(path) if path in files_held else _readable(key, path, say)
             if is_secret and mode is not None and mode & 0o007:
                 say(key, f"{path} can be read by everybody: chmod 600 it")
+
+
+def password_files(settings: Settings) -> list[tuple[str, str]]:
+    """Key and path of each file that holds a password, but for that of the SMTP host."""
+    found = [
+        (f"link.kick[{n}].password_file", kick.password_file) for n, kick in enumerate(settings.link.kick, 1)
+    ]
+    return [(key, path) for key, path in found if path]
 
 
 def notes(settings: Settings) -> list[str]:

@@ -8,11 +8,11 @@ from collections.abc import Awaitable, Mapping, Sequence
 from typing import Final
 
 from cmail.app.estate import CLOCK_FILE, LINK_FILE, Estate
+from cmail.app.kicking import Kicking
 from cmail.app.process import PortKey, Tasks
 from cmail.app.snapshot import Snapshot
 from cmail.link import lived
 from cmail.link.clock import LinkReading
-from cmail.link.kick import SmarthostKick
 from cmail.link.state import Link
 from cmail.net.clock import RealClock
 from cmail.net.control import EX_TEMPFAIL, AnswerFunction, ControlClient, ControlError, Fields
@@ -35,12 +35,14 @@ class LinkProcess:
         self._link = Link(
             os.path.join(estate.data_dir, LINK_FILE), self._lived, maillog, self._announcer.tell, self._kick
         )
+        self._kicking = Kicking(estate.run_folder, workers, lambda: self._link.reading.is_down)
         estate.release()
 
     async def start(self, tasks: Tasks) -> None:
         """Read how the link was; workers read the same."""
         self._link.open()
         self._resolver = DnsClient(self._snapshot.settings.dns)
+        self._kicking.apply(self._snapshot, self._resolver)
         tasks.spawn(self._note_the_time(), "note the time")
 
     async def apply(
@@ -49,11 +51,13 @@ class LinkProcess:
         """Other settings, for the next kick."""
         self._snapshot = snapshot
         self._resolver.update(snapshot.settings.dns)
+        self._kicking.apply(snapshot, self._resolver)
 
     async def stop(self) -> None:
         """End a kick that is under way."""
         self._announcer.close()
         await self._link.close()
+        await self._kicking.stop()
         with contextlib.suppress(OSError):  # said before, and the note of before is good enough
             await asyncio.to_thread(lived.note, self._clock_file, RealClock(), self._lived)
 
@@ -71,7 +75,7 @@ class LinkProcess:
             await asyncio.sleep(lived.NOTE_EVERY_S)
 
     def answers(self) -> Mapping[str, AnswerFunction]:
-        """`cmail link up|down|status`."""
+        """`cmail link up|down|status|kick`."""
 
         async def up(request: Fields) -> Fields:
             _only_all(request)
@@ -84,15 +88,18 @@ class LinkProcess:
         async def status(_request: Fields) -> Fields:
             told = self._link.status()
             since_ms = told["changed_wall_ms"]
-            return {**told, "changed_wall_ms": since_ms + self._lived.ahead_ms() if since_ms else 0}
+            told["changed_wall_ms"] = since_ms + self._lived.ahead_ms() if since_ms else 0
+            return {**told, **self._kicking.status()}
 
-        return {"link.up": up, "link.down": down, "link.status": status}
+        return {
+            "link.up": up,
+            "link.down": down,
+            "link.status": status,
+            "link.kick": self._kicking.answer,
+        }
 
     async def _kick(self) -> str:
-        self._resolver.forget()  # on line again, perhaps elsewhere
-        settings = self._snapshot.settings
-        primary = settings.host.domains[0] if settings.host.domains else settings.host.hostname
-        return await SmarthostKick(settings.smtp, primary, self._resolver)()
+        return await self._kicking.at_link_up()
 
 
 class Announcer:

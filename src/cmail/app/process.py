@@ -178,7 +178,11 @@ async def _apply(part: Part, hand: socket.socket, request: Fields) -> Fields:
     new = {key: socket.socket(fileno=fd) for key, fd in zip(keys, handed, strict=True)}
     try:
         snapshot = handed_over(
-            int(request["number"]), request["path"], request["text"], request["smtp_password"]
+            int(request["number"]),
+            request["path"],
+            request["text"],
+            request["smtp_password"],
+            request.get("passwords"),
         )
         await part.apply(snapshot, ports, new)
         maillog.limit_journal(snapshot.settings.log.keep_size)

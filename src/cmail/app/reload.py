@@ -127,6 +127,7 @@ class Reload:
             "path": snapshot.path,
             "text": snapshot.text,
             "smtp_password": snapshot.smtp_password,
+            "passwords": dict(snapshot.passwords),
             "ports": [list(port.key) for port in self._estate.ports],
             "new": [list(port.key) for port in new],
         }

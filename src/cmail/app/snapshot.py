@@ -2,11 +2,12 @@
 
 import ctypes
 import os
-from collections.abc import MutableMapping
+from collections.abc import Mapping, MutableMapping
 from dataclasses import dataclass, field
 from typing import Final
 
 from cmail.app import config
+from cmail.app.config_checks import password_files
 from cmail.app.settings import Settings
 from cmail.observe import maillog
 from cmail.settings import SettingError, SettingProblem
@@ -28,6 +29,7 @@ class Snapshot:
     text: str
     settings: Settings
     smtp_password: str = field(default="", repr=False)
+    passwords: Mapping[str, str] = field(default_factory=dict, repr=False)  # of all others, by their files
 
 
 class Source:
@@ -53,23 +55,25 @@ class Source:
         text = config.read(self.path, self._folder)
         held = (*files_held, *self._known)
         settings = config.load_text(text, self.path, files_held=held)
-        return Snapshot(number, self.path, text, settings, self._password(settings))
+        passwords = {path: self._read(key, path) for key, path in password_files(settings)}
+        return Snapshot(number, self.path, text, settings, self._password(settings), passwords)
 
     def _password(self, settings: Settings) -> str:
         path = settings.smtp.password_file
-        if not path:
-            return self._password_in_environ
+        return self._read("smtp.password_file", path) if path else self._password_in_environ
+
+    def _read(self, key: str, path: str) -> str:
         try:
             with open(path, "rb") as file:
                 octets = file.read(PASSWORD_OCTETS_MAX)
         except OSError:  # checked before: root's, and read by root at the start
             if path in self._known and self._stamps.get(path) != _stamp(path):
-                maillog.warned(f"smtp.password_file {path} {_NOT_AGAIN}")
+                maillog.warned(f"{key} {path} {_NOT_AGAIN}")
             return self._known.get(path, "")
         password = octets.decode("utf-8", "replace").removesuffix("\n").removesuffix("\r")
         if any(c in password for c in "\r\n\0"):
             reason = f"{path} must hold the password alone, on one line"
-            raise SettingError((SettingProblem("smtp.password_file", reason),), self.path)
+            raise SettingError((SettingProblem(key, reason),), self.path)
         self._known[path], self._stamps[path] = password, _stamp(path)
         return password
 
@@ -92,7 +96,9 @@ def _wipe(variable: str) -> None:
         ctypes.memset(place, 0, len(ctypes.string_at(place)))
 
 
-def handed_over(number: int, path: str, text: str, smtp_password: str) -> Snapshot:
+def handed_over(
+    number: int, path: str, text: str, smtp_password: str, passwords: Mapping[str, str] | None = None
+) -> Snapshot:
     """The snapshot in another process: checked before, by the supervisor."""
     settings = config.load_text(text, path, is_machine_checked=False)
-    return Snapshot(number, path, text, settings, smtp_password)
+    return Snapshot(number, path, text, settings, smtp_password, passwords or {})

@@ -16,6 +16,7 @@ from cmail.app.process import EX_CONFIG, PortKey, StartError, Tasks
 from cmail.app.settings import Settings
 from cmail.app.shards import open_shard, own_shards, reroute
 from cmail.app.snapshot import Snapshot
+from cmail.app.turned import kick_answers
 from cmail.link.clock import LinkView, parse_reading
 from cmail.link.state import read_state
 from cmail.mail.address import Address
@@ -269,6 +270,7 @@ class Worker:
         found: dict[str, AnswerFunction] = {
             **queue_answers(lambda: self._schedulers, self._clock, self._link_clock),
             **Injection(os.path.join(self._data_dir, INCOMING), lambda: self._intake.context).functions(),
+            **kick_answers(lambda: self._intake, lambda: self._settings),
             "accounts.changed": self._accounts_changed,
             "quarantine.release": self._release,
             "validation.noted": self._noted,

@@ -1,4 +1,4 @@
-"""`cmail link up|down|status`: what hooks of ppp, NetworkManager and if-up call, and people too."""
+"""`cmail link up|down|status|kick`: what hooks of ppp, NetworkManager and if-up call, and people too."""
 
 import json
 from typing import Any
@@ -9,6 +9,7 @@ from cmail.admin.asking import Server
 from cmail.admin.rows import duration, rfc3339
 from cmail.cli.command import Group, config_option
 from cmail.cli.exits import Exit
+from cmail.cli.link_kick import kick
 from cmail.cli.place import find_place
 
 
@@ -49,6 +50,9 @@ def status(name: str, is_json: bool) -> int:
     for line in describe(told):
         click.echo(line)
     return Exit.OK
+
+
+command.add_command(kick)
 
 
 def describe(told: dict[str, Any]) -> list[str]:

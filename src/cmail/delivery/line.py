@@ -13,6 +13,7 @@ from cmail.protocol.smtp.client_offers import Offers
 from cmail.protocol.smtp.client_replies import Replies, read_reply
 
 _WRITE_BUFFER_MAX: Final = 512 * 1024
+_TURNING: Final = {"STARTTLS": b"220", "ATRN": b"250"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,13 +35,19 @@ class Line(asyncio.Protocol):
         self._replies = Replies()
         self._came: deque[bytes] = deque()
         self._waiter: asyncio.Future[bytes] | None = None
-        self._is_tls_next = False
+        self._turning = b""  # the code at which nothing more is read: the next octet is another protocol's
         self._lost_reason = ""
         self._timer: asyncio.TimerHandle | None = None
         self._timer_at = 0.0
         self._deadline = 0.0
         self._waits_for = "the greeting"
         self.ended: asyncio.Future[None] = loop.create_future()
+
+    @property
+    def local_address(self) -> str:
+        """The IP address of our end; "" when it has none."""
+        name = self._transport.get_extra_info("sockname") if self._transport is not None else None
+        return str(name[0]) if isinstance(name, tuple) else ""
 
     async def shake(self, manners: Manners, context: ssl.SSLContext | None, name: str) -> Offers:
         """Greeting to log-in; HandshakeError, ssl.SSLError or OSError when it does not come to an end."""
@@ -58,6 +65,21 @@ class Line(asyncio.Protocol):
             except StopIteration as stop:
                 return cast(Offers, stop.value)
 
+    async def ask(self, octets: bytes, name: str) -> bytes:
+        """One command more, behind shake(), and its reply; HandshakeError."""
+        return await self._say(Say(octets, name))
+
+    def hand_over(self) -> asyncio.Transport:
+        """The connection, for another protocol; nothing is read until that asks for it. HandshakeError."""
+        transport = self._transport
+        if transport is None or transport.is_closing() or self._lost_reason:
+            raise HandshakeError("the connection was lost", BAD_CONNECTION)
+        if self._came or not self._replies.is_clean:
+            raise HandshakeError("the server said more than it was asked")
+        self._transport = None
+        self._close()
+        return transport
+
     async def _say(self, step: Say) -> bytes:
         if step.octets:
             if self._came:
@@ -66,7 +88,7 @@ class Line(asyncio.Protocol):
             self._write(step.octets)
         self._waits_for = step.name
         self._set_deadline(step.timeout_s)
-        self._is_tls_next = step.name == "STARTTLS"
+        self._turning = _TURNING.get(step.name, b"")
         if not self._came:
             if self._replies.error:
                 raise HandshakeError(f"{step.name}: {self._replies.error}")
@@ -81,7 +103,7 @@ class Line(asyncio.Protocol):
 
     async def _start_tls(self, context: ssl.SSLContext, name: str) -> None:
         """RFC 3207 §5: what came behind the 220 in clear could be anybody's."""
-        self._is_tls_next = False
+        self._turning = b""
         if self._came or not self._replies.is_clean:
             raise HandshakeError("STARTTLS: octets behind the reply, in clear text")
         transport = self._transport
@@ -103,8 +125,8 @@ class Line(asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         """From the transport."""
         self._came += self._replies.feed(data)
-        if self._is_tls_next and self._came and self._came[0][:3] == b"220" and self._transport is not None:
-            self._transport.pause_reading()  # in this callback: the next octet belongs to TLS
+        if self._turning and self._came and self._came[0][:3] == self._turning and self._transport:
+            self._transport.pause_reading()  # in this callback: the next octet is not ours
         waiter = self._waiter
         if waiter is None or waiter.done():
             return

@@ -1,99 +1,129 @@
-"""The kick: tell the upstream server that we are on line, so that it sends what it keeps for us."""
+"""The kick: what the settings plan, with the network under it; the plan itself is in kick_plan."""
 
 import asyncio
-from dataclasses import dataclass
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass, replace
 from typing import Final
 
+from cmail.delivery.hosts import literal_address
 from cmail.delivery.settings import SmtpSettings
-from cmail.world import DnsError, NoSuchDomainError, Resolver
+from cmail.link.kicks.command import command
+from cmail.link.kicks.connect import connect
+from cmail.link.kicks.etrn import etrn
+from cmail.link.kicks.finger import finger
+from cmail.link.kicks.string import string
+from cmail.link.kicks.target import KickResult, Target, not_now, refused
+from cmail.link.settings import KickSettings
+from cmail.protocol.sasl_client import Credentials
+from cmail.world import DnsError, IPAddress, NoSuchDomainError, Resolver
 
-ANSWER_OCTETS_MAX: Final = 16 * 1024  # a finger server that tells more tells nothing that we need
-SHOWN_MAX: Final = 200  # of its answer, in the log and on the page
-ADDRESSES_MAX: Final = 6  # tried one after the other
-TIMEOUT_S: Final = 30.0  # all of it: by then either mail comes or it does not
+TIMEOUT_S: Final = 30.0  # one try of a method without replies: by then it was told or it was not
+COMMAND_S: Final = 60.0
+
+_PORTS: Final = {"etrn": (25, 587), "atrn": (366, 25)}  # RFC 1985, RFC 2645 §1; where nobody says another
+_METHODS: Final[dict[str, Callable[[Target], Awaitable[KickResult]]]] = {
+    "finger": finger,
+    "connect": connect,
+    "string": string,
+    "etrn": etrn,
+    "command": command,
+}
+
+
+def plan_of(smtp: SmtpSettings, steps: Sequence[KickSettings]) -> tuple[KickSettings, ...]:
+    """The steps with nothing left to be looked up in other settings; smtp.kick is a finger before all."""
+    first = (KickSettings("finger"),) if smtp.kick else ()
+    return tuple(_filled(step, smtp) for step in (*first, *steps))
+
+
+def _filled(step: KickSettings, smtp: SmtpSettings) -> KickSettings:
+    port = step.port or (0 if step.method in _PORTS else smtp.trigger_port)
+    return replace(step, host=step.host or smtp.host, port=port)
 
 
 @dataclass(frozen=True, slots=True)
-class KickResult:
-    """How a kick ended. Only mail that arrives proves that it worked."""
+class Ourselves:
+    """Who we are to those whom we kick."""
 
-    is_sent: bool  # the text was taken by somebody
-    words: str  # one line for people
-
-
-async def kick_finger(host: str, port: int, text: str, timeout: float, resolver: Resolver) -> KickResult:
-    """Connect, send the text and CRLF, read to the end (RFC 1288 §2.2); bounded in time and size."""
-    if not text.isascii() or not text.isprintable():
-        return KickResult(False, f"kick: {text!r} cannot be sent as one line")
-    where = f"{host}:{port}"
-    try:
-        async with asyncio.timeout(timeout):
-            return await _finger(host, port, text, where, resolver)
-    except TimeoutError:
-        return KickResult(False, f"kick: {where} did not answer in {timeout:.0f} s")
+    hostname: str
+    primary_domain: str
+    ca_file: str
+    timeout_s: float  # to open a connection for SMTP
+    passwords: Callable[[str], str]  # by the path of their file
 
 
-async def _finger(host: str, port: int, text: str, where: str, resolver: Resolver) -> KickResult:
-    try:
-        addresses = await resolver.addresses(host)
-    except NoSuchDomainError:
-        return KickResult(False, f"kick: there is no host {host}")
-    except DnsError as error:
-        return KickResult(False, f"kick: {host} could not be looked up: {error}")
-    why = "it has no address"
-    for address in list(addresses)[:ADDRESSES_MAX]:
-        try:
-            reader, writer = await asyncio.open_connection(str(address), port)
-        except OSError as error:
-            why = (error.strerror or str(error)).lower()
-            continue
-        return await _ask(reader, writer, text, where)
-    return KickResult(False, f"kick: {where} cannot be reached: {why}")
+class Kicks:
+    """kick_plan.Ground, in earnest."""
 
-
-async def _ask(
-    reader: asyncio.StreamReader, writer: asyncio.StreamWriter, text: str, where: str
-) -> KickResult:
-    answer = b""
-    try:
-        writer.write(text.encode("ascii") + b"\r\n")
-        await writer.drain()
-        while len(answer) < ANSWER_OCTETS_MAX:
-            piece = await reader.read(ANSWER_OCTETS_MAX - len(answer))
-            if not piece:
-                break
-            answer += piece
-    except TimeoutError:
-        raise
-    except OSError as error:
-        if not answer:
-            return KickResult(False, f"kick: {where} broke off: {error.strerror or error}")
-    finally:
-        writer.transport.abort()
-    return KickResult(True, f"kick: {where} was told {text!r} and said: {_shown(answer)}")
-
-
-def _shown(answer: bytes) -> str:
-    """What it said, on one line that prints (rule 17)."""
-    text = " ".join(answer[: 4 * SHOWN_MAX].decode("utf-8", "replace").split())
-    text = "".join(c if c.isprintable() else "?" for c in text)
-    return (text[:SHOWN_MAX] + "..." if len(text) > SHOWN_MAX else text) or "nothing"
-
-
-class SmarthostKick:
-    """smtp.kick: what Link does at link-up."""
-
-    def __init__(self, smtp: SmtpSettings, primary_domain: str, resolver: Resolver) -> None:
-        self._smtp = smtp
-        self._domain = primary_domain
+    def __init__(
+        self,
+        ourselves: Ourselves,
+        resolver: Resolver,
+        count_arrivals: Callable[[Sequence[str]], Awaitable[int]],
+        turn_round: Callable[[Target], Awaitable[KickResult]],
+        is_down: Callable[[], bool],
+    ) -> None:
+        """`count_arrivals` watches these addresses from now on and says how many messages came so far;
+        `turn_round` is atrn, which a worker does."""
+        self._ourselves = ourselves
         self._resolver = resolver
+        self._count_arrivals = count_arrivals
+        self._methods = {**_METHODS, "atrn": turn_round}
+        self.is_down = is_down
+        self._addresses: dict[str, tuple[IPAddress, ...]] = {}
 
-    async def __call__(self) -> str:
-        """Kick when the settings say so; the result in words, "" when they don't."""
-        smtp = self._smtp
-        if not smtp.kick:
+    async def kick(self, step: KickSettings) -> KickResult:
+        """One try, with what is known of the host now."""
+        why = ""
+        if step.host:
+            why = await self._look_up(step.host)
+        elif step.method != "command":
+            return refused("kick: smtp.host is not set, so there is nobody to kick")
+        if why and step.method != "command":
+            return not_now(f"kick: {why}")
+        await self.arrivals(step)  # from here on mail from these addresses is counted
+        return await self._methods[step.method](self._target(step))
+
+    async def arrivals(self, step: KickSettings) -> int:
+        """Messages so far."""
+        return await self._count_arrivals([str(address) for address in self._addresses.get(step.host, ())])
+
+    async def sleep(self, seconds: float) -> None:
+        """Let time pass."""
+        await asyncio.sleep(seconds)
+
+    async def _look_up(self, host: str) -> str:
+        """Why the addresses of a host cannot be known now; "": they are."""
+        literal = literal_address(host)
+        if literal is not None:
+            self._addresses[host] = (literal,)
             return ""
-        if not smtp.host:
-            return "kick: smtp.host is not set, so there is nobody to kick"
-        result = await kick_finger(smtp.host, smtp.trigger_port, self._domain, TIMEOUT_S, self._resolver)
-        return result.words
+        try:
+            found = tuple(await self._resolver.addresses(host))
+        except NoSuchDomainError:
+            return f"there is no host {host}"
+        except DnsError as error:
+            return f"{host} could not be looked up: {error}"
+        self._addresses[host] = found
+        return "" if found else f"{host} has no address"
+
+    def _target(self, step: KickSettings) -> Target:
+        ourselves = self._ourselves
+        credentials = None
+        if step.username:
+            credentials = Credentials(step.username, ourselves.passwords(step.password_file))
+        is_smtp = step.method in _PORTS
+        seconds = ourselves.timeout_s if is_smtp else TIMEOUT_S
+        return Target(
+            step.method,
+            step.host,
+            self._addresses.get(step.host, ()),
+            (step.port,) if step.port else _PORTS.get(step.method, ()),
+            step.text or ourselves.primary_domain,
+            ourselves.hostname,
+            COMMAND_S if step.method == "command" else seconds,
+            step.tls,
+            credentials,
+            ourselves.ca_file,
+            step.command,
+        )

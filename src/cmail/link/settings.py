@@ -42,16 +42,25 @@ class KickSettings:
     method: Annotated[
         Literal["finger", "connect", "string", "etrn", "atrn", "command"],
         "finger: our domain to the finger port. connect: open a connection, say nothing. string: send `text`."
-        " etrn, atrn: as SMTP has it. command: run a program.",
+        " etrn: as SMTP has it; mail comes by another connection. atrn: mail comes over the same connection;"
+        " the only one that works with a changing address or behind a router. command: run a program.",
     ]
     host: Annotated[str, "Who is kicked; empty: the SMTP Host."] = ""
-    port: Annotated[int, "0: smtp.trigger_port for finger, connect, string; 25 for etrn; 366 for atrn."] = 0
-    text: Annotated[str, "What is said or asked for; empty: the first of host.domains."] = ""
+    port: Annotated[
+        int,
+        "0: smtp.trigger_port for finger, connect, string; 25, else 587 for etrn; 366, else 25 for atrn.",
+    ] = 0
+    text: Annotated[
+        str,
+        "What is said or asked for; empty: the first of host.domains. For etrn a domain, @domain or #queue;"
+        " for atrn domains with commas between, or * for all that is kept for the log-in. In that of string"
+        r" \r, \n, \t and \\ stand for what they usually do, and a line ends behind it.",
+    ] = ""
     tls: Annotated[
         Literal["none", "opportunistic", "required", "implicit"],
         "How etrn and atrn are encrypted: as smtp.tls.",
     ] = "opportunistic"
-    username: Annotated[str, "Who we are there, for etrn and atrn; empty: no log-in."] = ""
+    username: Annotated[str, "Who we are there, for etrn and atrn (which needs it); empty: no log-in."] = ""
     password_file: Annotated[str, "The file that holds the password, alone."] = ""
     command: Annotated[tuple[str, ...], "The program and its arguments (in the file only)."] = ()
     wait: Annotated[timedelta, "So long mail may take to come; then it was not answered."] = timedelta(

@@ -413,6 +413,9 @@ class Connection(asyncio.Protocol):
             )
             if not self._is_proved:
                 self._prove()
+            arrivals = self._intake.guests.arrivals
+            if arrivals.is_on and not session.username:
+                arrivals.note(session.client)
             verdict = arrival.verdict
             if verdict is not None and verdict.defects:
                 now_ms = message.arrived_wall_ms

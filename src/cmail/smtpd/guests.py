@@ -1,6 +1,7 @@
 """Guests: who is connected, counted in all and by client address; who may come in, and how often.
 
-A client of relay.networks meets the limit of all sessions and no other. Each worker hands out its share of
+A client of relay.networks meets the limit of all sessions and no other, and so does one whom we have asked
+to send what it keeps for us. Each worker hands out its share of
 what is meant for all of them (policy.places.share_of)."""
 
 from collections.abc import Callable
@@ -8,6 +9,7 @@ from typing import Final
 
 from cmail.policy.places import share_of
 from cmail.policy.rates import Buckets
+from cmail.smtpd.arrivals import Arrivals
 from cmail.smtpd.context import Client, IntakeContext
 from cmail.smtpd.settings import IntakeSettings
 
@@ -29,6 +31,7 @@ class Guests:
         self.count = 0
         self._lines = Buckets(LINES_BURST, LINES_PER_MINUTE)
         self._limits: tuple[IntakeSettings, int] | None = None
+        self.arrivals = Arrivals()
         self.update(context)
 
     def update(self, context: IntakeContext) -> None:
@@ -51,7 +54,7 @@ class Guests:
         place = client.place
         if self.count >= self._sessions_max:
             return TOO_MANY
-        if not client.may_relay:
+        if not client.may_relay and not self.arrivals.is_watched(client):
             if self.count >= self._strangers_max and not self._is_known(place):
                 return TOO_MANY
             if self._by_place.get(place, 0) >= self._place_max:
@@ -88,11 +91,15 @@ class Guests:
 
     def take_message(self, client: Client, username: str, now: int) -> bytes:
         """b"", or why it may not begin a message now."""
-        return b"" if self._messages.take(username or client.place, now) else TOO_MANY_MESSAGES
+        if self._messages.take(username or client.place, now) or self.arrivals.is_watched(client):
+            return b""
+        return TOO_MANY_MESSAGES
 
     def take_recipient(self, client: Client, username: str, now: int) -> bytes:
         """b"", or why it may not name one recipient more."""
-        return b"" if self._recipients.take(username or client.place, now) else TOO_MANY_RECIPIENTS
+        if self._recipients.take(username or client.place, now) or self.arrivals.is_watched(client):
+            return b""
+        return TOO_MANY_RECIPIENTS
 
     def is_worth_a_line(self, client: Client, now: int) -> bool:
         """Whether it is still to be logged that the client is turned away."""

@@ -116,8 +116,8 @@ MISTAKES = {
         "exchange windows (Timed Operations) are not there yet",
         "",
     ),
-    "link.via": ("[[link.via]]\n", 1, "link: [[link.via]] and [[link.kick]] are not there yet", ""),
-    "link.kick": ("[[link.kick]]\n", 1, "not there yet", ""),
+    "link.via": ("[[link.via]]\n", 1, "link.via: [[link.via]] is not there yet", ""),
+    "link.kick": ("[[link.kick]]\n", 1, "link.kick[1].method: is missing", 'method = "etrn"'),
     "collect": ("[[collect]]\n", 1, "not there yet", ""),
     "site": ("[[site]]\n", 1, "not there yet", ""),
 }

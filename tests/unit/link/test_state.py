@@ -5,9 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from cmail.delivery.settings import SmtpSettings
 from cmail.link.clock import LinkReading
-from cmail.link.kick import SmarthostKick
 from cmail.link.state import Link, read_state
 from tests.support.clock import FakeClock
 
@@ -106,16 +104,5 @@ def test_link_up_kicks_and_keeps_the_result(tmp_path: Path) -> None:
         assert len(kicks) == 2 and made.status()["last_kick"] == "kick: done"
         assert log.lines.count("kick: done") == 2
         await made.close()
-
-    asyncio.run(test())
-
-
-def test_no_kick_unless_it_is_set() -> None:
-    """smtp.kick is off by default; without a host there is nobody to kick, and that is said."""
-
-    async def test() -> None:
-        assert await SmarthostKick(SmtpSettings(), "example.org", None)() == ""  # type: ignore[arg-type]
-        said = await SmarthostKick(SmtpSettings(kick=True), "example.org", None)()  # type: ignore[arg-type]
-        assert "smtp.host" in said
 
     asyncio.run(test())

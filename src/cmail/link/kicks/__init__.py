@@ -1,0 +1,1 @@
+"""The ways to kick, one a file: each takes a Target and says in words how it went."""

@@ -1,0 +1,61 @@
+"""reach(): a plain connection to the first address of a target that answers."""
+
+import asyncio
+from typing import Final
+
+from cmail.link.kicks.target import ANSWER_OCTETS_MAX, Target
+
+ADDRESSES_MAX: Final = 6  # tried one after the other
+
+Streams = tuple[asyncio.StreamReader, asyncio.StreamWriter]
+
+
+class UnreachedError(Exception):
+    """Nobody answers there; the text says why."""
+
+
+async def reach(target: Target) -> Streams:
+    """The streams of a connection; UnreachedError."""
+    why = "it has no address"
+    for port in target.ports:
+        for address in target.addresses[:ADDRESSES_MAX]:
+            try:
+                return await asyncio.open_connection(str(address), port)
+            except OSError as error:
+                why = (error.strerror or str(error)).lower()
+    raise UnreachedError(why)
+
+
+async def read_answer(reader: asyncio.StreamReader, quiet_s: float | None = None) -> bytes:
+    """What it says: to its end, to the bound, or (with quiet_s) until it has been quiet for so long.
+    OSError when it broke off and had said nothing."""
+    answer = b""
+    while len(answer) < ANSWER_OCTETS_MAX:
+        try:
+            async with asyncio.timeout(quiet_s):
+                piece = await reader.read(ANSWER_OCTETS_MAX - len(answer))
+        except TimeoutError:
+            if quiet_s is None:
+                raise  # the time of the whole kick is over
+            break
+        except OSError:
+            if not answer:
+                raise
+            break
+        if not piece:
+            break
+        answer += piece
+    return answer
+
+
+def leave(writer: asyncio.StreamWriter) -> None:
+    """Close in order; who does not even take our line is not waited for."""
+    if writer.transport.get_write_buffer_size():
+        writer.transport.abort()
+    else:
+        writer.close()
+
+
+def words_of(error: OSError) -> str:
+    """What the system says of it."""
+    return error.strerror or str(error) or type(error).__name__

@@ -1,0 +1,148 @@
+"""A plan of kicks: what is tried, repeated and given up, and when it is over. Time is no matter here."""
+
+import asyncio
+from collections.abc import Sequence
+from datetime import timedelta
+
+import pytest
+
+from cmail.delivery.settings import SmtpSettings
+from cmail.link.kick import plan_of
+from cmail.link.kick_plan import AGAIN_S, KickEnding, Told, run_plan
+from cmail.link.kicks.target import KickResult, Verdict
+from cmail.link.settings import KickSettings
+
+SENT, NOTHING, NOT_NOW, REFUSED = Verdict.SENT, Verdict.NOTHING, Verdict.NOT_NOW, Verdict.REFUSED
+
+
+class Scene:
+    """A Ground: what each try ends with, and how long after it (by seconds of this scene) mail comes."""
+
+    def __init__(self, verdicts: Sequence[Verdict], mail_at_s: float | None = None) -> None:
+        self.verdicts = list(verdicts)
+        self.mail_at_s = mail_at_s
+        self.now_s = 0.0
+        self.tries: list[tuple[str, float]] = []
+        self.down_at_s: float | None = None
+
+    async def kick(self, step: KickSettings) -> KickResult:
+        self.tries.append((step.host, self.now_s))
+        return KickResult(self.verdicts.pop(0), "kick: so")
+
+    async def arrivals(self, step: KickSettings) -> int:
+        return 7 + (self.mail_at_s is not None and self.now_s >= self.mail_at_s)
+
+    async def sleep(self, seconds: float) -> None:
+        self.now_s += seconds
+
+    def is_down(self) -> bool:
+        return self.down_at_s is not None and self.now_s >= self.down_at_s
+
+
+def step(host: str, repeat: int = 1, wait_s: float = 120) -> KickSettings:
+    return KickSettings("etrn", host, wait=timedelta(seconds=wait_s), repeat=repeat)
+
+
+def run(scene: Scene, *steps: KickSettings) -> tuple[KickEnding, list[str]]:
+    said: list[Told] = []
+    ending = asyncio.run(run_plan(steps, scene, said.append))
+    return ending, [told.state for told in said]
+
+
+TWO = (step("a"), step("b"))
+CASES = {
+    "mail comes": ([SENT], 3.0, TWO, KickEnding.ANSWERED, [("a", 0)]),
+    "mail comes after the repetition": (
+        [SENT, SENT],
+        130.0,
+        TWO,
+        KickEnding.ANSWERED,
+        [("a", 0), ("a", 120)],
+    ),
+    "250 and nothing: repeated, then the next": (
+        [SENT, SENT, SENT],
+        241.0,
+        TWO,
+        KickEnding.ANSWERED,
+        [("a", 0), ("a", 120), ("b", 240)],
+    ),
+    "nobody ever": (
+        [SENT] * 4,
+        None,
+        TWO,
+        KickEnding.UNANSWERED,
+        [("a", 0), ("a", 120), ("b", 240), ("b", 360)],
+    ),
+    "refused is not repeated": ([REFUSED, SENT], 1.0, TWO, KickEnding.ANSWERED, [("a", 0), ("b", 0)]),
+    "nothing waits is not repeated": (
+        [NOTHING, REFUSED],
+        None,
+        TWO,
+        KickEnding.NOTHING,
+        [("a", 0), ("b", 0)],
+    ),
+    "nobody there: again soon": (
+        [NOT_NOW, SENT],
+        AGAIN_S + 1,
+        TWO,
+        KickEnding.ANSWERED,
+        [("a", 0), ("a", AGAIN_S)],
+    ),
+    "nobody there at the end: not waited for": (
+        [NOT_NOW, NOT_NOW],
+        None,
+        (step("a"),),
+        KickEnding.UNANSWERED,
+        [("a", 0), ("a", AGAIN_S)],
+    ),
+    "never repeated": ([SENT], None, (step("a", 0),), KickEnding.UNANSWERED, [("a", 0)]),
+    "no steps": ([], None, (), KickEnding.UNANSWERED, []),
+    "mail that came before counts for nothing": (
+        [SENT, SENT],
+        -1.0,
+        (step("a"),),
+        KickEnding.UNANSWERED,
+        None,
+    ),
+}
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_a_plan(name: str) -> None:
+    """Each way it can go: which servers are asked, when, and how it ends."""
+    verdicts, mail_at_s, steps, ending, tries = CASES[name]
+    scene = Scene(verdicts, mail_at_s)
+    assert run(scene, *steps)[0] is ending
+    assert tries is None or scene.tries == tries
+
+
+def test_it_ends_when_the_link_goes_down() -> None:
+    """Nothing can come then, and at the next link-up the plan begins anew."""
+    scene = Scene([SENT])
+    scene.down_at_s = 5.0
+    assert run(scene, *TWO) == (KickEnding.STOPPED, ["sent", "stopped"])
+    assert scene.now_s <= 6
+
+
+def test_each_step_is_told() -> None:
+    """Who asked sees what the server said, that no mail came, and that it did."""
+    assert run(Scene([SENT, REFUSED, SENT], 121.0), *TWO)[1] == [
+        "sent",
+        "unanswered",
+        "refused",
+        "sent",
+        "answered",
+    ]
+
+
+def test_smtp_kick_is_the_plan_of_one_finger() -> None:
+    """The primary domain to the trigger port of the SMTP host; [[link.kick]] comes behind it."""
+    smtp = SmtpSettings(host="smtp.isp.example", kick=True, trigger_port=7979)
+    (only,) = plan_of(smtp, ())
+    assert (only.method, only.host, only.port) == ("finger", "smtp.isp.example", 7979)
+    steps = plan_of(smtp, (KickSettings("etrn"), KickSettings("string", "b.example", 99, "hello")))
+    assert [(each.method, each.host, each.port) for each in steps[1:]] == [
+        ("etrn", "smtp.isp.example", 0),
+        ("string", "b.example", 99),
+    ]
+    assert plan_of(SmtpSettings(), ()) == ()
