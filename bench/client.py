@@ -67,6 +67,12 @@ class Endless:
         self.never = asyncio.get_running_loop().create_future()
         return self.never
 
+    def pause(self) -> None:
+        return None
+
+    def goes_from(self, address: str) -> None:
+        pass
+
 
 class Sink(asyncio.Transport):
     """A transport that throws away what is written."""

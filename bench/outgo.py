@@ -20,6 +20,7 @@ from cmail.mail.envelope import Envelope, Recipient
 from cmail.mail.outcome import Delivered
 from cmail.mail.queue_id import QueueIds
 from cmail.net.clock import RealClock
+from cmail.policy.orders import FREE
 from cmail.policy.rewriting import Directory
 from cmail.policy.routing import RoutingTable
 from cmail.queue.router import Router
@@ -35,6 +36,7 @@ class Link:
 
     is_down = False
     periods = 1
+    orders = FREE
 
     def link_ms(self) -> int:
         """Now."""

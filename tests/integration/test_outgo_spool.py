@@ -8,6 +8,7 @@ import pytest
 
 from cmail.mail.outcome import PermanentFailure, TemporaryFailure
 from cmail.net.clock import RealClock
+from cmail.policy.orders import FREE
 from cmail.queue.settings import QueueSettings
 from cmail.storage.spool import Change, QueueFilter, RecipientState
 from cmail.storage.spool_sqlite import SqliteSpool
@@ -20,6 +21,7 @@ class RealLink(RealClock):
 
     is_down = False
     periods = 1
+    orders = FREE
 
     def link_ms(self) -> int:
         return self.wall_ms()

@@ -2,6 +2,8 @@
 
 from typing import Final
 
+from cmail.policy.orders import FREE, Orders
+
 START_WALL_MS: Final = 1_800_000_000_000  # some day in 2027: any fixed one will do
 
 
@@ -15,6 +17,7 @@ class FakeClock:
         self._down_for_ms = 0
         self._is_down = False
         self._periods = 1
+        self._orders = FREE
 
     def wall_ms(self) -> int:
         """Milliseconds since 1970 UTC, as set."""
@@ -42,6 +45,15 @@ class FakeClock:
     def periods(self) -> int:
         """How many times the link has come up."""
         return self._periods
+
+    @property
+    def orders(self) -> Orders:
+        """What may go over the link now."""
+        return self._orders
+
+    def set_orders(self, orders: Orders) -> None:
+        """Other orders hold."""
+        self._orders = orders
 
     def advance(self, seconds: float) -> None:
         """Let time pass."""

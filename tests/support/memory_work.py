@@ -44,6 +44,7 @@ class MemoryWork:
         self.put_backs: list[int] = []
         self.open: set[int] = set()
         self.mistakes: list[str] = []
+        self.addresses: list[str] = []  # our ends of its connections
         self._keeps_put_back = keeps_put_back
         self._waiters: list[asyncio.Future[None]] = []
 
@@ -82,6 +83,12 @@ class MemoryWork:
         else:
             self._waiters.append(waiter)
         return waiter
+
+    def pause(self) -> None:
+        return None
+
+    def goes_from(self, address: str) -> None:
+        self.addresses.append(address)
 
     def _close(self, number: int) -> None:
         if number not in self.open:

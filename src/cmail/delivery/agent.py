@@ -2,7 +2,7 @@
 
 from collections.abc import Awaitable, Mapping
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Final, Protocol
 
 from cmail.mail.outcome import Outcome, PermanentFailure, TemporaryFailure
 from cmail.storage.spool import QueuedMessage, QueuedRecipient
@@ -15,6 +15,7 @@ class Transaction:
     message: QueuedMessage
     recipients: list[QueuedRecipient]
     started: float = 0.0  # monotonic seconds when its first byte was sent; the agent writes it
+    is_large: bool = False  # it may hold up others (policy.order)
 
 
 class Work(Protocol):
@@ -39,6 +40,20 @@ class Work(Protocol):
         """Resolves when take() may have something again (a connection that idles waits on it). Each
         call has a future of its own; who does not wait any more cancels it."""
         ...
+
+    def pause(self) -> Awaitable[None] | None:
+        """Asked between two pieces of a content: None: go on. Else smaller mail is being sent on another
+        connection, and the line cannot carry both: the next piece is to wait until this resolves, which
+        it does after PAUSE_MAX_S at the latest. Who does not wait any more cancels it."""
+        ...
+
+    def goes_from(self, address: str) -> None:
+        """The connection stands, and this IP address is our end of it ("" for a path): the link that had
+        it may go away."""
+        ...
+
+
+PAUSE_MAX_S: Final = 60.0  # peers wait three minutes for a piece of content (RFC 5321 §4.5.3.2.5)
 
 
 @dataclass(frozen=True, slots=True)

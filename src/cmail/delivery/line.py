@@ -49,6 +49,12 @@ class Line(asyncio.Protocol):
         name = self._transport.get_extra_info("sockname") if self._transport is not None else None
         return str(name[0]) if isinstance(name, tuple) else ""
 
+    @property
+    def local_address(self) -> str:
+        """The IP address of our end; "" when it has none."""
+        name = self._transport.get_extra_info("sockname") if self._transport is not None else None
+        return str(name[0]) if isinstance(name, tuple) else ""
+
     async def shake(self, manners: Manners, context: ssl.SSLContext | None, name: str) -> Offers:
         """Greeting to log-in; HandshakeError, ssl.SSLError or OSError when it does not come to an end."""
         conversation = handshake(manners)

@@ -22,6 +22,10 @@ class Window:
         self.size = min(self.size * 2, 1 << 16)
         return True
 
+    def may_grow(self, now: float) -> bool:
+        """Whether no connection was refused lately."""
+        return now >= self._grows_at
+
     def refused(self, alive: int, now: float) -> None:
         """One more was refused while `alive` others work."""
         self.size = max(1, min(self.size, alive))

@@ -20,6 +20,7 @@ class Orders:
     watched: tuple[str, ...] = ()  # addresses that were kicked: mail from them is counted
     size_ever: int = NO_LIMIT  # octets; what is larger fits no link, ever, and is held with words
     words: str = ""  # of the link that mail goes by, for whoever asks why: "satellite: up to 100 KiB"
+    ever_words: str = ""  # why nothing larger can: "no window of satellite is longer than 20 minutes"
 
     def admits(self, size_bytes: int, priority: int) -> bool:
         """Whether a message may go now."""
@@ -49,8 +50,10 @@ def parse_orders(fields: Mapping[str, Any]) -> Orders:
     if not isinstance(watched, list) or not all(isinstance(each, str) for each in watched):
         raise ValueError("not orders of the link")
     size_ever, words = fields.get("size_ever", NO_LIMIT), fields.get("words", "")
-    if type(size_ever) is not int or not isinstance(words, str):
+    ever_words = fields.get("ever_words", "")
+    if type(size_ever) is not int or not isinstance(words, str) or not isinstance(ever_words, str):
         raise ValueError("not orders of the link")
     size_max, urgent_size_max, rate = (int(number or 0) for number in numbers)
     watched = tuple(watched[:WATCHED_MAX])
-    return Orders(size_max, urgent_size_max, is_open, max(0, rate), watched, size_ever, words)
+    rate = max(0, rate)
+    return Orders(size_max, urgent_size_max, is_open, rate, watched, size_ever, words, ever_words)

@@ -18,6 +18,7 @@ from cmail.mail.outcome import (
 from cmail.policy import retry
 from cmail.policy.retry import Age, GiveUp, RetryAfter
 from cmail.policy.routing import LMTP, LOCAL, SITE_PREFIX
+from cmail.queue.admission import Admission
 from cmail.queue.router import Router
 from cmail.queue.settings import QueueSettings
 from cmail.storage.spool import Deferral, QueuedMessage, QueuedRecipient, RecipientState
@@ -84,6 +85,7 @@ class Attempts:
     link_clock: LinkClock
     log: MailLog
     jitter: Callable[[], float]
+    admission: Admission
 
     def now_ms(self, route: str) -> int:
         """Now on the clock of a route."""
@@ -98,7 +100,7 @@ class Attempts:
         if route.startswith(SITE_PREFIX):
             return Age(wall, 0)  # nobody knows how long the site was there: its attempts are its chances
         if self.router.needs_link(route):
-            return Age(wall, link)
+            return Age(wall, min(link, self.admission.admitted_ms(message)))
         return Age(wall, min(wall, link + self.link_clock.down_for_ms))
 
     def conclude(
@@ -200,7 +202,7 @@ class Attempts:
 
     def count_attempt(self, queued: QueuedRecipient) -> QueuedRecipient:
         """The recipient after one attempt more, in this link-up period."""
-        period = self.link_clock.periods
+        period = self.admission.period
         is_new = queued.last_period != period or queued.route.startswith(SITE_PREFIX)
         return replace(
             queued,

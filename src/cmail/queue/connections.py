@@ -11,7 +11,7 @@ from cmail.mail.status import BAD_CONNECTION, LOCAL_TROUBLE
 from cmail.policy import retry
 from cmail.queue.lane import Lane
 from cmail.queue.route_queue import FAR_MS, OCTETS_LEAST, RouteQueue
-from cmail.storage.spool import FIRST, Place, QueuedMessage, SpoolFullError, Wanted, place_of
+from cmail.storage.spool import FIRST, Place, QueuedMessage, SpoolFullError, place_of
 
 if TYPE_CHECKING:
     from cmail.queue.scheduler import Scheduler
@@ -82,6 +82,7 @@ class Connections:
         route = lane.route
         self._count -= 1
         route.lanes.discard(lane)
+        route.pausing.forget(lane)
         if not lane.taken_count:
             route.opening_count -= 1
         if not task.cancelled() and task.exception() is not None:
@@ -89,6 +90,7 @@ class Connections:
         for transaction in list(lane.taken):  # a mistake of the agent's: it must not cost a message
             lane.settle(transaction, dict.fromkeys([q.position for q in transaction.recipients], INTERNAL))
         self._serve_hungry()
+        route.pausing.look()
         route.pump()
         if route.has_more and not route.ready:
             route.refill()
@@ -139,7 +141,7 @@ class Connections:
             self.rest_offline(route, failure)
         elif lane.has_delivered:
             return  # it worked until now: the next connection will tell
-        elif any(other.has_delivered for other in route.lanes):
+        elif any(other.has_delivered or other.taken for other in route.lanes):
             # others work: it was one too many
             route.window.refused(len(route.lanes), self._scheduler.clock.monotonic())
         else:
@@ -234,8 +236,7 @@ class Connections:
         route.ghosts = set()
         scheduler.reading.add(route)
         try:
-            wanted = Wanted(int(route.is_held))
-            found = await scheduler.spool.due(route.name, FAR_MS, after, PAGE, OCTETS_LEAST, wanted)
+            found = await scheduler.spool.due(route.name, FAR_MS, after, PAGE, OCTETS_LEAST, route.wanted())
         finally:
             scheduler.reading.discard(route)
         for message in found:
@@ -257,6 +258,15 @@ class Connections:
         for lane in route.lanes:
             if lane.task is not None:
                 lane.task.cancel()
+
+    def cut_from(self, addresses: frozenset[str]) -> int:
+        """End the connections that go from these addresses of ours, which are gone; how many."""
+        lanes = [lane for route in self._scheduler.routes.values() for lane in route.lanes]
+        meant = [lane for lane in lanes if lane.address.partition("%")[0] in addresses]
+        for lane in meant:
+            if lane.task is not None:
+                lane.task.cancel()
+        return len(meant)
 
     async def stop(self, timeout: float) -> None:
         """End those that idle, let the others come to their end, then cut them off."""

@@ -24,6 +24,7 @@ class Lane:
     back, so nothing can get lost with a connection. These methods run for each message: plain."""
 
     __slots__ = (
+        "address",
         "has_delivered",
         "is_spent",
         "opened_at",
@@ -43,6 +44,7 @@ class Lane:
         self.has_delivered = False
         self.is_spent = False  # it has had its turn while other routes wait for a connection
         self.opened_at = now
+        self.address = ""  # our end of it
         self.setup_s = 0.0
         self.task: asyncio.Task[None] | None = None
 
@@ -59,6 +61,10 @@ class Lane:
         self.taken.remove(transaction)
         self.settled_count += 1
         route = self.route
+        if transaction.is_large:
+            route.large_ended()
+        if route.pausing.paused:
+            route.pausing.look()
         scheduler = route.scheduler
         now = scheduler.clock.monotonic()
         sending_s = now - transaction.started if transaction.started else 0.0
@@ -88,8 +94,19 @@ class Lane:
     def put_back(self, transaction: Transaction) -> None:
         """Nothing of it can have been accepted: another connection gets it, no attempt is counted."""
         self.taken.remove(transaction)
+        if transaction.is_large:
+            self.route.large_ended()
         self.route.put_back(transaction)
+        self.route.pausing.look()
 
     def more(self) -> "Future[None]":
         """Resolves when take() may have something again."""
         return self.route.wait(self)
+
+    def pause(self) -> "Future[None] | None":
+        """A large content is to stand aside until this resolves; None: it goes on."""
+        return self.route.pausing.pause(self)
+
+    def goes_from(self, address: str) -> None:
+        """Our end of the connection."""
+        self.address = address

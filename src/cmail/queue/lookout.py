@@ -9,7 +9,7 @@ from cmail.policy import retry
 from cmail.queue.route_queue import RouteQueue
 from cmail.queue.sweep import Sweep
 from cmail.queue.wakeups import Wakeups
-from cmail.queue.why import duration
+from cmail.queue.words import duration
 from cmail.storage.spool import RouteSummary, SpoolError
 
 if TYPE_CHECKING:
@@ -135,6 +135,7 @@ class Lookout:
     def _look_slowly(self) -> None:
         self._slow_timer = self._scheduler.loop.call_later(LOOK_EVERY_S, self._look_slowly)
         self._scheduler.spawn(self.look_at_all(), "slow look")
+        self._scheduler.admission.look_for_too_large()
         if self._scheduler.clock.monotonic() >= self._swept_at + SWEEP_EVERY_S:
             self._swept_at = self._scheduler.clock.monotonic()
             self._scheduler.spawn(self._sweep.run(), "sweep")

@@ -1,17 +1,21 @@
 """RouteQueue: what waits for one next hop, how much of it is in memory, and the connections to it."""
 
 from asyncio import Future
-from collections import deque
 from typing import TYPE_CHECKING, Final
 
 from cmail.delivery.agent import Transaction
 from cmail.mail.limits import RECIPIENTS_PER_TRANSACTION
 from cmail.mail.outcome import Outcome, PermanentFailure, TemporaryFailure
+from cmail.mail.status import EXPIRED
 from cmail.policy.concurrency import Window
-from cmail.policy.routing import SITE_PREFIX, is_internet
+from cmail.policy.order import is_large
+from cmail.policy.orders import NO_LIMIT
+from cmail.policy.routing import LOCAL, SITE_PREFIX, is_internet
 from cmail.queue.lane import Lane
+from cmail.queue.pausing import Pausing
+from cmail.queue.ready import Ready
 from cmail.queue.router import is_for_mailboxes
-from cmail.storage.spool import FIRST, Place, QueuedMessage, QueuedRecipient, Wanted, place_of
+from cmail.storage.spool import ALL, FIRST, Place, QueuedMessage, QueuedRecipient, Wanted, place_of
 
 if TYPE_CHECKING:
     from cmail.queue.scheduler import Scheduler
@@ -24,8 +28,10 @@ OCTETS_LEAST: Final = 64 * 1024  # too little room to read for, unless the route
 PROBE_MESSAGES: Final = 20  # in memory while nobody knows whether the next hop is back
 AT_ONCE: Final = 5  # what a connection is thought to carry at once, when further ones are opened
 TURN_TRANSACTIONS: Final = 100  # of one connection, when other routes wait for one
+LARGE_MAX_HERE: Final = 1 << 30  # large messages into mailboxes here at once: the disk carries them all
 JUDGE_AFTER_S: Final = 0.001  # connections that were woken have taken what they can by then
 FAR_MS: Final = 1 << 61  # later than every due time
+TOO_LATE: Final = PermanentFailure("it could not be sent by the time that its sender had set", EXPIRED)
 KEY_BITS: Final = 24  # of a recipient's position beside its queue id
 
 
@@ -40,23 +46,27 @@ class RouteQueue:
         "fruitless_count",
         "ghosts",
         "has_aliases",
+        "has_extra",
         "has_more",
         "has_new",
         "horizon_ms",
         "is_hungry",
         "is_internet",
         "is_judging",
+        "is_limited",
         "is_moved",
         "is_near_end",
         "is_open",
         "is_site",
         "lanes",
+        "large_count",
         "limit",
         "name",
         "needs_link",
         "octets",
         "opening_count",
         "owes_wake",
+        "pausing",
         "read",
         "ready",
         "ready_max",
@@ -66,6 +76,8 @@ class RouteQueue:
         "reserved",
         "rest_until",
         "scheduler",
+        "size_ever",
+        "sizes",
         "trouble",
         "trouble_wall_ms",
         "waiters",
@@ -80,7 +92,7 @@ class RouteQueue:
         self.has_aliases = is_for_mailboxes(name)
         self.needs_link = scheduler.router.needs_link(name)
         # In memory.
-        self.ready: deque[Transaction] = deque()
+        self.ready = Ready()
         self.octets = 0  # content of what is ready or taken
         self.recording_count = 0  # settlements on their way to the disk
         self.ready_max = READY_MAX
@@ -100,6 +112,9 @@ class RouteQueue:
         self.lanes: set[Lane] = set()
         self.waiters: list[Future[None]] = []
         self.opening_count = 0
+        self.has_extra = False  # one more than the limit, for small mail beside a large message
+        self.large_count = 0  # large messages that connections have in hand
+        self.pausing = Pausing(self)
         self.window = Window()
         self.is_judging = False
         self.is_hungry = False  # waits for a connection: the worker has as many as it may
@@ -119,13 +134,46 @@ class RouteQueue:
     def judge_gate(self) -> None:
         """Whether anything may be taken now; called whenever what it depends on has changed."""
         scheduler = self.scheduler
+        self._judge_orders()
         self.is_open = not (
             scheduler.is_stopping
             or self.rest_until
             or self.refusal is not None
-            or (self.needs_link and scheduler.link_clock.is_down)
+            or (self.needs_link and (scheduler.link_clock.is_down or self._is_kept()))
             or (self.is_site and not scheduler.is_site_open(self.name))
         )
+
+    def _judge_orders(self) -> None:
+        admission = self.scheduler.admission
+        self.sizes = sizes = admission.wanted if self.needs_link else ALL
+        self.is_limited = min(sizes.size_max, sizes.urgent_size_max) < NO_LIMIT
+        self.size_ever = admission.orders.size_ever if self.needs_link else NO_LIMIT
+
+    def _is_kept(self) -> bool:
+        """Whether the orders let nothing go at all."""
+        sizes = self.sizes
+        return not self.scheduler.admission.orders.is_exchange_open or (
+            sizes.size_max < 0 and sizes.urgent_size_max < 0
+        )
+
+    def _admits(self, transaction: Transaction) -> bool:
+        queued = transaction.recipients[0]
+        return self.sizes.admits(transaction.message.content.size_bytes, queued.rank, queued.was_too_large)
+
+    @property
+    def is_narrow(self) -> bool:
+        """Whether large and small mail are in each other's way."""
+        scheduler = self.scheduler
+        is_thin = self.needs_link and scheduler.admission.orders.is_thin
+        return is_thin or scheduler.connections_max(self.name) == 1
+
+    def _large_max(self) -> int:
+        """How many large messages may be in hand: the last connection is for the others."""
+        if self.name == LOCAL:
+            return LARGE_MAX_HERE
+        if self.needs_link and self.scheduler.admission.orders.is_thin:
+            return 1
+        return max(1, self.scheduler.connections_max(self.name) - 1)
 
     @property
     def is_held(self) -> bool:
@@ -150,51 +198,71 @@ class RouteQueue:
 
     def add_fresh(self, message: QueuedMessage, recipients: list[QueuedRecipient]) -> None:
         """A message that became durable just now."""
-        ready = self.ready
-        content = message.content
+        content, rank = message.content, recipients[0].rank
         size = len(content.octets)
+        if self.is_limited and not self.sizes.admits(content.size_bytes, rank):
+            if content.size_bytes > self.size_ever:
+                self.scheduler.admission.hold_fresh(message, recipients)
+            return  # it is looked at when other orders hold
         if (
             not self.is_open
-            or (self.has_more and not self.is_near_end)
-            or len(ready) >= self.ready_max
-            or not self._has_room(size)
+            or (self.has_more and not self.is_near_end and rank >= self.cursor[0])
+            or ((len(self.ready) >= self.ready_max or not self._has_room(size)) and not self._make_room(rank))
             or self.is_held
         ):
-            self._leave_on_disk(message.queue_id, recipients[0].rank)
+            self._leave_on_disk(message.queue_id, rank)
             return
-        if len(recipients) == 1:
-            self.scheduler.active.add(message.queue_id << KEY_BITS | recipients[0].position)
-            self.octets += size
-            self.scheduler.octets += size
-            ready.append(Transaction(message, recipients))
-        else:
-            self._add(message, recipients)
+        self._add(message, recipients)
         self.pump()
 
     def _has_room(self, size: int) -> bool:
         return self.octets + size <= OCTETS_MAX and self.scheduler.has_room(size)
 
+    def _make_room(self, rank: int) -> bool:
+        """Memory is full: leave what would go last to the disk, when this goes before it."""
+        if not self.ready or self.ready.last_rank <= rank or not self.scheduler.has_reserve():
+            return False
+        last = self.ready.pop_last()
+        self.forget(last)
+        first = last.recipients[0]
+        self._left_behind((first.rank, first.due_ms, last.message.queue_id))
+        return True
+
+    def _left_behind(self, place: Place) -> None:
+        """Something of this place is on the disk and not in memory."""
+        self.has_more = self.has_new = True  # has_new: a read that is under way may have begun before it
+        self.is_near_end = False
+        if place <= self.cursor:
+            self.cursor = (*place[:2], place[2] - 1)
+            self.is_moved = True
+
     def _leave_on_disk(self, queue_id: int, rank: int) -> None:
         if self.is_held:
             return  # a flush writes a due time and looks
-        self.has_more = self.has_new = True  # has_new: a read that is under way may have begun before it
-        self.is_near_end = False
-        if (rank, 0, queue_id) <= self.cursor:
-            self.cursor = (rank, 0, queue_id - 1)  # it came later than one that stands behind it
-            self.is_moved = True
-        if len(self.ready) < self.refill_below:
+        self._left_behind((rank, 0, queue_id))
+        if len(self.ready) < self.refill_below or self._is_behind():
             self.refill()
+
+    def _is_behind(self) -> bool:
+        """Whether there may be mail on the disk that goes before some that is in memory."""
+        return self.has_more and self.cursor[0] < self.ready.last_rank
 
     def _add(self, message: QueuedMessage, recipients: list[QueuedRecipient]) -> None:
         """Make transactions of it; recipients share one (RFC 5321 §4.5.3.1.8: 100 at most)."""
-        active = self.scheduler.active
-        size = len(message.content.octets)
+        scheduler, base = self.scheduler, message.queue_id << KEY_BITS
+        size, is_big = len(message.content.octets), is_large(recipients[0].rank)
+        if len(recipients) == 1:
+            scheduler.active.add(base | recipients[0].position)
+            self.octets += size
+            scheduler.octets += size
+            self.ready.append(Transaction(message, recipients, is_large=is_big))
+            return
         for start in range(0, len(recipients), RECIPIENTS_PER_TRANSACTION):
             some = recipients[start : start + RECIPIENTS_PER_TRANSACTION]
-            active.update([message.queue_id << KEY_BITS | q.position for q in some])
+            scheduler.active.update([base | q.position for q in some])
             self.octets += size
-            self.scheduler.octets += size
-            self.ready.append(Transaction(message, some))
+            scheduler.octets += size
+            self.ready.append(Transaction(message, some, is_large=is_big))
 
     def release(self, transaction: Transaction) -> None:
         """Its content is not needed any more."""
@@ -215,13 +283,18 @@ class RouteQueue:
 
     def drop(self, ids: "frozenset[int]") -> None:
         """Forget messages that somebody has changed on the disk."""
-        kept = [t for t in self.ready if t.message.queue_id not in ids]
-        if len(kept) < len(self.ready):
-            for transaction in self.ready:
-                if transaction.message.queue_id in ids:
-                    self.forget(transaction)
-            self.ready = deque(kept)
+        dropped = self.ready.remove_if(lambda each: each.message.queue_id in ids)
+        for transaction in dropped:
+            self.forget(transaction)
+        if dropped:
             self.look_anew()
+
+    def drop_unwanted(self) -> None:
+        """Leave to the disk what other orders do not let go any more: yet others will have it looked at."""
+        if self.is_limited:
+            for transaction in self.ready.remove_if(lambda each: not self._admits(each)):
+                self.forget(transaction)
+        self.pausing.look()
 
     # What connections call.
 
@@ -236,11 +309,19 @@ class RouteQueue:
             if scheduler.connections.hungry and lane.taken_count >= TURN_TRANSACTIONS:
                 lane.is_spent = True
                 return None
-            transaction = ready.popleft()
+            if self.has_extra and self._is_one_too_many(lane):
+                return None
+            is_free = not ready.is_large_first or self._is_large_free()
+            transaction = ready.popleft() if is_free else ready.pop_small()
+            if transaction is None:
+                return None
             if self.has_more and len(ready) < self.refill_below:
                 self.refill()
             if self.has_aliases and not self._without_aliases(transaction):
                 continue
+            if transaction.message.envelope.deliver_by_ms and not self._is_in_time(transaction):
+                continue
+            self.large_count += transaction.is_large
             if not lane.taken_count:
                 self.opening_count -= 1
                 lane.setup_s = max(0.0, scheduler.clock.monotonic() - lane.opened_at)
@@ -248,6 +329,16 @@ class RouteQueue:
         if self.has_more:
             self.refill()
         return None
+
+    def _is_in_time(self, transaction: Transaction) -> bool:
+        """Note how much of its time is left (RFC 2852 §4.1); what is to be returned late is returned."""
+        attempts, message = self.scheduler.attempts, transaction.message
+        transaction.by_s = attempts.left_ms(message) // 1000
+        if not attempts.must_return(message):
+            return True
+        outcomes: dict[int, Outcome] = {queued.position: TOO_LATE for queued in transaction.recipients}
+        self.scheduler.recorder.conclude(self, None, transaction, outcomes)
+        return False
 
     def _without_aliases(self, transaction: Transaction) -> bool:
         """Expand what is an alias; False when no mailbox is left in the transaction."""
@@ -272,7 +363,7 @@ class RouteQueue:
 
     def put_back(self, transaction: Transaction) -> None:
         """A connection could not send it."""
-        if self.is_open:
+        if self.is_open and (not self.is_limited or self._admits(transaction)):
             self.ready.appendleft(transaction)
             self.pump()
         else:
@@ -287,7 +378,7 @@ class RouteQueue:
             if len(waiters) > 2 * len(self.lanes) + 8:
                 self.waiters = waiters = [f for f in waiters if not f.done()][-len(self.lanes) - 1 :]
             waiters.append(future)
-            if self.ready:
+            if self._count_free():
                 self._judge_soon()
         return future
 
@@ -295,7 +386,7 @@ class RouteQueue:
 
     def pump(self) -> None:
         """Give what is ready to who idles, then see whether further connections are needed."""
-        if not self.ready or not self.is_open:
+        if not self.ready or not self.is_open or not self._count_free():
             return
         if not self._wake(1) and not self.lanes:
             self._open(1)
@@ -320,16 +411,48 @@ class RouteQueue:
     def _judge(self) -> None:
         """A moment later: is there more than the connections took at once?"""
         self.is_judging = False
-        count = len(self.ready)
+        count = self._count_free()
         if not count or not self.is_open:
             return
         if self._wake(count):
             self.pump()
             return
-        room = self.scheduler.connections_max(self.name) - len(self.lanes)
-        room = min(room, self.window.size - len(self.lanes), -(-count // AT_ONCE) - self.opening_count)
+        lanes, most, window = len(self.lanes), self.scheduler.connections_max(self.name), self.window.size
+        if self.large_count:  # who carries a large message is no use to the others
+            most = max(2, most)
+            if self.window.may_grow(self.scheduler.clock.monotonic()):
+                window = max(window, self.large_count + 1)
+        room = min(most - lanes, window - lanes, -(-count // AT_ONCE) - self.opening_count)
         if room > 0:
+            self.has_extra |= lanes + room > self.scheduler.connections_max(self.name)
             self._open(room)
+
+    def _is_one_too_many(self, lane: Lane) -> bool:
+        """A connection was opened beside the only one, for small mail while that had a large message in
+        hand; it has none any more."""
+        if self.large_count:
+            return False
+        if len(self.lanes) <= self.scheduler.connections_max(self.name):
+            self.has_extra = False
+            return False
+        lane.is_spent = True
+        return True
+
+    def _is_large_free(self) -> bool:
+        """Whether a connection may have a large message."""
+        return self.large_count < self._large_max()
+
+    def _count_free(self) -> int:
+        """How much of what is ready a connection may take."""
+        ready = self.ready
+        if not ready or not self.large_count or self._is_large_free():
+            return len(ready)
+        return ready.small_count()
+
+    def large_ended(self) -> None:
+        """A connection has no large message in hand any more."""
+        self.large_count -= 1
+        self.pump()
 
     def _open(self, count: int) -> None:
         for _ in range(count):
@@ -395,7 +518,9 @@ class RouteQueue:
 
     def wanted(self, from_ms: int = 0) -> Wanted:
         """What may go now. What is held in a batch has the due time 0."""
-        return Wanted(max(from_ms, int(self.is_held)))
+        from_ms = max(from_ms, int(self.is_held))
+        sizes = self.sizes
+        return Wanted(from_ms, sizes.size_max, sizes.urgent_size_max) if from_ms else sizes
 
     def refill(self) -> None:
         """Read what comes next, while what is in memory is being sent."""
@@ -405,7 +530,7 @@ class RouteQueue:
         has_something = bool(self.ready) or any(lane.taken for lane in self.lanes)
         room = min(OCTETS_MAX - self.octets, scheduler.octets_left())
         if room < OCTETS_LEAST:
-            if has_something:
+            if has_something and not (self._is_behind() and scheduler.has_reserve()):
                 return  # what is settled makes room; then somebody comes here again
             if not scheduler.has_reserve():
                 scheduler.wait_for_room(self)
@@ -445,7 +570,7 @@ class RouteQueue:
         for message in messages:
             self.admit(message, ghosts)
         self.pump()
-        if len(self.ready) < self.refill_below:
+        if len(self.ready) < self.refill_below or self._is_behind():
             self.refill()
 
     def admit(self, message: QueuedMessage, ghosts: "frozenset[int] | set[int]" = frozenset()) -> None:
@@ -459,9 +584,13 @@ class RouteQueue:
             for q in message.recipients
             if (base | q.position) not in active and (base | q.position) not in ghosts
         ]
-        if new:
-            self.has_new = True
+        if not new or (self.is_limited and not self._admits(Transaction(message, new))):
+            return
+        self.has_new = True
+        if len(self.ready) < self.ready_max + REFILL_MESSAGES or self._make_room(new[0].rank):
             self._add(message, new)
+        else:
+            self._left_behind(place_of(message))
 
     def _came_to_end(self) -> None:
         """The cursor has seen all. When it found something, look once more from the start: what was

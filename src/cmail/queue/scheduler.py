@@ -3,13 +3,14 @@
 import asyncio
 import random
 from collections import deque
-from collections.abc import Callable, Coroutine, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
 from typing import Any, Final
 
 from cmail.delivery.agent import DeliveryAgent
 from cmail.mail.outcome import NotNow
 from cmail.mail.queue_id import QueueId
 from cmail.policy.routing import LMTP, LOCAL, RELAY, is_internet
+from cmail.queue.admission import Admission, LinkWithOrders
 from cmail.queue.attempt import Attempts, MailLog
 from cmail.queue.connections import Connections, finish_tasks
 from cmail.queue.lookout import Lookout
@@ -30,7 +31,7 @@ from cmail.storage.spool import (
     SpoolError,
     first_due_ms,
 )
-from cmail.world import Clock, LinkClock
+from cmail.world import Clock
 
 CONTENT_OCTETS_MAX: Final = 32 * 2**20  # of content in memory, all routes of a worker together
 RESERVE_OCTETS: Final = 16 * 2**20  # more, for routes with nothing in memory: slow ones can't starve them
@@ -49,7 +50,7 @@ class Scheduler:
         router: Router,
         settings: QueueSettings,
         clock: Clock,
-        link_clock: LinkClock,
+        link_clock: LinkWithOrders,
         limits: Callable[[str], int],
         log: MailLog,
         hostname: str = "localhost",
@@ -63,7 +64,8 @@ class Scheduler:
         self.clock = clock
         self.link_clock = link_clock
         self.log = log
-        self.attempts = Attempts(settings, router, clock, link_clock, log, jitter)
+        self.admission = Admission(self, link_clock)
+        self.attempts = Attempts(settings, router, clock, link_clock, log, jitter, self.admission)
         self.reports = Reports(hostname, spool.new_queue_id, clock, link_clock, log)
         self.connections = Connections(self, agents)
         self.recorder = Recorder(self)
@@ -88,6 +90,7 @@ class Scheduler:
         self._was_down = self.link_clock.is_down
         self.spool.listen(self.fresh)
         self.lookout.start()
+        self.admission.look_for_too_large()
 
     async def stop(self, timeout: float) -> None:
         """Start nothing more; let what is being sent end within `timeout` seconds, then cut it off."""
@@ -199,7 +202,16 @@ class Scheduler:
     # What others tell us.
 
     def link_changed(self) -> None:
-        """The link clock has changed: link-down ends what needs the link, link-up starts all of it."""
+        """The link clock has changed: link-down ends what needs the link, link-up starts all of it; or
+        other orders hold."""
+        self._link_turned()
+        self.orders_changed()
+
+    def orders_changed(self) -> None:
+        """The link clock has other orders, perhaps."""
+        self.admission.look()
+
+    def _link_turned(self) -> None:
         is_down = self.link_clock.is_down
         if is_down == self._was_down:
             return
@@ -212,6 +224,26 @@ class Scheduler:
                 route.judge_gate()
                 self.connections.cut(route)
                 route.drop_ready()
+
+    def cut_from(self, addresses: Iterable[str]) -> int:
+        """These IP addresses of ours are gone with a link: end the connections that go from them, as
+        link-down does; how many."""
+        return self.connections.cut_from(frozenset(address.partition("%")[0] for address in addresses))
+
+    def exchange(self) -> None:
+        """An exchange begins: all that needs the link starts as at link-up, and what is batched goes, as
+        far as it is there now."""
+        self.start_all()
+        if self.settings.batch:
+            self.spawn(self._release_batch(), "exchange")
+
+    async def _release_batch(self) -> None:
+        for summary in await self.lookout.summaries():
+            if is_internet(summary.route):
+                await self.spool.let_go(summary.route, max(1, self.attempts.now_ms(summary.route)))
+                route = self.route(summary.route)
+                route.look_anew()
+                route.refill()
 
     def start_all(self) -> None:
         """The link came up, or somebody who knows says that it is: rests and waits end at once."""

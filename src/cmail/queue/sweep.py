@@ -76,7 +76,7 @@ class Sweep:
                 self._end(message, some, entries)
 
     def _is_due(self, message: QueuedMessage, queued: QueuedRecipient) -> bool:
-        if self._is_offline(queued):
+        if self._is_offline(queued) or self._is_kept(message, queued):
             return False
         attempts, tried = self._scheduler.attempts, self._as_tried(message, queued)
         return attempts.has_expired(message, tried) or (
@@ -91,6 +91,11 @@ class Sweep:
             return queued
         is_later = route.trouble_wall_ms > message.arrived_wall_ms
         return replace(queued, attempts=1) if is_later else queued
+
+    def _is_kept(self, message: QueuedMessage, queued: QueuedRecipient) -> bool:
+        """Nor while the orders of the link keep it."""
+        scheduler = self._scheduler
+        return scheduler.router.needs_link(queued.route) and not scheduler.admission.admits(message, queued)
 
     def _is_offline(self, queued: QueuedRecipient) -> bool:
         """While we are off line, or the site is away, nobody is given up or told."""

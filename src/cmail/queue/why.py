@@ -5,7 +5,9 @@ from typing import TYPE_CHECKING, Final
 from cmail.mail.outcome import NotNow
 from cmail.mail.queue_id import QueueId
 from cmail.policy.routing import HOST_PREFIX, LMTP, LOCAL, MX_PREFIX, RELAY, SITE_PREFIX, parse_host_route
+from cmail.queue.admission import kept_words
 from cmail.queue.route_queue import KEY_BITS, RouteQueue
+from cmail.queue.words import duration
 from cmail.storage.spool import QueueEntry, QueueFilter, RecipientState
 
 if TYPE_CHECKING:
@@ -16,7 +18,6 @@ _NAMES: Final = {
     LMTP: "the LMTP server",
     RELAY: "the upstream server",
 }
-_UNITS: Final = ((86400, "day"), (3600, "hour"), (60, "minute"), (1, "second"))
 
 
 async def why(scheduler: "Scheduler", queue_id: QueueId, position: int) -> str | None:
@@ -33,6 +34,8 @@ def _waits_for(scheduler: "Scheduler", entry: QueueEntry) -> str:
     """The first thing that stands in its way."""
     hop = next_hop_words(entry.route)
     route = scheduler.routes.get(entry.route)
+    if entry.state is RecipientState.HELD and entry.was_too_large:
+        return f"It is held: it {entry.reason}. `cmail queue release` lets it be tried all the same."
     if entry.state is RecipientState.HELD:
         return "An operator holds it; `cmail queue release` lets it go."
     if scheduler.spool.is_blocked:
@@ -45,6 +48,8 @@ def _waits_for(scheduler: "Scheduler", entry: QueueEntry) -> str:
         return f"It waits for {hop}: it goes when that comes for its mail."
     if scheduler.router.needs_link(entry.route) and scheduler.link_clock.is_down:
         return "We are off line; it goes when the link is up. No attempt is counted until then."
+    if scheduler.router.needs_link(entry.route) and (kept := _kept(scheduler, entry)):
+        return f"{kept} No attempt is counted until then."
     if route is not None and route.rest_until:
         return _rests(scheduler, route, hop)
     wait_ms = entry.due_ms - scheduler.attempts.now_ms(entry.route)
@@ -53,6 +58,11 @@ def _waits_for(scheduler: "Scheduler", entry: QueueEntry) -> str:
     if (entry.queue_id << KEY_BITS | entry.position) in scheduler.active:
         return f"It is next for {hop}, as soon as a connection is free."
     return f"It waits for its turn at {hop}."
+
+
+def _kept(scheduler: "Scheduler", entry: QueueEntry) -> str:
+    orders = scheduler.admission.orders
+    return kept_words(orders, entry.size_bytes, entry.rank, entry.was_too_large)
 
 
 def _is_taken(route: RouteQueue, entry: QueueEntry) -> bool:
@@ -88,13 +98,3 @@ def next_hop_words(route: str) -> str:
     if route.startswith(SITE_PREFIX):
         return f"the site {route[len(SITE_PREFIX) :]}"
     return _NAMES.get(route, route)
-
-
-def duration(seconds: float) -> str:
-    """'4 minutes': the largest unit of which it is at least two, or one exactly."""
-    whole = max(1, round(seconds))
-    for size, name in _UNITS:
-        if whole >= 2 * size or whole == size:
-            count = round(whole / size)
-            return f"{count} {name}{'s' * (count != 1)}"
-    return "a moment"
