@@ -22,6 +22,7 @@ ETRN = [
     (b"458 Unable to queue messages for node example.org", NOT_NOW),
     (b"458 4.3.0 Unable to queue messages", NOT_NOW),
     (b"458 Already processing #example.org", SENT),  # Exim
+    (b"458 Administrative prohibition", REFUSED),  # Exim again
     (b"459 Node example.org not allowed: ask us first", REFUSED),
     (b"459 <example.org>: service unavailable", REFUSED),  # Postfix: not in fast_flush_domains
     (b"500 Syntax Error", REFUSED),

@@ -35,6 +35,8 @@ def judge_etrn(reply: Reply) -> tuple[Verdict, str]:
     """What a reply to ETRN means."""
     if reply.code == 458 and "already" in reply.text.lower():
         return Verdict.SENT, "it is at it already"
+    if reply.code == 458 and "prohibit" in reply.text.lower():  # Exim whose acl_smtp_etrn does not allow it
+        return Verdict.REFUSED, "it does not allow us to ask"
     if reply.code in _MEANINGS:
         return _MEANINGS[reply.code]
     if reply.code // 100 == 2:
