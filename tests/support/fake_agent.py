@@ -17,13 +17,20 @@ def deliver(transaction: Transaction, queued: QueuedRecipient) -> Outcome:
 
 class FakeAgent:
     """Takes, answers and idles as the contract says. `outcome` decides each recipient; `ending`, when
-    set, ends a connection before its first transaction; while `gate` is cleared nothing is answered."""
+    set, ends a connection before its first transaction; while `gate` is cleared nothing is answered.
+    `large_gate` is the same for large messages alone, and between their pieces they stand aside when they
+    are told to. `address` is our end of its connections."""
 
     def __init__(self, idle_s: float = 0.05) -> None:
         self.outcome: Callable[[Transaction, QueuedRecipient], Outcome] = deliver
         self.ending: Ending | None = None
         self.gate = asyncio.Event()
         self.gate.set()
+        self.large_gate = asyncio.Event()
+        self.large_gate.set()
+        self.address = ""
+        self.pauses_count = 0
+        self.paused_count = 0  # that stand aside now
         self.idle_s = idle_s
         self.delivered: list[tuple[int, str]] = []  # queue id, recipient
         self.transactions: list[list[str]] = []
@@ -45,6 +52,7 @@ class FakeAgent:
 
     async def _serve(self, work: Work) -> Ending:
         await asyncio.sleep(0)
+        work.goes_from(self.address)
         count = 0
         while self.ending is None:
             transaction = work.take()
@@ -57,6 +65,8 @@ class FakeAgent:
             count += 1
             try:
                 await self.gate.wait()
+                if transaction.is_large:
+                    await self._send_large(work)
                 await asyncio.sleep(0)
             except asyncio.CancelledError:
                 self.cancelled_count += 1
@@ -64,6 +74,20 @@ class FakeAgent:
                 raise
             self._answer(transaction, work)
         return self.ending
+
+    async def _send_large(self, work: Work) -> None:
+        """Piece by piece until the gate is open, and one more."""
+        is_last = False
+        while not is_last:
+            is_last = self.large_gate.is_set()
+            while (pause := work.pause()) is not None:
+                self.pauses_count += 1
+                self.paused_count += 1
+                try:
+                    await pause
+                finally:
+                    self.paused_count -= 1
+            await asyncio.sleep(0.0005)
 
     def _answer(self, transaction: Transaction, work: Work) -> None:
         self.attempts_count += 1

@@ -418,7 +418,7 @@ class RouteQueue:
             self.pump()
             return
         lanes, most, window = len(self.lanes), self.scheduler.connections_max(self.name), self.window.size
-        if self.large_count:  # who carries a large message is no use to the others
+        if self.large_count and self.ready.small_count():  # who carries a large one is no use to the others
             most = max(2, most)
             if self.window.may_grow(self.scheduler.clock.monotonic()):
                 window = max(window, self.large_count + 1)

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Callable, Coroutine
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from typing import Any
 
@@ -12,6 +12,7 @@ from cmail.mail.content import from_plain
 from cmail.mail.envelope import Envelope, Notify, Recipient
 from cmail.mail.outcome import Outcome
 from cmail.mail.queue_id import QueueId
+from cmail.policy.orders import Orders
 from cmail.policy.rewriting import Directory
 from cmail.policy.routing import RoutingTable
 from cmail.queue.router import Router
@@ -122,14 +123,16 @@ class House:
         sender: str = "anna@example.org",
         notify: Notify = Notify.UNSPECIFIED,
         plain: bytes = LETTER,
+        size: int = 0,
         **envelope: Any,
     ) -> NewMessage:
-        """A message that wants to be accepted."""
+        """A message that wants to be accepted; `size`: that it says it has."""
+        content = from_plain(plain)
         recipients = tuple(Recipient(parse_address(a.encode()), notify=notify) for a in to)
         return NewMessage(
             self.spool.new_queue_id(),
             Envelope(parse_address(sender.encode()) if sender else None, recipients, **envelope),
-            from_plain(plain),
+            replace(content, size_bytes=size or content.size_bytes),
             tuple(self.table.route(r.forward_path) for r in recipients),
             self.clock.wall_ms(),
             self.clock.link_ms(),
@@ -140,6 +143,16 @@ class House:
         message = self.message(*to, **more)
         await self.spool.accept(message)
         return message.queue_id
+
+    def order(self, orders: Orders) -> None:
+        """The link process says that other orders hold."""
+        self.clock.set_orders(orders)
+        self.scheduler.link_changed()
+
+    def link(self, *, is_up: bool) -> None:
+        """The link goes up or down."""
+        (self.clock.link_up if is_up else self.clock.link_down)()
+        self.scheduler.link_changed()
 
     async def until(self, condition: Callable[[], object], turns: int = 3000) -> None:
         """Let the loop turn until something holds."""
