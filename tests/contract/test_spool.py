@@ -674,3 +674,56 @@ async def test_alias_targets_keep_the_rank(place: SpoolPlace) -> None:
     await place.spool.settle(Settlement(message.queue_id, (Final(0, DELIVERED),), added=(target,)))
     (found,) = await place.all_due("local")
     assert found.recipients[0].rank == rank_of(5, 0, 0)
+
+
+@on_every_spool
+async def test_what_its_sender_wants_when_it_is_late_is_kept(place: SpoolPlace) -> None:
+    """The mode of a deadline (RFC 2852) comes back as it was, beside everything else."""
+    modes = ("N", "R", "NT", "RT")
+    sent = [await accepted(place, deliver_by_ms=DEADLINE, by_mode=m, is_smtputf8=True) for m in modes]
+    await place.restart()
+    assert [found.envelope for found in await place.all_due()] == [message.envelope for message in sent]
+
+
+@on_every_spool
+async def test_late_messages_are_found(place: SpoolPlace) -> None:
+    """Who is to be returned, and who is to tell of a delay and has not told it; page by page."""
+    now = place.clock.link_ms()
+    returned = await accepted(place, "a@example.net", deliver_by_ms=now + 10, by_mode="RT")
+    told = await accepted(place, "b@example.net", "c@example.net", deliver_by_ms=now + 20, by_mode="N")
+    later = await accepted(place, "d@example.net", deliver_by_ms=now + 21, by_mode="R")
+    await accepted(place, "e@example.net", deliver_by_ms=now - 5, by_mode="N")  # it came late
+    await accepted(place, "f@example.net")
+    await place.restart()
+    assert [m.queue_id for m in await place.spool.late(now + 9, 10, QueueId(0))] == []
+    found = await place.spool.late(now + 20, 10, QueueId(0))
+    assert [m.queue_id for m in found] == [returned.queue_id, told.queue_id]
+    assert names(found) == ["a", "b", "c"]
+    assert [m.queue_id for m in await place.spool.late(now + 20, 1, returned.queue_id)] == [told.queue_id]
+    deferrals = tuple(deferral(n, 9000, is_delay_told=True) for n in (0, 1))
+    await place.spool.settle(Settlement(told.queue_id, (), deferrals))
+    await place.spool.change(QueueFilter(to="a@"), Change.HOLD, {})
+    assert [m.queue_id for m in await place.spool.late(now + 21, 10, QueueId(0))] == [later.queue_id]
+
+
+@on_every_spool
+async def test_what_its_sender_holds_is_released_by_an_operator(place: SpoolPlace) -> None:
+    """Not by a flush, which is for all that failed; and who holds it besides releases it first."""
+    until = place.clock.wall_ms() + 60_000
+    message = await accepted(place, route="local", hold_until_ms=until)
+    (entry,) = await place.spool.select(QueueFilter(), 10)
+    assert entry.reason.startswith("its sender wants it sent on ") and entry.due_ms == until
+    flushed = await place.spool.change(QueueFilter(), Change.FLUSH, {"": 7})
+    assert flushed.recipients_count == 0
+    assert (await place.spool.change(QueueFilter(), Change.HOLD, {})).recipients_count == 1
+    assert (await place.spool.change(QueueFilter(), Change.RELEASE, {"": 7})).recipients_count == 1
+    await place.restart()
+    (summary,) = await place.spool.routes()
+    assert summary.first_due_ms == until
+    assert (await place.spool.change(QueueFilter(), Change.RELEASE, {"": 7})).recipients_count == 1
+    await place.restart()
+    (found,) = await place.all_due("local")
+    assert found.envelope.hold_until_ms == place.clock.wall_ms()
+    assert [r.due_ms for r in found.recipients] == [7]
+    assert (await place.spool.change(QueueFilter(), Change.RELEASE, {"": 8})).recipients_count == 0
+    assert (await place.spool.change(QueueFilter(ids=(message.queue_id,)), Change.DELETE, {})).queue_ids

@@ -34,6 +34,7 @@ from cmail.storage.spool import (
     SpoolFigures,
     Wanted,
     first_due_ms,
+    hold_reason,
     new_way_due_ms,
 )
 from cmail.world import Clock
@@ -160,6 +161,10 @@ class MemorySpool:
         """Messages with queued recipients that arrived before a time."""
         return self._soon(self._old, arrived_before_wall_ms, limit, after)
 
+    def late(self, link_ms: int, limit: int, after: QueueId) -> "Future[list[QueuedMessage]]":
+        """Messages whose deadline is over."""
+        return self._soon(self._late, link_ms, limit, after)
+
     def reroute(self, choose: Callable[[str], str]) -> "Future[int]":
         """Give each queued or held recipient the route choose(forward_path)."""
         return self._soon(self._reroute, choose)
@@ -244,9 +249,14 @@ class MemorySpool:
     def _add(self, new: NewMessage) -> None:
         assert len(new.routes) == len(new.envelope.recipients)
         state = RecipientState.HELD if new.is_held else RecipientState.QUEUED
+        hold_ms = new.envelope.hold_until_ms
+        reason = hold_reason(hold_ms) if hold_ms > new.arrived_wall_ms else ""
         rows = {
             position: _Row(
-                QueuedRecipient(position, recipient, route, first_due_ms(new, route), rank=new.rank), state
+                QueuedRecipient(position, recipient, route, first_due_ms(new, route), rank=new.rank),
+                state,
+                0,
+                reason,
             )
             for position, (recipient, route) in enumerate(
                 zip(new.envelope.recipients, new.routes, strict=True)
@@ -405,6 +415,18 @@ class MemorySpool:
                 found.append(self._queued(message, rows))
         return found[:limit]
 
+    def _late(self, link_ms: int, limit: int, after: QueueId) -> list[QueuedMessage]:
+        found = []
+        for queue_id, message in sorted(self._messages.items()):
+            envelope, rows = message.new.envelope, message.rows.values()
+            queued = [row for row in rows if row.state is RecipientState.QUEUED]
+            is_returned = envelope.is_returned_late
+            is_ours = is_returned or envelope.deliver_by_ms > message.new.arrived_link_ms
+            is_owed = is_ours and any(is_returned or not row.queued.is_delay_told for row in queued)
+            if queue_id > after and 0 < envelope.deliver_by_ms <= link_ms and is_owed:
+                found.append(self._queued(message, queued))
+        return found[:limit]
+
     def _reroute(self, choose: Callable[[str], str]) -> int:
         count = 0
         for message in self._messages.values():
@@ -460,18 +482,28 @@ class MemorySpool:
         return [e for e in entries if (e.queue_id, e.position) > after][:limit]
 
     def _change(self, what: QueueFilter, change: Change, now_ms: Mapping[str, int]) -> Changed:
-        wanted = {
-            Change.FLUSH: (RecipientState.QUEUED,),
-            Change.HOLD: (RecipientState.QUEUED,),
-            Change.RELEASE: (RecipientState.HELD,),
-            Change.DELETE: WAITING,
-        }[change]
-        meant = [(m, row) for m, row in self._found(what) if row.state in wanted]
+        wall_ms, queued_state, held_state = self._clock.wall_ms(), RecipientState.QUEUED, RecipientState.HELD
+
+        def is_early(message: _Message) -> bool:
+            return message.new.envelope.hold_until_ms > wall_ms
+
+        def is_meant(message: _Message, row: _Row) -> bool:
+            if change is Change.FLUSH:
+                return row.state is queued_state and not is_early(message)
+            if change is Change.RELEASE:
+                return row.state is held_state or (row.state is queued_state and is_early(message))
+            return row.state is queued_state or (change is Change.DELETE and row.state is held_state)
+
+        meant = [(m, row) for m, row in self._found(what) if is_meant(m, row)]
+        for message in [m for m, row in meant if change is Change.RELEASE and row.state is queued_state]:
+            message.new = replace(message.new, envelope=replace(message.new.envelope, hold_until_ms=wall_ms))
         for message, row in meant:
             if change is Change.DELETE:
                 del message.rows[row.queued.position]
             elif change is Change.HOLD:
                 row.state = RecipientState.HELD
+            elif is_early(message):
+                row.state = RecipientState.QUEUED
             else:
                 queued = row.queued
                 row.state, queued.attempts = RecipientState.QUEUED, 0

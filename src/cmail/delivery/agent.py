@@ -15,6 +15,7 @@ class Transaction:
     message: QueuedMessage
     recipients: list[QueuedRecipient]
     started: float = 0.0  # monotonic seconds when its first byte was sent; the agent writes it
+    by_s: int | None = None  # what was left of its time when it was taken; None: it has no deadline
     is_large: bool = False  # it may hold up others (policy.order)
 
 

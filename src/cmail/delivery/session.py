@@ -126,7 +126,7 @@ class Session(Line):
             transaction.started = self._monotonic()
             recipients = [queued.recipient for queued in transaction.recipients]
             message = transaction.message
-            delivery = Delivery(transaction, message.envelope, recipients, message.content)
+            delivery = Delivery(transaction, message.envelope, recipients, message.content, transaction.by_s)
             if not machine.begin(delivery):
                 self._end(delivery)
         out = machine.take_outgoing()

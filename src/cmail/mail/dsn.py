@@ -7,7 +7,7 @@ from textwrap import wrap
 from typing import Final
 
 from cmail.mail.address import Address
-from cmail.mail.date import print_date
+from cmail.mail.date import print_date, print_timestamp
 from cmail.mail.status import EnhancedStatus
 
 LINE_MAX: Final = 998  # RFC 5322 §2.1.1
@@ -53,6 +53,8 @@ class Report:
     original: bytes  # plain CRLF: its header section, or all of it
     is_whole: bool = False
     envid: str = ""
+    deliver_by_ms: int = 0  # wall; by when its sender wanted it delivered (RFC 2852 §5)
+    hold_until_ms: int = 0  # wall; when its sender wanted it sent (RFC 4865 §5)
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,6 +160,10 @@ def _message_fields(report: Report) -> Iterator[tuple[str, str]]:
         yield "Original-Envelope-Id", _clean(report.envid, ascii_only=True)
     yield "Reporting-MTA", f"dns; {_clean(report.hostname)}"
     yield "Arrival-Date", print_date(report.arrived_ms)
+    if report.deliver_by_ms:
+        yield "Deliver-By-Date", print_date(report.deliver_by_ms)
+    if report.hold_until_ms:
+        yield "Future-Release-Request", f"until; {print_timestamp(report.hold_until_ms)}"
 
 
 def _recipient_fields(recipient: RecipientReport, is_global: bool) -> Iterator[tuple[str, str]]:

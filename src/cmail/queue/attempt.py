@@ -95,13 +95,23 @@ class Attempts:
         """How old a message is for a route. By the wall clock alone it would be given up when somebody
         sets that forward, or never when back; link-up time has certainly passed. For a route that does
         not need the link the time counts that it has been down now, too."""
-        link = max(0, self.link_clock.link_ms() - message.arrived_link_ms)
-        wall = max(self.clock.wall_ms() - message.arrived_wall_ms, link)
+        held_ms = max(0, message.envelope.hold_until_ms - message.arrived_wall_ms)  # not to be sent: no age
+        link = max(0, self.link_clock.link_ms() - message.arrived_link_ms - held_ms)
+        wall = max(self.clock.wall_ms() - message.arrived_wall_ms - held_ms, link)
         if route.startswith(SITE_PREFIX):
             return Age(wall, 0)  # nobody knows how long the site was there: its attempts are its chances
         if self.router.needs_link(route):
             return Age(wall, min(link, self.admission.admitted_ms(message)))
         return Age(wall, min(wall, link + self.link_clock.down_for_ms))
+
+    def left_ms(self, message: QueuedMessage) -> int:
+        """How much is left of the time of a message that has a deadline (RFC 2852); it may be below 0."""
+        return message.envelope.deliver_by_ms - self.link_clock.link_ms()
+
+    def must_return(self, message: QueuedMessage) -> bool:
+        """Whether its deadline is over, and its sender wants it back then."""
+        envelope = message.envelope
+        return bool(envelope.deliver_by_ms) and envelope.is_returned_late and self.left_ms(message) <= 0
 
     def conclude(
         self,
@@ -121,7 +131,7 @@ class Attempts:
             outcome = outcomes[queued.position]
             match outcome:
                 case Delivered():
-                    self._delivered(end, queued, outcome)
+                    self._delivered(end, message, queued, outcome)
                 case Expanded():
                     self._expanded(end, queued, outcome)
                 case PermanentFailure():
@@ -157,10 +167,13 @@ class Attempts:
             service=SERVICES.get(queued.route, "smtp"),
         )
 
-    def _delivered(self, end: Conclusion, queued: QueuedRecipient, outcome: Delivered) -> None:
+    def _delivered(
+        self, end: Conclusion, message: QueuedMessage, queued: QueuedRecipient, outcome: Delivered
+    ) -> None:
         end.delivered_count += 1
         end.finals.append(Ended(queued.position, RecipientState.DELIVERED))
-        if queued.recipient.notify & Notify.SUCCESS and not outcome.is_dsn_passed_on:
+        is_asked = queued.recipient.notify & Notify.SUCCESS and not outcome.is_dsn_passed_on
+        if is_asked or _is_trace_lost(message, queued, outcome):
             action = Action.DELIVERED if outcome.is_local else Action.RELAYED
             end.tells.append(Tell(action, queued, outcome))
 
@@ -187,6 +200,9 @@ class Attempts:
         chance: float,
     ) -> None:
         tried = self.count_attempt(queued)
+        if self.must_return(message):
+            self.expire(end, message, tried, outcome)
+            return
         age = self.age(message, queued.route)
         decision = retry.decide(tried.attempts, age, tried.periods, self.settings, chance)
         match decision:
@@ -215,7 +231,8 @@ class Attempts:
         self, end: Conclusion, message: QueuedMessage, queued: QueuedRecipient, last: TemporaryFailure
     ) -> None:
         """Give a recipient up; its sender reads the last reason."""
-        reason = f"not delivered in time; the last attempt: {last.reason}"[:REASON_MAX]
+        when = "by the time that its sender had set" if self.must_return(message) else "in time"
+        reason = f"not delivered {when}; the last attempt: {last.reason}"[:REASON_MAX]
         end.finals.append(Ended(queued.position, RecipientState.EXPIRED, reason))
         if wants(queued, Notify.FAILURE):
             end.tells.append(Tell(Action.FAILED, queued, last))
@@ -251,21 +268,37 @@ class Attempts:
         )
 
     def is_delay_due(self, message: QueuedMessage, queued: QueuedRecipient) -> bool:
-        """Whether its sender ought to know by now that it is late."""
+        """Whether its sender ought to know by now that it is late: he may have said when (RFC 2852). What
+        came late already was told by who had it then."""
+        deadline_ms = message.envelope.deliver_by_ms
+        if deadline_ms > message.arrived_link_ms and not message.envelope.is_returned_late:
+            return self.left_ms(message) <= 0
         age = self.age(message, queued.route)
         return retry.is_delay_due(queued.attempts, age, queued.periods, self.settings)
 
     def has_expired(self, message: QueuedMessage, queued: QueuedRecipient) -> bool:
         """Whether it is to be given up."""
+        if self.must_return(message):
+            return True
         age = self.age(message, queued.route)
         return retry.has_expired(queued.attempts, age, queued.periods, self.settings)
 
     def lifetime_end_ms(self, message: QueuedMessage) -> int:
         """Until when it is tried at least, by the wall clock."""
-        return message.arrived_wall_ms + int(self.settings.lifetime.total_seconds() * 1000)
+        began_ms = max(message.arrived_wall_ms, message.envelope.hold_until_ms)
+        return began_ms + int(self.settings.lifetime.total_seconds() * 1000)
 
 
 def wants(queued: QueuedRecipient, what: Notify) -> bool:
     """Whether its sender wants to be told of a failure or a delay (RFC 3461 §4.1)."""
     notify = queued.recipient.notify
     return notify == Notify.UNSPECIFIED or bool(notify & what)
+
+
+def _is_trace_lost(message: QueuedMessage, queued: QueuedRecipient, outcome: Delivered) -> bool:
+    """RFC 2852 §4.1.4: with by-trace the sender hears where a host was given it that knows no deadlines."""
+    return (
+        message.envelope.is_traced
+        and not (outcome.is_local or outcome.is_by_passed_on)
+        and not queued.recipient.notify & Notify.NEVER
+    )

@@ -73,7 +73,8 @@ class Lane:
         if len(recipients) == 1:
             queued = recipients[0]
             outcome = outcomes[queued.position]
-            if type(outcome) is Delivered and not int(queued.recipient.notify) & _SUCCESS:
+            is_quiet = transaction.by_s is None and not int(queued.recipient.notify) & _SUCCESS
+            if is_quiet and type(outcome) is Delivered:
                 message = transaction.message
                 scheduler.attempts.say(message, queued, outcome, setup_s, sending_s)
                 left = message.recipients_count = message.recipients_count - 1

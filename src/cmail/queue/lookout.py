@@ -6,11 +6,12 @@ from typing import TYPE_CHECKING, Final
 
 from cmail.mail.outcome import NotNow
 from cmail.policy import retry
+from cmail.queue.deadlines import Deadlines
 from cmail.queue.route_queue import RouteQueue
 from cmail.queue.sweep import Sweep
 from cmail.queue.wakeups import Wakeups
 from cmail.queue.words import duration
-from cmail.storage.spool import RouteSummary, SpoolError
+from cmail.storage.spool import NewMessage, RouteSummary, SpoolError
 
 if TYPE_CHECKING:
     from cmail.queue.scheduler import Scheduler
@@ -38,6 +39,7 @@ class Lookout:
         self._clock_timer: asyncio.TimerHandle | None = None
         self._drift_ms = 0
         self._sweep = Sweep(scheduler)
+        self.deadlines = Deadlines(scheduler, self._sweep)
         self._swept_at = 0.0
 
     def start(self) -> None:
@@ -57,6 +59,7 @@ class Lookout:
         found = await self.summaries()
         self._scheduler.connections.doubt([summary.route for summary in found])
         self._look_at(found, is_clock_doubted=True)
+        await self.deadlines.run()
 
     def wake_at(self, route: RouteQueue, due_ms: int) -> None:
         """Something of a route is due at a time of its clock."""
@@ -64,6 +67,11 @@ class Lookout:
             return  # its clock stands still; at link-up everything is looked at
         wait_s = (due_ms - self._scheduler.attempts.now_ms(route.name)) / 1000
         self.arm(route.name, self._scheduler.clock.monotonic() + max(0.0, wait_s))
+
+    def has_deadline(self, message: NewMessage) -> None:
+        """A fresh message is to be delivered by a certain time."""
+        if self.deadlines.add(message) and not self._scheduler.is_stopping:
+            self._set_timer()
 
     def look_later(self, route: RouteQueue, why: str) -> None:
         """The disk could not be read: try again in a moment."""
@@ -78,15 +86,17 @@ class Lookout:
     def _set_timer(self) -> None:
         if self._timer is not None:
             self._timer.cancel()
-        first = self._wakeups.first
-        if first is None:
+        firsts = [at for at in (self._wakeups.first, self.deadlines.first) if at is not None]
+        if not firsts:
             self._timer = None
             return
+        first = min(firsts)
         wait_s = min(TIMER_MAX_S, max(TIMER_MIN_S, first - self._scheduler.clock.monotonic()))
         self._timer = self._scheduler.loop.call_later(wait_s, self.look)
 
     def look(self) -> None:
-        """Look at the routes whose time has come. The timer calls it; a test may."""
+        """Look at the routes whose time has come, and at what is late. The timer calls it; a test may."""
+        self.deadlines.look()
         now = self._scheduler.clock.monotonic()
         for name in self._wakeups.take(now):
             route = self._scheduler.route(name)
@@ -135,6 +145,7 @@ class Lookout:
     def _look_slowly(self) -> None:
         self._slow_timer = self._scheduler.loop.call_later(LOOK_EVERY_S, self._look_slowly)
         self._scheduler.spawn(self.look_at_all(), "slow look")
+        self._scheduler.spawn(self.deadlines.run(), "deadlines")
         self._scheduler.admission.look_for_too_large()
         if self._scheduler.clock.monotonic() >= self._swept_at + SWEEP_EVERY_S:
             self._swept_at = self._scheduler.clock.monotonic()

@@ -84,9 +84,17 @@ class Reports:
             original=original,
             is_whole=is_whole,
             envid=message.envelope.envid,
+            deliver_by_ms=_deliver_by_wall_ms(message),
+            hold_until_ms=message.envelope.hold_until_ms,
         )
         content = from_plain(dsn.compose(report))
-        envelope = Envelope(None, (Recipient(to),), is_smtputf8=not to.is_ascii, is_8bit=content.has_8bit)
+        envelope = Envelope(
+            None,
+            (Recipient(to),),
+            is_smtputf8=not to.is_ascii,
+            is_8bit=content.has_8bit,
+            priority=message.envelope.priority,  # RFC 6710 §4.5: as urgent as what it is about
+        )
         self._log.reported(message.queue_id, kind, queue_id)
         return NewMessage(
             queue_id,
@@ -128,6 +136,12 @@ def _original(message: QueuedMessage, head: bytes | None) -> tuple[bytes, bool]:
     if is_whole:
         return plain, True
     return plain.partition(b"\r\n\r\n")[0] + b"\r\n", False
+
+
+def _deliver_by_wall_ms(message: QueuedMessage) -> int:
+    """Its deadline as it looked when it came, for people; 0: it has none."""
+    deadline_ms = message.envelope.deliver_by_ms
+    return message.arrived_wall_ms + deadline_ms - message.arrived_link_ms if deadline_ms else 0
 
 
 def _line(tell: Tell, now_ms: int) -> RecipientReport:

@@ -122,6 +122,8 @@ class Scheduler:
         """A message became durable: it goes to its routes from memory, at once."""
         if new.is_held or self.is_stopping:
             return
+        if new.envelope.deliver_by_ms:
+            self.lookout.has_deadline(new)
         if new.due_ms or new.envelope.hold_until_ms:
             self._wake_for(new)
             return

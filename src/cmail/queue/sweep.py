@@ -47,10 +47,10 @@ class Sweep:
             if not messages:
                 return
             for message in messages:
-                await self._see_to(message)
+                await self.see_to(message)
             after = messages[-1].queue_id
 
-    async def _see_to(self, message: QueuedMessage) -> None:
+    async def see_to(self, message: QueuedMessage) -> None:
         """Expire or tell: one commit a message and route."""
         base = message.queue_id << KEY_BITS
         meant = [

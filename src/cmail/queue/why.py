@@ -53,6 +53,10 @@ def _waits_for(scheduler: "Scheduler", entry: QueueEntry) -> str:
     if route is not None and route.rest_until:
         return _rests(scheduler, route, hop)
     wait_ms = entry.due_ms - scheduler.attempts.now_ms(entry.route)
+    if wait_ms > 0 and not entry.attempts and entry.reason:  # RFC 4865
+        return (
+            f"It is sent in {duration(wait_ms / 1000)}: {entry.reason}. `cmail queue release` sends it now."
+        )
     if wait_ms > 0:
         return f"It is tried again in {duration(wait_ms / 1000)}."
     if (entry.queue_id << KEY_BITS | entry.position) in scheduler.active:
@@ -83,7 +87,7 @@ def _rests(scheduler: "Scheduler", route: RouteQueue, hop: str) -> str:
 
 
 def _last(entry: QueueEntry) -> str:
-    if not entry.attempts and not entry.reason:
+    if not entry.attempts:
         return ""
     tries = f"{entry.attempts} attempt{'s' * (entry.attempts != 1)}"
     return f" So far: {tries}; the last: {entry.reason}" if entry.reason else f" So far: {tries}."

@@ -18,6 +18,7 @@ from typing import Final as Constant
 from typing import Protocol
 
 from cmail.mail.content import Content
+from cmail.mail.date import print_date
 from cmail.mail.envelope import Envelope, Recipient
 from cmail.mail.outcome import NotNow
 from cmail.mail.queue_id import QueueId
@@ -78,6 +79,11 @@ def new_way_due_ms(hold_until_ms: int, wall_ms: int, link_ms: int, needs_link: b
     if hold_until_ms <= wall_ms:
         return 0
     return hold_until_ms - (wall_ms - link_ms) if needs_link else hold_until_ms
+
+
+def hold_reason(hold_until_ms: int) -> str:
+    """Why it waits, for who looks at the queue, until it is tried (RFC 4865)."""
+    return f"its sender wants it sent on {print_date(hold_until_ms)}"
 
 
 def first_due_ms(message: NewMessage, route: str, needs_link: Callable[[str], bool] = is_internet) -> int:
@@ -267,7 +273,8 @@ class Change(IntEnum):
 
     FLUSH = 1  # those that are queued: due now, and their back-off forgotten (attempts from 0)
     HOLD = 2  # queued -> held
-    RELEASE = 3  # held -> queued, due now, back-off forgotten
+    RELEASE = 3  # held -> queued, due now, back-off forgotten; what its sender asked to hold, and no
+    # operator holds, goes before its time (RFC 4865)
     DELETE = 4  # gone without a word; messages left without recipients go too
 
 
@@ -330,6 +337,11 @@ class Spool(Protocol):
     def old(self, arrived_before_wall_ms: int, limit: int, after: QueueId) -> "Future[list[QueuedMessage]]":
         """Messages with queued recipients that arrived before a time, queue_id > after; for expiry
         and delay notices. Content is loaded only as far as needed for a header (64 KiB)."""
+        ...
+
+    def late(self, link_ms: int, limit: int, after: QueueId) -> "Future[list[QueuedMessage]]":
+        """Messages whose deadline (RFC 2852) is over, with queued recipients of which somebody is still
+        to be told; queue_id > after. Not those that came late already and are sent on. Loaded as by old()."""
         ...
 
     def reroute(self, choose: Callable[[str], str]) -> "Future[int]":

@@ -14,10 +14,10 @@ from cmail.storage.spool_filter import FROM_FILTER, filter_terms
 
 NAMED_MAX: Final = 10_000  # messages that an answer names
 
-_STATES: Final = {  # which recipients a change means
-    Change.FLUSH: "r.state = 0",
+_STATES: Final = {  # which recipients a change means, at a wall time
+    Change.FLUSH: "r.state = 0 AND m.hold_until_ms <= {wall_ms}",
     Change.HOLD: "r.state = 0",
-    Change.RELEASE: "r.state = 1",
+    Change.RELEASE: "(r.state = 1 OR (r.state = 0 AND m.hold_until_ms > {wall_ms}))",
     Change.DELETE: "r.state <= 1",
 }
 _MEANT: Final = "(message_id, position) IN (SELECT message_id, position FROM meant)"
@@ -38,13 +38,14 @@ def change(
     where, values = filter_terms(what, wall_ms)
     _mean(
         connection,
-        f"SELECT r.message_id, r.position {FROM_FILTER} WHERE {_STATES[kind]} AND {where}",
+        f"SELECT r.message_id, r.position {FROM_FILTER} "
+        f"WHERE {_STATES[kind].format(wall_ms=int(wall_ms))} AND {where}",
         values,
     )
     named = "SELECT DISTINCT message_id FROM meant ORDER BY message_id LIMIT ?"
     ids = [QueueId(row[0]) for row in connection.execute(named, (NAMED_MAX,))]
     count = connection.execute("SELECT count(*) FROM meant").get
-    _CHANGES[kind](connection, json.dumps(dict(now_ms)))
+    _CHANGES[kind](connection, json.dumps(dict(now_ms)), wall_ms)
     connection.execute("DELETE FROM meant")
     return Changed(count, ids)
 
@@ -121,19 +122,30 @@ def _mean(connection: apsw.Connection, query: str, values: list[object]) -> None
     connection.execute(f"INSERT INTO meant {query}", values)
 
 
-def _flush(connection: apsw.Connection, now_ms: str) -> None:
+def _flush(connection: apsw.Connection, now_ms: str, wall_ms: int) -> None:
     connection.execute(f"UPDATE recipient SET {_NOW} WHERE {_MEANT}", (now_ms,))
 
 
-def _hold(connection: apsw.Connection, now_ms: str) -> None:
+def _hold(connection: apsw.Connection, now_ms: str, wall_ms: int) -> None:
     connection.execute(f"UPDATE recipient SET state = 1 WHERE {_MEANT}")
 
 
-def _release(connection: apsw.Connection, now_ms: str) -> None:
-    connection.execute(f"UPDATE recipient SET state = 0, {_NOW} WHERE {_MEANT}", (now_ms,))
+def _release(connection: apsw.Connection, now_ms: str, wall_ms: int) -> None:
+    """What only its sender holds goes now. What an operator held too waits for its time again, which its
+    due time still says."""
+    connection.execute(
+        "UPDATE message SET hold_until_ms = ?1 WHERE hold_until_ms > ?1 AND id IN "
+        f"(SELECT message_id FROM recipient WHERE {_MEANT} AND state = 0)",
+        (wall_ms,),
+    )
+    is_early = "EXISTS (SELECT 1 FROM message m WHERE m.id = message_id AND m.hold_until_ms > ?2)"
+    connection.execute(
+        f"UPDATE recipient SET state = 0, {_NOW} WHERE {_MEANT} AND NOT {is_early}", (now_ms, wall_ms)
+    )
+    connection.execute(f"UPDATE recipient SET state = 0 WHERE {_MEANT}")
 
 
-def _delete(connection: apsw.Connection, now_ms: str) -> None:
+def _delete(connection: apsw.Connection, now_ms: str, wall_ms: int) -> None:
     connection.execute(f"DELETE FROM recipient WHERE {_MEANT}")
     connection.execute(
         "DELETE FROM message WHERE id IN (SELECT message_id FROM meant) AND NOT EXISTS "

@@ -31,6 +31,7 @@ from cmail.storage.spool_rows import (
     ENTRY_COLUMNS,
     MESSAGE_COLUMNS,
     RECIPIENT_COLUMNS,
+    Flag,
     Row,
     queue_entry,
     queued_message,
@@ -118,10 +119,30 @@ class SpoolReader:
                 "ORDER BY m.id LIMIT ?",
                 (after, before_ms, limit),
             ).fetchall()
-            found = [
-                self._load(connection, i, self._recipients(connection, i, "= 0"), _HEADER_OCTETS)
-                for (i,) in ids
-            ]
+            found = self._load_heads(connection, ids)
+        return found
+
+    def late(self, link_ms: int, limit: int, after: int) -> list[QueuedMessage]:
+        """Spool.late()."""
+        connection = self._connection()
+        with connection:
+            ids: list[Any] = connection.execute(
+                "SELECT m.id FROM message m INDEXED BY message_deadline "
+                "WHERE m.deliver_by_ms > 0 AND m.deliver_by_ms <= ? AND m.id > ? "
+                "AND (m.flags & ? OR m.deliver_by_ms > m.arrived_link_ms) AND EXISTS "
+                "(SELECT 1 FROM recipient r WHERE r.message_id = m.id AND r.state = 0 "
+                "AND (m.flags & ? OR NOT r.is_delay_told)) "
+                "ORDER BY m.id LIMIT ?",
+                (link_ms, after, int(Flag.BY_RETURN), int(Flag.BY_RETURN), limit),
+            ).fetchall()
+            found = self._load_heads(connection, ids)
+        return found
+
+    def _load_heads(self, connection: apsw.Connection, ids: list[Any]) -> list[QueuedMessage]:
+        """Messages with their queued recipients, and as much of the content as holds a header section."""
+        found = [
+            self._load(connection, i, self._recipients(connection, i, "= 0"), _HEADER_OCTETS) for (i,) in ids
+        ]
         return [message for message in found if message is not None]
 
     def message(self, queue_id: int) -> QueuedMessage | None:

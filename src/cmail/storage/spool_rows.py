@@ -18,6 +18,7 @@ from cmail.storage.spool import (
     RecipientState,
     Settlement,
     first_due_ms,
+    hold_reason,
 )
 from cmail.storage.spool_schema import WORK_COLUMNS, Op
 
@@ -56,6 +57,7 @@ def accept_rows(message: NewMessage, needs_link: Callable[[str], bool]) -> list[
     """The rows that make a message durable."""
     envelope, content = message.envelope, message.content
     state, rank = 1 if message.is_held else 0, message.rank
+    reason = hold_reason(envelope.hold_until_ms) if envelope.hold_until_ms > message.arrived_wall_ms else ""
     head: Row = (
         Op.ACCEPT,
         message.queue_id,
@@ -93,7 +95,7 @@ def accept_rows(message: NewMessage, needs_link: Callable[[str], bool]) -> list[
                 0,
                 -1,
                 0,
-                "",
+                reason,
                 0,
                 0,
                 rank,

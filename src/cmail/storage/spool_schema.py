@@ -173,10 +173,13 @@ CREATE INDEX recipient_let_go ON recipient (route, rank, due_ms, message_id, pos
 DROP VIEW work;
 """
 
+_DEADLINES: Final = "CREATE INDEX message_deadline ON message (deliver_by_ms) WHERE deliver_by_ms > 0;"
+
 # A step that stands is never edited: another is added.
 STEPS: Final = (
     _TABLES + _work(_RECIPIENT_1),
     _RANKED + _work(_RECIPIENT),
+    _DEADLINES,
 )
 
 

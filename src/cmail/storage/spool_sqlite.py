@@ -231,6 +231,10 @@ class SqliteSpool:
         """Messages with queued recipients that arrived before a time."""
         return self._ask(self._reader.old, arrived_before_wall_ms, limit, after)
 
+    def late(self, link_ms: int, limit: int, after: QueueId) -> "Future[list[QueuedMessage]]":
+        """Messages whose deadline is over."""
+        return self._ask(self._reader.late, link_ms, limit, after)
+
     def reroute(self, choose: Callable[[str], str]) -> "Future[int]":
         """Give each queued or held recipient the route choose(forward_path)."""
         return asyncio.ensure_future(self._reroute(choose))

@@ -18,6 +18,7 @@ from tests.support.clock import FakeClock
 _STANDING: Final = (
     "65591d021a3552749fdcda16fed8a8a820da7a5fd757976af3570623367c1985",
     "afa6a45cac2fb7d12b36fd86798663eead9f46761ef868789b8e96bc70c94a44",
+    "6f548009c2dd5883df6428de8545a9b88d1d572f0df422c6137e30e8fa8e92c5",
 )
 _MESSAGES: Final = (  # id, priority, deliver_by_ms, size
     (10, 0, 0, 700),

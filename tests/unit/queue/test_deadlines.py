@@ -1,0 +1,261 @@
+"""Deadlines (RFC 2852) and releases (RFC 4865): what is returned, told, passed on; faked time."""
+
+from typing import Any
+
+import pytest
+
+from cmail.delivery.agent import HostTrouble
+from cmail.mail.dsn import parse
+from cmail.mail.envelope import Notify
+from cmail.mail.outcome import Delivered, NotNow, PermanentFailure, TemporaryFailure
+from cmail.storage.spool import Change, QueueFilter
+from tests.unit.queue.house import House, run
+from tests.unit.queue.test_reports import owed
+
+LATER = TemporaryFailure("450 4.2.0 later", NotNow.MESSAGE)
+
+
+def due_in(house: House, seconds: int, mode: str) -> dict[str, Any]:
+    """The envelope of a message with a deadline."""
+    return {"deliver_by_ms": house.clock.link_ms() + seconds * 1000, "by_mode": mode}
+
+
+async def told(house: House) -> list[tuple[str, str]]:
+    """Action and status of all reports to anna."""
+    await house.until(lambda: not house.scheduler.recorder._recording)
+    await house.settle_down()
+    found = []
+    for message in owed(house):
+        report = parse(message.content.plain())
+        found += [(each["action"], each["status"]) for each in report.recipients]
+    return found
+
+
+def test_late_mail_is_returned() -> None:
+    """R: at its deadline, wherever it rests, failed with 5.4.7; and never tried again."""
+
+    async def test(house: House) -> None:
+        house.smtp.outcome = lambda t, q: LATER
+        await house.send("bob@example.net", **due_in(house, 120, "R"))
+        await house.until(lambda: house.log.attempts)
+        await house.pass_time(119)
+        assert house.waiting() == ["bob@example.net"]
+        await house.pass_time(1)
+        await house.until(lambda: house.log.given_up)
+        assert await told(house) == [("failed", "5.4.7")]
+        tried = house.smtp.attempts_count
+        await house.pass_time(days=1)
+        assert house.smtp.attempts_count == tried
+
+    run(test)
+
+
+def test_late_mail_is_told_of_once() -> None:
+    """N: a notice of the delay at its deadline, once, and it goes on."""
+
+    async def test(house: House) -> None:
+        house.smtp.outcome = lambda t, q: LATER
+        await house.send("bob@example.net", **due_in(house, 120, "N"))
+        await house.until(lambda: house.log.attempts)
+        await house.pass_time(119)
+        assert await told(house) == []
+        await house.pass_time(1)
+        await house.until(lambda: house.log.reports)
+        await house.pass_time(hours=30)
+        await house.scheduler.lookout.sweep()
+        assert await told(house) == [("delayed", "4.0.0")]
+        house.smtp.outcome = lambda t, q: Delivered("sink", "250 ok")
+        await house.pass_time(hours=2)
+        await house.until(lambda: "bob@example.net" not in house.waiting())
+
+    run(test)
+
+
+def test_what_came_late_is_not_told_again() -> None:
+    """N with no time left: who had it when it became late has said so."""
+
+    async def test(house: House) -> None:
+        house.smtp.outcome = lambda t, q: LATER
+        await house.send("bob@example.net", **due_in(house, -5, "N"))
+        await house.until(lambda: house.log.attempts)
+        await house.pass_time(hours=3)
+        await house.scheduler.lookout.deadlines.run()
+        assert await told(house) == []
+
+    run(test)
+
+
+@pytest.mark.parametrize(("notify", "count"), [(Notify.NEVER, 0), (Notify.FAILURE, 1), (Notify.SUCCESS, 0)])
+def test_nobody_is_told_who_does_not_want_it(notify: Notify, count: int) -> None:
+    """RFC 3461 says who hears of a failure, with a deadline too."""
+
+    async def test(house: House) -> None:
+        house.smtp.outcome = lambda t, q: LATER
+        await house.send("bob@example.net", notify=notify, **due_in(house, 60, "R"))
+        await house.until(lambda: house.log.attempts)
+        await house.pass_time(60)
+        await house.until(lambda: house.log.given_up)
+        assert len(await told(house)) == count
+
+    run(test)
+
+
+def test_off_line_nothing_becomes_late() -> None:
+    """The time of a deadline is link-up time."""
+
+    async def test(house: House) -> None:
+        house.smtp.outcome = lambda t, q: LATER
+        await house.send("bob@example.net", **due_in(house, 600, "R"))
+        await house.until(lambda: house.log.attempts)
+        house.clock.link_down()
+        house.scheduler.link_changed()
+        await house.pass_time(days=3)
+        await house.scheduler.lookout.deadlines.run()
+        house.clock.link_up()
+        house.scheduler.link_changed()
+        await house.pass_time(599)
+        await house.scheduler.lookout.deadlines.run()
+        assert house.waiting() == ["bob@example.net"]
+        await house.pass_time(1)
+        await house.until(lambda: house.log.given_up)
+
+    run(test)
+
+
+def test_what_waits_behind_a_dead_host_is_returned_in_time() -> None:
+    """Also what is in memory and has not had its turn; what has more time stays."""
+
+    async def test(house: House) -> None:
+        house.smtp.ending = HostTrouble(TemporaryFailure("connection refused", NotNow.HOST))
+        for n in range(5):
+            await house.send(f"r{n}@example.net", **due_in(house, 30, "R"))
+            await house.send(f"s{n}@example.net")
+        await house.until(lambda: house.smtp.connections_count)
+        await house.settle_down()
+        await house.pass_time(30)
+        await house.until(lambda: len(house.log.given_up) == 5)
+        assert sorted(a for a in house.waiting() if a[0] in "rs") == [f"s{n}@example.net" for n in range(5)]
+
+    run(test)
+
+
+def test_what_is_late_is_not_sent() -> None:
+    """The last look is before it goes out: a deadline that nobody saw pass."""
+
+    async def test(house: House) -> None:
+        house.smtp.gate.clear()
+        await house.send("first@example.net")
+        house.clock.advance(100)
+        await house.send("late@example.net", deliver_by_ms=house.clock.link_ms() - 1, by_mode="R")
+        house.smtp.gate.set()
+        await house.until(lambda: ("late@example.net",) in {a[1:2] for a in house.log.attempts})
+        assert [to for _, to in house.smtp.delivered if to == "late@example.net"] == []
+        outcome = next(o for _, to, o in house.log.attempts if to == "late@example.net")
+        assert isinstance(outcome, PermanentFailure) and str(outcome.status) == "5.4.7"
+
+    run(test)
+
+
+def test_what_is_left_of_its_time_goes_with_it() -> None:
+    """Whole seconds, counted when it is taken; nothing where there is no deadline."""
+    seen: dict[str, int | None] = {}
+
+    async def test(house: House) -> None:
+        def outcome(transaction: Any, queued: Any) -> Any:
+            seen[queued.recipient.forward_path.text] = transaction.by_s
+            return Delivered("sink", "250 ok")
+
+        house.smtp.outcome = outcome
+        await house.send("bob@example.net", **due_in(house, 90, "NT"))
+        await house.send("late@example.net", **due_in(house, -90, "N"))
+        await house.send("cleo@example.net")
+        await house.until(lambda: len(seen) == 3)
+
+    run(test)
+    assert seen == {"bob@example.net": 90, "late@example.net": -90, "cleo@example.net": None}
+
+
+@pytest.mark.parametrize(
+    ("mode", "outcome", "notify", "actions"),
+    [
+        ("NT", Delivered("sink", "250 ok"), Notify.UNSPECIFIED, ["relayed"]),
+        ("RT", Delivered("sink", "250 ok"), Notify.FAILURE, ["relayed"]),
+        ("NT", Delivered("sink", "250 ok", is_by_passed_on=True), Notify.UNSPECIFIED, []),
+        ("NT", Delivered("here", "250 ok", is_local=True), Notify.UNSPECIFIED, []),
+        ("NT", Delivered("sink", "250 ok"), Notify.NEVER, []),
+        ("N", Delivered("sink", "250 ok"), Notify.UNSPECIFIED, []),
+        ("N", Delivered("sink", "250 ok"), Notify.SUCCESS, ["relayed"]),
+    ],
+)
+def test_a_trace_tells_where_a_deadline_ends(
+    mode: str, outcome: Delivered, notify: Notify, actions: list[str]
+) -> None:
+    """By-trace: 'relayed' where the next hop does not know of deadlines."""
+
+    async def test(house: House) -> None:
+        house.smtp.outcome = lambda t, q: outcome
+        await house.send("bob@example.net", notify=notify, **due_in(house, 90, mode))
+        await house.until(lambda: house.smtp.delivered)
+        assert [action for action, _ in await told(house)] == actions
+
+    run(test)
+
+
+def test_a_report_is_as_urgent_as_its_message_and_knows_the_deadline() -> None:
+    """RFC 6710 §4.5, RFC 2852 §5, RFC 4865 §5."""
+
+    async def test(house: House) -> None:
+        house.smtp.outcome = lambda t, q: PermanentFailure("550 5.1.1 nobody")
+        wall = house.clock.wall_ms()
+        await house.send("bob@example.net", priority=5, hold_until_ms=wall + 60_000, **due_in(house, 90, "R"))
+        await house.pass_time(60)
+        await house.until(lambda: house.log.reports)
+        await told(house)
+        (report,) = owed(house)
+        fields = parse(report.content.plain()).message
+        assert report.envelope.priority == 5
+        assert "deliver-by-date" in fields
+        assert fields["future-release-request"].startswith("until; 2027-01-15T08:01:00Z")
+
+    run(test)
+
+
+def test_age_begins_with_the_release() -> None:
+    """Mail held for its sender for a month is not given up at its first failure."""
+
+    async def test(house: House) -> None:
+        house.smtp.outcome = lambda t, q: LATER
+        await house.send("bob@example.net", hold_until_ms=house.clock.wall_ms() + 30 * 86_400_000)
+        await house.pass_time(days=30)
+        await house.until(lambda: house.log.attempts)
+        await house.pass_time(days=4)
+        await house.scheduler.lookout.sweep()
+        assert "bob@example.net" in house.waiting()
+        await house.pass_time(days=1)
+        await house.scheduler.lookout.sweep()
+        await house.until(lambda: house.log.given_up)
+
+    run(test)
+
+
+def test_the_queue_says_whose_wish_it_is() -> None:
+    """`queue why` names the sender's time; a release sends it, a flush does not."""
+
+    async def test(house: House) -> None:
+        queue_id = await house.send("bob@example.net", hold_until_ms=house.clock.wall_ms() + 7_200_000)
+        await house.settle_down()
+        words = await house.why(queue_id, 0)
+        assert words.startswith("It is sent in 2 hours: its sender wants it sent on ")
+        assert "So far" not in words
+
+        async def change(kind: Change) -> None:
+            changed = await house.spool.change(QueueFilter(), kind, house.scheduler.change_times())
+            house.scheduler.changed(kind, changed.queue_ids)
+            await house.settle_down()
+
+        await change(Change.FLUSH)
+        assert not house.smtp.delivered
+        await change(Change.RELEASE)
+        await house.until(lambda: house.smtp.delivered)
+
+    run(test)
