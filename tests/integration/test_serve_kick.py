@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.house import RunningCmail, free_port
+from tests.support.house import RunningCmail, free_port, wait_for
 
 
 def cmail_link(cmail: RunningCmail, *words: str, code: int = 0) -> str:
@@ -162,3 +162,20 @@ def test_a_command_of_the_settings_is_run(tmp_path: Path) -> None:
     )
     with RunningCmail(tmp_path, more=plan) as cmail:
         assert "I ran as True $HOME" in cmail_link(cmail, "kick", code=75)
+
+
+def test_who_kicks_again_ends_the_one_before(tmp_path: Path) -> None:
+    """Two at once would count each other's mail; who waited for the first hears that it was stopped."""
+    with Trigger(b"yes\r\n") as trigger:
+        with RunningCmail(tmp_path, more=step("finger", trigger.port, wait="30s")) as cmail:
+            command = [sys.executable, "-m", "cmail", "link", "kick", "--config", str(cmail.config)]
+            with subprocess.Popen(
+                command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+            ) as first:
+                wait_for(lambda: trigger.heard, timeout_s=30)
+                with subprocess.Popen(command, stdout=subprocess.DEVNULL) as second:
+                    out, err = first.communicate(timeout=30)
+                    assert first.returncode == 75 and "begun again" in err and "answered" not in out
+                    cmail_link(cmail, "down")
+                    assert second.wait(30) == 75
+            assert cmail.ask("link", "link.status")["is_kicking"] is False

@@ -16,7 +16,7 @@ from cmail.observe import maillog
 EX_CONFIG: Final = 78
 ATRN_S: Final = 150.0  # a worker needs so long at most to turn a connection round
 ASK_S: Final = 5.0
-_LINES_MAX: Final = 1000  # of a plan that somebody listens to and does not read
+_LINES_MAX: Final = 5000  # more than the longest plan has
 
 _ENDINGS: Final = {
     KickEnding.ANSWERED: "",  # said when it came
@@ -101,6 +101,7 @@ class Kicking:
         try:
             while (told := await queue.get()) is not None:
                 yield told.fields()
+            await asyncio.wait([task])
             ending = KickEnding.STOPPED if task.cancelled() else task.result()
             yield {"ending": ending.value, "words": _ENDINGS[ending]}
         finally:
@@ -109,6 +110,7 @@ class Kicking:
     def _begin(self) -> "asyncio.Task[KickEnding]":
         if self._running is not None:
             self._running.cancel()
+            self._end_listeners()  # theirs is over
         self._running = task = asyncio.create_task(self._plan(), name="kick")
         task.add_done_callback(self._over)
         return task
@@ -141,9 +143,13 @@ class Kicking:
             self.ending = KickEnding.STOPPED
         elif task.exception() is None:
             self.ending = task.result()
+        self._end_listeners()
+
+    def _end_listeners(self) -> None:
         for queue in self._listeners:
             with contextlib.suppress(asyncio.QueueFull):
                 queue.put_nowait(None)
+        self._listeners.clear()
 
     async def _turn_round(self, target: Target) -> KickResult:
         """atrn: the first worker does it, and has the session then."""
