@@ -29,6 +29,7 @@ def row_of(entry: QueueEntry, show_due: ShowDue) -> Row:
         "kind": int(entry.kind),
         "route": entry.route,
         "origin": entry.origin,
+        "kept": "",
     }
 
 

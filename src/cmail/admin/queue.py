@@ -17,6 +17,8 @@ from cmail.mail.queue_id import QueueId, parse_queue_id, print_queue_id
 from cmail.net.control import AnswerFunction, ControlError
 from cmail.observe import maillog
 from cmail.observe.sink import printing
+from cmail.policy.orders import FREE, Orders
+from cmail.queue.admission import kept_words
 from cmail.storage.spool import (
     Change,
     Changed,
@@ -92,6 +94,7 @@ class QueueAnswers:
     link_clock: LinkClock
     needs_link: Callable[[str], bool]  # whether a route's due times are on the link clock
     is_batch: Callable[[], bool] = lambda: False
+    orders: Callable[[], Orders] = lambda: FREE  # that hold for routes that need the link
     is_logged: bool = True  # a command that works without a server has no log to write to
 
     def functions(self) -> dict[str, AnswerFunction]:
@@ -129,6 +132,10 @@ class QueueAnswers:
     def _row(self, entry: QueueEntry, desk: Desk) -> Row:
         """What was not tried because its next hop rests waits for the same reason as what was."""
         row = row_of(entry, self._wall_due)
+        if row["state"] == "queued" and self.needs_link(entry.route):
+            row["kept"] = kept_words(self.orders(), entry.size_bytes, entry.rank, entry.was_too_large)
+            if row["kept"]:
+                row["next_ms"] = 0
         trouble = desk.trouble(entry.route) if row["state"] == "queued" else None
         if trouble is not None and not row["reason"]:
             row["reason"], row["kind"] = trouble.reason, int(trouble.kind)

@@ -5,7 +5,19 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from cmail.admin.rows import duration
-from cmail.admin.words import BATCH, NEW, OFF_LINE, ON_HOLD, SERVER_DOWN, SITE_AWAY, Row, Whose, of_reason
+from cmail.admin.words import (
+    BATCH,
+    KEPT,
+    NEW,
+    OFF_LINE,
+    ON_HOLD,
+    SERVER_DOWN,
+    SITE_AWAY,
+    TOO_LARGE_EVER,
+    Row,
+    Whose,
+    of_reason,
+)
 from cmail.mail.outcome import NotNow
 from cmail.policy.routing import (
     HOST_PREFIX,
@@ -18,6 +30,7 @@ from cmail.policy.routing import (
     parse_host_route,
 )
 
+_CANNOT_FIT: Final = "cannot fit: "  # as queue/admission.py begins
 _AGAIN: Final = "It is tried again by itself."
 _WAITED_OUT: Final = (Whose.THEIRS, Whose.RECIPIENT, Whose.MESSAGE, Whose.LINE)
 _OFF_LINE_THEN: Final = (
@@ -50,11 +63,17 @@ def explain(
     if is_server_down:
         last = f" The last attempt ended with: {row['reason']}." if row["reason"] else ""
         return _why(row, SERVER_DOWN, SERVER_DOWN.sentence + last, is_page)
+    if row["state"] == "held" and row["reason"].startswith(_CANNOT_FIT):
+        why = f"It is on hold: it {row['reason']}."
+        return _why(row, TOO_LARGE_EVER, why, is_page, why)
     if row["state"] == "held":
         return _why(row, ON_HOLD, ON_HOLD.sentence, is_page)
     is_outside = is_internet(row["route"])
     if is_outside and is_link_down:
         return _why(row, OFF_LINE, OFF_LINE.sentence, is_page)
+    if kept := row.get("kept"):
+        why = f"{kept} While it waits it is not tried, and does not get older."
+        return _why(row, KEPT, why, is_page, kept)
     if is_outside and row["kind"] == NotNow.OFFLINE:
         return _why(row, OFF_LINE, _OFF_LINE_THEN, is_page, _OFF_LINE_THEN)
     if not row["attempts"] and is_outside and is_batch:
@@ -70,7 +89,7 @@ def explain(
 
 def _why(row: Mapping[str, Any], found: Row, why: str, is_page: bool, sentence: str = "") -> Why:
     advice = found.advice_for(is_page=is_page).format(id=row["id"])
-    if found.whose in _WAITED_OUT and found is not OFF_LINE:
+    if found.whose in _WAITED_OUT and found is not OFF_LINE and found is not TOO_LARGE_EVER:
         now = "" if is_page or "cmail queue" in advice else f" To try now: cmail queue flush {row['id']}"
         advice = f"{_AGAIN} {advice}".rstrip() + now
     return Why(why, advice, found.name, sentence or found.sentence, found.path, found.whose)

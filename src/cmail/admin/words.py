@@ -77,6 +77,22 @@ BATCH: Final = Row(
     "/advanced",
     "It is collected because of queue.batch. To send now: cmail queue flush",
 )
+KEPT: Final = Row(
+    "not over this link",
+    Whose.NOBODY,
+    "It may not go over the links that are up now, or waits for the next exchange.",
+    "It goes by itself when it may. What may go over which link is set with the links, when it goes with"
+    " the exchanges.",
+    command="It goes by itself when it may: [[link.via]] and [exchange] say so. To begin an exchange now:"
+    " cmail link exchange",
+)
+TOO_LARGE_EVER: Final = Row(
+    "fits no link",
+    Whose.MESSAGE,
+    "It is on hold: it is larger than what any link could ever carry.",
+    "Release lets it be tried all the same; Delete or Return to sender ends it.",
+    command="cmail queue release {id}   lets it be tried all the same   (or: cmail queue delete {id})",
+)
 SITE_AWAY: Final = Row(
     "site away",
     Whose.NOBODY,
@@ -89,6 +105,8 @@ TABLE: Final[Sequence[Row]] = (
     SERVER_DOWN,
     ON_HOLD,
     BATCH,
+    KEPT,
+    TOO_LARGE_EVER,
     SITE_AWAY,
     NEW,
     # What we say ourselves.

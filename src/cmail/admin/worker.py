@@ -13,6 +13,7 @@ from cmail.mail.queue_id import parse_queue_id
 from cmail.mail.status import NOT_AUTHORIZED
 from cmail.net.control import AnswerFunction, ControlError
 from cmail.observe import maillog
+from cmail.policy.orders import FREE
 from cmail.queue.attempt import Tell, wants
 from cmail.queue.report import needs_head, read_head
 from cmail.queue.route_queue import KEY_BITS
@@ -52,6 +53,7 @@ def queue_answers(
         link_clock,
         needs_link,
         is_batch=lambda: any(s.settings.batch for s in schedulers()[:1]),
+        orders=lambda: next((s.admission.orders for s in schedulers()), FREE),
     )
     return {**answers.functions(), "queue.recent": recent}
 

@@ -3,7 +3,7 @@
 import asyncio
 import base64
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +17,7 @@ from cmail.mail.envelope import Envelope, Recipient
 from cmail.mail.outcome import NotNow
 from cmail.mail.queue_id import print_queue_id
 from cmail.net.control import ControlError
+from cmail.policy.orders import FREE, Orders
 from cmail.policy.routing import is_internet
 from cmail.storage.spool import Change, Changed, NewMessage, QueuedMessage, Spool
 from tests.support.clock import FakeClock
@@ -123,6 +124,24 @@ def test_due_times_are_on_the_wall_clock() -> None:
         assert (await house.rows())[0]["next_ms"] == wall + 60_000
         house.link.is_down = True
         assert (await house.rows())[0]["next_ms"] == 0
+
+    run(test)
+
+
+def test_what_the_orders_keep_says_so() -> None:
+    """No next time is shown, and why; what needs no link is not concerned."""
+
+    async def test(house: House) -> None:
+        orders = FREE
+        house.answers = replace(house.answers, orders=lambda: orders)
+        await house.put(0, "a@example.net", "b@example.org", due_ms=house.link.link_ms())
+        assert [row["kept"] for row in await house.rows()] == ["", ""]
+        orders = Orders(size_max=5)
+        away, here = await house.rows()
+        assert "larger than what may go over the links that are up (5 octets)" in away["kept"]
+        assert away["next_ms"] == 0 and here["next_ms"] and not here["kept"]
+        orders = Orders(is_exchange_open=False)
+        assert (await house.rows())[0]["kept"] == "It waits for the next exchange."
 
     run(test)
 

@@ -31,6 +31,30 @@ CASES: dict[str, tuple[dict[str, Any], dict[str, bool], str, str, str]] = {
         "off line when it was tried",
         "link status",
     ),
+    "no exchange is open": (
+        {"kept": "It waits for the next exchange."},
+        {},
+        "not over this link",
+        "waits for the next exchange. While it waits it is not tried",
+        "cmail link exchange",
+    ),
+    "kept, and off line": (
+        {"kept": "Only urgent mail goes now."},
+        {"is_link_down": True},
+        "off line",
+        "We are off line",
+        "link is up",
+    ),
+    "fits no link": (
+        {
+            "state": "held",
+            "reason": "cannot fit: 48 MiB at 256 kbit/s takes 26 minutes, and no window is so long",
+        },
+        {},
+        "fits no link",
+        "It is on hold: it cannot fit: 48 MiB at 256 kbit/s",
+        "cmail queue release 38G6TPN5J0000",
+    ),
     "batch": (
         {"attempts": 0, "reason": ""},
         {"is_batch": True},

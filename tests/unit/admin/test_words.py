@@ -392,7 +392,15 @@ REAL: Final[dict[str, list[str]]] = {
 }  # fmt: skip
 CASES: Final = [(name, reason) for name, some in REAL.items() for reason in some]
 # By what is so before anybody was asked: tests/unit/admin/test_why.py.
-CIRCUMSTANCES: Final = {"server down", "on hold", "batch", "site away", "new"}
+CIRCUMSTANCES: Final = {
+    "server down",
+    "on hold",
+    "batch",
+    "site away",
+    "new",
+    "not over this link",
+    "fits no link",
+}
 
 
 @pytest.mark.parametrize(("name", "reason"), CASES, ids=[f"{n}: {r[:60]}" for n, r in CASES])
