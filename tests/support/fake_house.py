@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from cmail.protocol.smtp.commands import Mail, Rcpt
 from cmail.protocol.smtp.server import SmtpServer
 from cmail.protocol.smtp.server_states import Hold, Rules, Slot
+from cmail.protocol.smtp.site_commands import Etrn
 
 
 @dataclass
@@ -22,11 +23,15 @@ class FakeHouse:
         self._recipients: list[str] = []
         self._content = b""
         self._slots: list[Slot] = []
+        self._is_turning = False
 
     def hears(self, *packets: bytes) -> bytes:
         """What is written when these packets come."""
         for packet in packets:
             self.machine.receive(packet)
+            if self._is_turning:
+                self._is_turning = False
+                self.machine.turn()
         return self.machine.take_outgoing()
 
     def answer_all(self, reply: bytes = b"250 2.0.0 kept\r\n") -> bytes:
@@ -83,6 +88,17 @@ class FakeHouse:
             self.machine.hold(Hold.HOUSE)
         else:
             self.machine.challenge(b"")
+
+    def on_etrn(self, etrn: Etrn) -> None:
+        """Obeyed."""
+        self.events.append(f"etrn {etrn}")
+        self.machine.finish(b"250 2.0.0 Ok\r\n")
+
+    def on_atrn(self, domains: tuple[str, ...]) -> None:
+        """Obeyed."""
+        self.events.append(f"atrn {','.join(domains)}")
+        self.machine.hold(Hold.HOUSE)  # others are asked first
+        self._is_turning = True
 
     def on_auth_response(self, response: bytes | None) -> None:
         if response is not None:

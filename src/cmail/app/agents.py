@@ -61,6 +61,7 @@ class Agents:
             self._is_own_address,
             lambda: link_clock.is_down,
         )
+        self.smtp = self._smtp  # which sites are reached by, too
         self._lmtp = LmtpAgent(settings.local, host.hostname, clock, self.resolver, _log)
         store = MaildirStore(os.path.join(host.data_dir, "mail"))
         self._local = LocalAgent(store, mailbox_of, host.hostname, clock, _log)

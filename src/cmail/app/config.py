@@ -153,6 +153,10 @@ def _place(settings: Settings, folder: str) -> Settings:
         forward=tuple(
             replace(each, domain=each.domain.lower().removesuffix(".")) for each in settings.forward
         ),
+        site=tuple(
+            replace(each, domains=tuple(domain.lower().removesuffix(".") for domain in each.domains))
+            for each in settings.site
+        ),
         smtp=replace(settings.smtp, password_file=absolute(settings.smtp.password_file)),
         link=replace(
             settings.link,

@@ -11,6 +11,7 @@ from typing import Any, Final
 
 from cmail.app.catalog import LISTENERS_NOT_YET
 from cmail.app.config_checks_kick import check_kicks
+from cmail.app.config_checks_site import check_sites, site_notes
 from cmail.app.settings import Settings
 from cmail.delivery.settings import FORWARD_PORT
 from cmail.mail.address import AddressSyntaxError, parse_domain
@@ -55,6 +56,7 @@ def check_meaning(settings: Settings, say: Say) -> None:
     _check_networks(settings, say)
     _check_sending(settings, say)
     _check_forwards(settings, say)
+    check_sites(settings.site, lambda domain: _whose(settings, domain), say)
     check_kicks(settings.link.kick, settings.smtp, say)
     _check_places(settings, say)
 
@@ -103,6 +105,7 @@ def notes(settings: Settings) -> list[str]:
         said.append("host.domains is empty: only mail for the host name itself is ours.")
     if not settings.listener:
         said.append("there is no [[listener]]: mail comes in by the sendmail command alone.")
+    said += site_notes(settings.site, frozenset(listener.kind for listener in settings.listener))
     if "." not in settings.host.hostname:
         said.append(f"host.hostname = {settings.host.hostname!r} has no dot: other servers may refuse it.")
     return said
@@ -237,6 +240,17 @@ def _check_forwards(settings: Settings, say: Say) -> None:
             say(key, f'"{forward.domain}" is forwarded already')
         seen.add(forward.domain)
         _check_forward_host(f"forward[{number}].host", forward.host, say)
+
+
+def _whose(settings: Settings, domain: str) -> str:
+    """Whose a domain is, when it is not a site's."""
+    if domain in settings.host.domains:
+        return "is in host.domains too: mail for it is either ours or the site's"
+    if domain == settings.host.hostname:
+        return "is the host name: mail for that is always ours"
+    if any(forward.domain == domain for forward in settings.forward):
+        return "is of a [[forward]] too"
+    return ""
 
 
 def _check_forward_host(key: str, text: str, say: Say) -> None:

@@ -38,6 +38,8 @@ _DIGITS_MAX: Final = 20
 _PLACEHOLDERS: Final = {"listener.kind": "smtp", "listener.address": "127.0.0.1:0"} | {
     "forward.domain": "domain.invalid",
     "forward.host": "host.invalid",
+    "site.name": "site",
+    "site.domains": ["domain.invalid"],
     "link.via.name": "link",
     "link.kick.method": "finger",
 }
@@ -53,6 +55,12 @@ EXAMPLES: Final = {
     "forward": '[[forward]] with domain = "branch.example.org" and host = "192.168.7.2:25"',
     "forward.domain": 'domain = "branch.example.org"',
     "forward.host": 'host = "192.168.7.2:25"',
+    "site": '[[site]] with name = "ship" and domains = ["ship.example.org"]',
+    "site.name": 'name = "ship"',
+    "site.domains": 'domains = ["ship.example.org"]',
+    "site.user": 'user = "ship@example.org"',
+    "site.networks": 'networks = ["192.0.2.0/28"]',
+    "site.host": 'host = "192.0.2.7:25"',
     "link.via": '[[link.via]] with name = "fibre"',
     "link.via.name": 'name = "fibre"',
     "link.kick": '[[link.kick]] with method = "etrn"',

@@ -16,6 +16,8 @@ _SPOKEN: Final = {
     "submission": "mail from mail programs (submission)",
     "submissions": "mail from mail programs (submission, TLS from the start)",
     "lmtp": "mail from other servers (LMTP)",
+    "odmr": "sites that take their mail (ODMR: ATRN)",
+    "finger": "sites that ask for their mail (finger)",
     "admin": "the page in a browser; /metrics for Prometheus",
 }
 

@@ -4,6 +4,7 @@ from dataclasses import dataclass, field
 
 from cmail.admin.checks.settings import CheckSettings
 from cmail.delivery.settings import ForwardSettings, LocalSettings, SmtpSettings
+from cmail.delivery.site_settings import SiteSettings
 from cmail.link.settings import LinkSettings
 from cmail.net.settings import DnsSettings, TlsSettings
 from cmail.observe.settings import LogSettings
@@ -25,6 +26,7 @@ class Settings:
     queue: QueueSettings = field(default_factory=QueueSettings)
     local: LocalSettings = field(default_factory=LocalSettings)
     forward: tuple[ForwardSettings, ...] = ()
+    site: tuple[SiteSettings, ...] = ()
     link: LinkSettings = field(default_factory=LinkSettings)
     tls: TlsSettings = field(default_factory=TlsSettings)
     dns: DnsSettings = field(default_factory=DnsSettings)

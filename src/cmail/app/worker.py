@@ -15,6 +15,7 @@ from cmail.app.estate import LINK_FILE, Estate
 from cmail.app.process import EX_CONFIG, PortKey, StartError, Tasks
 from cmail.app.settings import Settings
 from cmail.app.shards import open_shard, own_shards, reroute
+from cmail.app.sites import new_sites
 from cmail.app.snapshot import Snapshot
 from cmail.app.turned import kick_answers
 from cmail.link.clock import LinkView, parse_reading
@@ -65,6 +66,9 @@ class Worker:
         estate.release()
         self._clock = RealClock()
         self._link_clock = LinkView(estate.lived)
+        self._sites = new_sites(
+            number, estate.workers_count, estate.data_dir, self._clock, self._link_clock
+        )
         self._accounts: Accounts
         self._router: Router
         self._schedulers: list[Scheduler] = []
@@ -95,6 +99,7 @@ class Worker:
             self._clock,
             self._link_clock,
         )
+        self._sites.update(settings.site, settings.host.hostname)
         folder, free_space = self._spool_folder, settings.limits.free_space
         for shard in own_shards(folder, self._number, self._workers_count):
             self._spools.append(await open_shard(folder, shard, self._clock, self._needs_link, free_space))
@@ -109,6 +114,7 @@ class Worker:
         for spool, scheduler in zip(self._spools, self._schedulers, strict=True):
             tasks.spawn(self._reroute(spool, scheduler), f"reroute {spool.shard}")
         self._drop = self._drop_watch(settings)
+        tasks.spawn(self._sites.run(), "sites")
         if self._number == 0:
             tasks.spawn(self._drop.run(), "drop folder")
             tasks.spawn(sweep_daily(self._quarantine, self._clock), "quarantine")
@@ -118,17 +124,20 @@ class Worker:
         return os.path.join(self._data_dir, "spool")
 
     def _new_scheduler(self, spool: SqliteSpool) -> Scheduler:
-        return Scheduler(
+        agent = self._sites.agent(self._agents.smtp)
+        scheduler = Scheduler(
             spool,
-            self._agents.by_kind,
+            {**self._agents.by_kind, "site": agent},
             self._router,
             self._settings.queue,
             self._clock,
             self._link_clock,
-            self._agents.connections_max,
+            lambda route: agent.connections_max(route, self._agents.connections_max(route)),
             maillog,
             self._settings.host.hostname,
         )
+        self._sites.attach(scheduler, agent)
+        return scheduler
 
     def _new_reports(self, spool: Spool) -> Reports:
         hostname = self._settings.host.hostname
@@ -165,6 +174,7 @@ class Worker:
             self._tls.context,
             self._workers_count,
             settings.smtp.validation,
+            self._sites if settings.site else None,
         )
 
     def _sessions_max(self, wanted: int) -> int:
@@ -186,7 +196,8 @@ class Worker:
             settings.local.delivery,
             settings.smtp.delivery,
             self._own_literals,
-            {each.domain: each.route for each in settings.forward},
+            {each.domain: each.route for each in settings.forward}
+            | {domain: each.route for each in settings.site for domain in each.domains},
         )
         return Router(table, self._accounts.directory, settings.smtp)
 
@@ -253,6 +264,7 @@ class Worker:
         settings = self._settings
         self._router = self._new_router(settings)
         self._agents.update(self._snapshot)
+        self._sites.update(settings.site, settings.host.hostname)
         for scheduler in self._schedulers:
             scheduler.reports = self._new_reports(scheduler.spool)
             scheduler.apply(settings.queue, self._router)
@@ -271,6 +283,7 @@ class Worker:
             **queue_answers(lambda: self._schedulers, self._clock, self._link_clock),
             **Injection(os.path.join(self._data_dir, INCOMING), lambda: self._intake.context).functions(),
             **kick_answers(lambda: self._intake, lambda: self._settings),
+            **self._sites.answers(),
             "accounts.changed": self._accounts_changed,
             "quarantine.release": self._release,
             "validation.noted": self._noted,
@@ -362,6 +375,7 @@ class Worker:
         sending = [scheduler.stop(SEND_S) for scheduler in self._schedulers]
         await asyncio.gather(self._intake.stop(), *sending)
         await asyncio.gather(*(spool.close() for spool in self._spools))
+        self._sites.close()
         self._agents.close()
         self._accounts.close()
 

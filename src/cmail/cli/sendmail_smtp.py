@@ -19,6 +19,7 @@ from cmail.protocol.smtp.commands import Mail, Rcpt
 from cmail.protocol.smtp.extensions import ehlo_reply, offers
 from cmail.protocol.smtp.server import SmtpServer
 from cmail.protocol.smtp.server_states import Rules, Slot
+from cmail.protocol.smtp.site_commands import NO_ATRN, NO_ETRN, Etrn
 
 AddMissing = Callable[[Submission, Address | None], bytes]
 _PIECE: Final = 64 * 1024
@@ -145,6 +146,14 @@ class _Session:
 
     def on_auth_response(self, response: bytes | None) -> None:
         """Never asked for."""
+
+    def on_etrn(self, etrn: Etrn) -> None:
+        """A site does not come by a pipe."""
+        self.machine.finish(NO_ETRN)
+
+    def on_atrn(self, domains: tuple[str, ...]) -> None:
+        """Nor this."""
+        self.machine.finish(NO_ATRN)
 
     def on_refused(self, line: bytes, reply: bytes) -> None:
         """The caller reads it."""

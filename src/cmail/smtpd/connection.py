@@ -4,20 +4,24 @@ import asyncio
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
+from cmail.delivery.turned import TurnedPipe
 from cmail.mail import limits
 from cmail.mail.headers import header_of
 from cmail.mail.reply import Reply, ReplySyntaxError, parse_reply
 from cmail.policy.validation.rules import Verdict
 from cmail.protocol.smtp import server_replies as replies
 from cmail.protocol.smtp.commands import Mail, Rcpt
-from cmail.protocol.smtp.extensions import SUBMISSION_KINDS
+from cmail.protocol.smtp.extensions import LOGIN_KINDS, SUBMISSION_KINDS
 from cmail.protocol.smtp.server import SmtpServer
 from cmail.protocol.smtp.server_states import Hold, Slot
+from cmail.protocol.smtp.site_commands import Etrn
 from cmail.smtpd.checks import check_mail, check_rcpt, spool_reply
 from cmail.smtpd.context import Client, ListenerFacts
+from cmail.smtpd.etrn import offer, offered
 from cmail.smtpd.facts import Session, Transaction
 from cmail.smtpd.judge import begin_examination, count_refusal, judge
 from cmail.smtpd.login import Login
+from cmail.smtpd.odmr import SiteTalk
 from cmail.smtpd.patience import Patience
 from cmail.smtpd.receive import Arrival, Receiver, new_message
 from cmail.storage.spool import SpoolError
@@ -43,6 +47,7 @@ class Connection(asyncio.Protocol):
         self._transaction: Transaction | None = None
         self._receiver: Receiver | None = None
         self._login: Login | None = None
+        self._site_talk: SiteTalk | None = None
         self.session = Session(facts, client)
         self.machine = SmtpServer(facts.rules, self, facts.greeting, is_tls=is_tls)
         self._octets = 0  # received
@@ -99,6 +104,8 @@ class Connection(asyncio.Protocol):
         self.on_reset()
         if self._login is not None:
             self._login.cancel()
+        if self._site_talk is not None:
+            self._site_talk.cancel()
         self._intake.close(self)
 
     # What intake calls.
@@ -112,10 +119,14 @@ class Connection(asyncio.Protocol):
         """It ends now."""
         if self._transport is not None:
             self._transport.abort()
+        elif self._site_talk is not None and self._site_talk.pipe is not None:
+            self._site_talk.pipe.close()
 
     def expire(self, now: int, patience: Patience, crowded: Patience) -> None:
         """Whether it was silent for too long (RFC 5321 §4.5.3.2); called about once a second."""
         machine = self.machine
+        if self._site_talk is not None:  # it waits for us; or has turned round, and has other times
+            return
         if machine.is_over:
             if now - self.ended > CLOSE_S:  # it does not read our last words
                 self.abort()
@@ -133,7 +144,7 @@ class Connection(asyncio.Protocol):
         session = self.session
         return (
             now - self.began > patience.login_s
-            and session.facts.kind in SUBMISSION_KINDS
+            and session.facts.kind in LOGIN_KINDS
             and not session.username
             and self._login is None
         )
@@ -168,12 +179,15 @@ class Connection(asyncio.Protocol):
         if verb == "HELO":
             return facts.helo_reply
         client = self._client
-        return facts.ehlo_reply(
+        reply = facts.ehlo_reply(
             is_tls=self._is_tls,
             is_loopback=client.is_loopback,
             is_logged_in=bool(session.username),
             may_relay=client.may_relay,
         )
+        sites = self._context.sites
+        keyword = offered(sites, session) if sites is not None else b""
+        return offer(reply, keyword) if keyword else reply
 
     def on_mail(self, mail: Mail) -> bytes:
         """A transaction begins."""
@@ -194,7 +208,7 @@ class Connection(asyncio.Protocol):
         transaction = self._transaction
         assert transaction is not None
         recipient = rcpt.recipient
-        refusal = check_rcpt(self.session, recipient)
+        refusal = check_rcpt(self.session, recipient, transaction.mail.size_bytes)
         if not refusal and not self._client.may_relay:
             intake = self._intake
             refusal = intake.guests.take_recipient(self._client, self.session.username, intake.now)
@@ -296,6 +310,18 @@ class Connection(asyncio.Protocol):
         elif login is not None:
             login.go_on(response)
 
+    def on_etrn(self, etrn: Etrn) -> None:
+        """A site asks for its mail."""
+        self._refresh()
+        self._site_talk = SiteTalk(self, self._context.sites)
+        self._site_talk.begin_etrn(etrn)
+
+    def on_atrn(self, domains: tuple[str, ...]) -> None:
+        """A site asks for its mail on this connection."""
+        self._refresh()
+        self._site_talk = SiteTalk(self, self._context.sites)
+        self._site_talk.begin_atrn(domains)
+
     def on_refused(self, line: bytes, reply: bytes) -> None:
         """The machine refused a command: a line of the log, when it names a stage that counts."""
         if reply is replies.TOO_MANY_ERRORS:
@@ -327,7 +353,34 @@ class Connection(asyncio.Protocol):
             self.session.username, self.session.mechanism = username, mechanism
             self.session.forget()
             self._prove()
+            if self._context.sites is not None and self.session.facts.kind != "odmr":
+                self._context.sites.logged_in(username, self._client.address)
         self.machine.finish_auth(reply)
+
+    def site_answered(self, reply: bytes) -> None:
+        """The reply to ETRN, or the refusal of ATRN."""
+        self._site_talk = None
+        self.heard = self._intake.now
+        self.machine.finish(reply)
+        self.go_on()
+
+    def turn(self) -> TurnedPipe | None:
+        """ATRN is obeyed: say so, and let go of the connection. None: the client is not there, or has
+        spoken on."""
+        transport = self._transport
+        if transport is None or transport.is_closing() or not self.machine.turn():
+            self._site_talk = None
+            self._flush()
+            return None
+        self._flush()
+        self._transport = None
+        pipe = TurnedPipe(transport, self.connection_lost)
+        pipe.take_over()
+        return pipe
+
+    def log_failure(self, what: str) -> None:
+        """A mistake of ours."""
+        self._context.maillog.failed(f"{self._client.log_text}: {what} could not be answered")
 
     def _prove(self) -> None:
         if not self._is_proved:
@@ -413,6 +466,8 @@ class Connection(asyncio.Protocol):
             )
             if not self._is_proved:
                 self._prove()
+            if self._context.sites is not None:
+                self._context.sites.took(message.routes, message.content.size_bytes)
             arrivals = self._intake.guests.arrivals
             if arrivals.is_on and not session.username:
                 arrivals.note(session.client)

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
-from typing import Final, Protocol
+from typing import TYPE_CHECKING, Final, Protocol
 
 from cmail.mail import limits
 from cmail.mail.reply import Reply
@@ -22,6 +22,9 @@ from cmail.smtpd.settings import IntakeSettings, RelaySettings
 from cmail.storage.spool import Spool
 from cmail.world import Clock, LinkClock
 
+if TYPE_CHECKING:
+    from cmail.smtpd.etrn import SiteDesk
+
 _CLIENTS_MAX: Final = 4096  # remembered; then all are forgotten
 _REPLIES_MAX: Final = 100  # of EHLO, likewise
 SERVICES: Final[Mapping[Kind, str]] = {
@@ -29,6 +32,8 @@ SERVICES: Final[Mapping[Kind, str]] = {
     "submission": "submission/smtpd",
     "submissions": "submissions/smtpd",
     "lmtp": "lmtpd",
+    "odmr": "odmr/smtpd",
+    "finger": "fingerd",
 }
 
 
@@ -137,6 +142,7 @@ class IntakeContext:
     tls_context: ssl.SSLContext | None = None  # None: no TLS is offered
     workers_count: int = 1  # who share what an address may have
     validation: bool = True  # policy.validation looks at every message
+    sites: "SiteDesk | None" = None  # None: there is no [[site]]
 
     @cached_property
     def _networks(self) -> tuple[IPv4Network | IPv6Network, ...]:

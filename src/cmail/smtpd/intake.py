@@ -6,11 +6,13 @@ import ssl
 from typing import Final
 
 from cmail.mail.reply import parse_reply
+from cmail.policy.rates import Buckets
 from cmail.protocol.smtp import server_replies as replies
 from cmail.protocol.smtp.extensions import Kind
 from cmail.smtpd.connection import Connection
 from cmail.smtpd.content_file import Writers
 from cmail.smtpd.context import Client, IntakeContext
+from cmail.smtpd.finger import KICKS_BURST, KICKS_PER_MINUTE
 from cmail.smtpd.guests import Guests
 from cmail.smtpd.handshakes import Handshakes
 from cmail.smtpd.judge import Noted
@@ -36,6 +38,7 @@ class Intake:
         self.guests = Guests(context)
         self._patience = _patience(context)
         self.handshakes = Handshakes(self.guests, context.settings.handshakes)
+        self.kicks = Buckets(KICKS_BURST, KICKS_PER_MINUTE)
         self._tasks: set[asyncio.Task[None]] = set()
         self.is_stopping = False
         self._loop = asyncio.get_running_loop()

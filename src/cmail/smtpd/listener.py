@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 from cmail.protocol.smtp.extensions import Kind
 from cmail.smtpd.connection import Connection
 from cmail.smtpd.context import Client
+from cmail.smtpd.finger import FingerConnection
 
 if TYPE_CHECKING:
     from cmail.smtpd.intake import Intake
@@ -90,7 +91,11 @@ class Listener:
             self._turn_away(sock, refusal)
             return False
         is_tls = self._kind == "submissions"
-        connection = Connection(self._intake, facts, client, is_tls=is_tls)
+        connection: Connection | FingerConnection
+        if self._kind == "finger":
+            connection = FingerConnection(self._intake, client)
+        else:
+            connection = Connection(self._intake, facts, client, is_tls=is_tls)
         accept = self._accept_tls if is_tls else self._accept
 
         def done(task: "asyncio.Task[Any]") -> None:
@@ -104,15 +109,19 @@ class Listener:
 
     def _turn_away(self, sock: socket.socket, refusal: bytes) -> None:
         """In one go, without a session: this is what a storm of connections meets."""
-        if self._kind != "submissions":  # under TLS there are no words before the handshake
+        if self._kind not in ("submissions", "finger"):  # under TLS there are no words before the handshake
             with contextlib.suppress(OSError):
                 sock.send(refusal)
         sock.close()
 
-    async def _accept(self, sock: socket.socket, connection: Connection, _client: Client) -> None:
+    async def _accept(
+        self, sock: socket.socket, connection: Connection | FingerConnection, _client: Client
+    ) -> None:
         await self._loop.connect_accepted_socket(lambda: connection, sock)
 
-    async def _accept_tls(self, sock: socket.socket, connection: Connection, client: Client) -> None:
+    async def _accept_tls(
+        self, sock: socket.socket, connection: Connection | FingerConnection, client: Client
+    ) -> None:
         """The handshake comes first, and counts as a session meanwhile."""
         tls = self._intake.context.tls_context
         if tls is None:

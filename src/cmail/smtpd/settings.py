@@ -6,7 +6,9 @@ from typing import Annotated, Final, Literal
 
 from cmail.settings import ByteSize
 
-ListenerKind = Literal["smtp", "submission", "submissions", "lmtp", "pop3", "pop3s", "imap", "imaps"]
+ListenerKind = Literal[
+    "smtp", "submission", "submissions", "lmtp", "odmr", "finger", "pop3", "pop3s", "imap", "imaps"
+]
 
 _FREE_SPACE: Final = ByteSize(64 * 2**20)
 
@@ -18,7 +20,8 @@ class ListenerSettings:
     kind: Annotated[
         ListenerKind,
         "What is spoken there: smtp for other servers, submission and submissions for mail programs of"
-        " people here (they log in), lmtp for programs (pop3 and imap come later).",
+        " people here (they log in), lmtp for programs, odmr (port 366) and finger (port 79) for the servers"
+        " of [[site]] that ask for their mail (pop3 and imap come later).",
     ]
     address: Annotated[
         str,

@@ -11,6 +11,7 @@ LABELS: Final[Mapping[str, str]] = {
     "host.workers": "Worker processes",
     "listener": "Where mail comes in",
     "forward": "Domains that another server has",
+    "site": "Sites: servers that come and go, for which mail is kept here",
     "link.kick": "Kicks: who is asked to send what waits there for us",
     "relay.networks": "Networks that may send anywhere",
     "limits.sessions": "Sessions at once",

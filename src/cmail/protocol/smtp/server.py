@@ -14,6 +14,7 @@ from typing import Final, cast
 from cmail.mail import limits
 from cmail.protocol.lines import BARE_LF, NEED_MORE, TOO_LONG, find_line_end, skip_line
 from cmail.protocol.smtp import server_replies as replies
+from cmail.protocol.smtp import site_commands as sites
 from cmail.protocol.smtp.commands import (
     NON_ASCII,
     CommandError,
@@ -41,6 +42,7 @@ from cmail.protocol.smtp.server_states import (
     REFUSALS,
     SKIP_LINE,
     TLS,
+    TURNED,
     Answers,
     Hold,
     Rules,
@@ -200,6 +202,20 @@ class SmtpServer:
         if self._mode == AUTH_LINE:
             self._mode = LINES
         self._reply(reply)
+
+    def finish(self, reply: bytes) -> None:
+        """What ETRN or ATRN is answered."""
+        self._reply(reply)
+
+    def turn(self) -> bool:
+        """ATRN is obeyed: its reply is our last, and what comes then is for somebody else. False: the
+        client did not wait for it, and the session ends."""
+        if self._buffer or self._slots:
+            self.end(sites.EARLY_OCTETS)
+            return False
+        self._reply(sites.TURNING)
+        self._mode = TURNED
+        return True
 
     # Lines.
 
@@ -370,7 +386,7 @@ class SmtpServer:
         self._refuse(line, replies.NO_EXPN)
 
     def _on_help(self, line: bytes) -> None:
-        self._say_to(line, b"HELP", replies.HELP)
+        self._say_to(line, b"HELP", sites.HELP if self.rules.kind == "odmr" else replies.HELP)
 
     def _on_quit(self, line: bytes) -> None:
         if self._is_alone(line, b"QUIT"):
@@ -460,6 +476,28 @@ class SmtpServer:
             self._answers.on_auth_response(None)
             return self._refuse(b"AUTH", error.reply)
         self._answers.on_auth_response(response)
+
+    # Sites that come and go.
+
+    def _on_etrn(self, line: bytes) -> None:
+        if self._state != READY:
+            return self._refuse(line, REFUSALS["ETRN"][self._state])
+        try:
+            etrn = sites.parse_etrn(line)
+        except CommandError as error:
+            return self._refuse(line, error.reply)
+        self._idle += 1
+        self._answers.on_etrn(etrn)
+
+    def _on_atrn(self, line: bytes) -> None:
+        if self._state != READY:
+            return self._refuse(line, REFUSALS["ATRN"][self._state])
+        try:
+            domains = sites.parse_atrn(line)
+        except CommandError as error:
+            return self._refuse(line, error.reply)
+        self._idle += 1
+        self._answers.on_atrn(domains)
 
     # Content.
 
@@ -597,6 +635,8 @@ _COMMANDS: Final = {
     b"QUIT": SmtpServer._on_quit,
     b"STAR": SmtpServer._on_starttls,
     b"AUTH": SmtpServer._on_auth,
+    b"ETRN": SmtpServer._on_etrn,
+    b"ATRN": SmtpServer._on_atrn,
 }
 _READERS: Final = {
     DATA: SmtpServer._read_data,

@@ -8,6 +8,7 @@ from cmail.mail import limits
 from cmail.protocol.smtp import server_replies as replies
 from cmail.protocol.smtp.commands import Mail, Rcpt
 from cmail.protocol.smtp.extensions import Kind
+from cmail.protocol.smtp.site_commands import Etrn
 
 # How the next octets are read.
 LINES: Final = 0
@@ -17,6 +18,7 @@ SKIP_LINE: Final = 3
 AUTH_LINE: Final = 4
 TLS: Final = 5  # STARTTLS was read: nothing more may come before the handshake
 CLOSED: Final = 6
+TURNED: Final = 7  # ATRN was obeyed: the client is the server now, and we are not in it any more
 
 # How far the session is.
 GREETED: Final = 0  # no EHLO yet
@@ -33,6 +35,8 @@ TRANSITIONS: Final[Mapping[str, Mapping[int, int]]] = {
     "DATA": {RCPT_GIVEN: READY},
     "BDAT": {RCPT_GIVEN: CHUNKS_GIVEN, CHUNKS_GIVEN: CHUNKS_GIVEN},
     "AUTH": {READY: READY},
+    "ETRN": {READY: READY},  # RFC 1985 §5: not while a message is under way
+    "ATRN": {READY: READY},
 }
 REFUSALS: Final[Mapping[str, tuple[bytes, bytes, bytes, bytes, bytes]]] = {
     "MAIL": (replies.HELO_FIRST, b"", replies.NESTED_MAIL, replies.NESTED_MAIL, replies.IN_CHUNKS),
@@ -40,6 +44,8 @@ REFUSALS: Final[Mapping[str, tuple[bytes, bytes, bytes, bytes, bytes]]] = {
     "DATA": (replies.HELO_FIRST, replies.MAIL_FIRST, replies.NO_RECIPIENTS, b"", replies.IN_CHUNKS),
     "BDAT": (replies.HELO_FIRST, replies.MAIL_FIRST, replies.NO_RECIPIENTS, b"", b""),
     "AUTH": (replies.HELO_FIRST, b"", replies.NESTED_MAIL, replies.NESTED_MAIL, replies.IN_CHUNKS),
+    "ETRN": (replies.HELO_FIRST, b"", replies.NESTED_MAIL, replies.NESTED_MAIL, replies.IN_CHUNKS),
+    "ATRN": (replies.HELO_FIRST, b"", replies.NESTED_MAIL, replies.NESTED_MAIL, replies.IN_CHUNKS),
 }
 
 
@@ -131,6 +137,14 @@ class Answers(Protocol):
 
     def on_auth_response(self, response: bytes | None) -> None:
         """The client's answer to a challenge; None: it gave up, and that was answered."""
+        ...
+
+    def on_etrn(self, etrn: Etrn) -> None:
+        """A site asks for its mail. finish() must follow; with hold() before, also later."""
+        ...
+
+    def on_atrn(self, domains: tuple[str, ...]) -> None:
+        """It asks for it on this connection. finish() or turn() must follow, likewise."""
         ...
 
     def on_refused(self, line: bytes, reply: bytes) -> None:

@@ -32,6 +32,8 @@ KINDS: Final = (
     Choice("submission", "submission: mail programs of people here, with STARTTLS (587)"),
     Choice("submissions", "submissions: the same, TLS from the first byte (465)"),
     Choice("lmtp", "lmtp: programs on this machine"),
+    Choice("odmr", "odmr: sites that log in and take their mail (366)"),
+    Choice("finger", "finger: sites that ask for their mail without a log-in (79)"),
 )
 _KNOWN: Final = frozenset(choice.value for choice in KINDS)
 Row = Mapping[str, Any]
