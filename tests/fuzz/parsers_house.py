@@ -31,8 +31,9 @@ from cmail.cli.place import _place
 from cmail.cli.queue import _duration_ms
 from cmail.cli.sendmail_options import parse_options
 from cmail.delivery.lmtp import parse_lmtp
-from cmail.link import kick
 from cmail.link.clock import parse_reading
+from cmail.link.kicks.reach import read_answer
+from cmail.link.kicks.target import ANSWER_OCTETS_MAX, shown
 from cmail.mail.outcome import NotNow, TemporaryFailure
 from cmail.mail.reply import Reply, ReplySyntaxError
 from cmail.net import control
@@ -319,14 +320,13 @@ def dns_answers() -> Read:
 def kicked(octets: bytes) -> None:
     """What a finger server says, on one line that prints."""
 
-    async def ask() -> kick.KickResult:
-        reader, writer = asyncio.StreamReader(), _Writer()
-        writer.transport = type("T", (), {"abort": lambda self: None})()  # type: ignore[attr-defined]
+    async def ask() -> bytes:
+        reader = asyncio.StreamReader()
         reader.feed_data(octets)
         reader.feed_eof()
-        return await kick._ask(reader, writer, "example.org", "host:79")  # type: ignore[arg-type]
+        return await read_answer(reader)
 
-    words = _loop(os.getpid()).run_until_complete(ask()).words
+    words = shown(_loop(os.getpid()).run_until_complete(ask()))
     assert words.isprintable() and len(words) < 400
 
 
@@ -566,7 +566,7 @@ HOUSE: Final[dict[str, Parser]] = {
         (b"\xc0\x0c\0\x0f\0\1\0\0\0\0\0\4\0\1\xc0\x0c", b"\xc0\x0c", b"\1a"),
     ),
     "kick's answer": Parser(
-        kicked, (), (b"Mail for example.org will be sent\r\n", b"\r\n\0\x1b[2J"), kick.ANSWER_OCTETS_MAX
+        kicked, (), (b"Mail for example.org will be sent\r\n", b"\r\n\0\x1b[2J"), ANSWER_OCTETS_MAX
     ),
     "drop file's envelope": Parser(
         drop_envelope,

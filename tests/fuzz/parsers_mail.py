@@ -12,6 +12,7 @@ from cmail.cli.submission import read_submission
 from cmail.mail import dsn, headers, limits, queue_id
 from cmail.mail.address import Address, AddressSyntaxError, parse_address, parse_domain
 from cmail.mail.date import print_date
+from cmail.mail.priority import TUNNEL, header_priority, tunnel_field, without_tunnel
 from cmail.mail.reply import Reply
 from cmail.mail.status import Detail, EnhancedStatus, StatusClass, parse_status
 from cmail.mail.trace import date_text, is_looping, printable, received, received_head
@@ -68,6 +69,17 @@ def header(octets: bytes) -> None:
     is_looping(head)
     if b"\n" not in head.replace(b"\r\n", b""):  # a bare one is refused before
         assert "\n" not in _message_id(head, b"")
+
+
+def priority(octets: bytes) -> None:
+    """What a header section asks for; nothing is left of MT-Priority, and nothing else is taken."""
+    head = headers.header_of(octets)
+    found = header_priority(head)
+    assert -9 <= found <= 9
+    left = without_tunnel(head)
+    assert not headers.has_field(left, TUNNEL) and without_tunnel(left) is left
+    assert len(left) <= len(head)
+    assert header_priority(tunnel_field(found) + left) == found
 
 
 def trace_field(octets: bytes) -> None:
@@ -227,6 +239,14 @@ MAIL: Final[dict[str, Parser]] = {
         (_HEAD, b""),
         _HEADER_MAX,
         fragments=(b"Received: x\r\n", b"\r\nBcc", b"Bcc:\r\n ", b"bcc \t"),
+    ),
+    "priority of a header": Parser(
+        priority,
+        (),
+        (b"MT-Priority: -3\r\nX-Priority: 1 (Highest)\r\n\r\nx", b"Importance:\r\n high\r\n", b""),
+        _HEADER_MAX,
+        ((b"", b""), (b"mt-priority: ", b"\r\n"), (b"Priority: (", b")\r\n")),
+        (b"mt-priority: 9\r\n", b"priority ", b"\r\npriority:"),
     ),
     "Received field": Parser(trace_field, (), (b"mail.example.org", b"(evil)"), limits.DOMAIN_OCTETS_MAX),
     "enhanced status": Parser(

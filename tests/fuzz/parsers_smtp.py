@@ -1,6 +1,7 @@
 """The parsers of what peers say: SMTP as server and as client, content, log-ins."""
 
 import base64
+from dataclasses import replace
 from typing import Final
 
 from cmail.mail import limits
@@ -27,23 +28,45 @@ from cmail.protocol.smtp.commands import (
 )
 from cmail.protocol.smtp.extensions import Kind
 from cmail.protocol.smtp.grammar import GrammarError, decode_xtext, parse_helo_name
+from cmail.protocol.smtp.scheduling import KEYWORDS, SECONDS_MAX, Schedule
 from cmail.protocol.smtp.server_states import Rules
 from tests.fuzz.parser import Parser, Read, cuts, text
 from tests.support.fake_house import FakeHouse
 
-_ALL: Final = Offers(True, True, True, True, True, True, 0, True, ("PLAIN",), True)
+_ALL: Final = Offers(True, True, True, True, True, True, 0, True, ("PLAIN",), True, True, 0, True)
 _LINE: Final = limits.COMMAND_LINE_OCTETS_MAX
 
 
 def mail(octets: bytes) -> None:
     """MAIL; what was read is written by the client machine and read again as the same."""
     found = parse_mail(octets, "example.org")
-    envelope = Envelope(found.reverse_path, (), found.ret, found.envid)
+    wishes = found.schedule or Schedule(())
+    priority = wishes.priority or 0
+    envelope = Envelope(
+        found.reverse_path, (), found.ret, found.envid, priority=priority, by_mode=wishes.by_mode
+    )
     content = Content(b"", b"", found.size_bytes, has_8bit=found.is_8bit)
-    line = mail_command(envelope, content, _ALL, found.is_smtputf8).removesuffix(b"\r\n")
+    line = mail_command(envelope, content, _ALL, found.is_smtputf8, wishes.by_s).removesuffix(b"\r\n")
     check_octets(line)
     if found.is_smtputf8 or line.isascii():
-        assert parse_mail(line, "example.org") == found
+        again = parse_mail(line, "example.org")
+        assert replace(again, schedule=None) == replace(found, schedule=None)
+        passed_on = again.schedule or Schedule(())
+        assert (passed_on.by_s, passed_on.by_mode) == (wishes.by_s, wishes.by_mode)
+        assert (passed_on.priority or 0) == priority
+
+
+def wishes(octets: bytes) -> None:
+    """What MAIL says of when a message goes: within its bounds, and of what was said alone."""
+    found = parse_mail(b"MAIL FROM:<> " + octets, "example.org").schedule
+    if found is not None:
+        assert set(found.said) <= KEYWORDS
+        assert 0 <= found.hold_for_s <= SECONDS_MAX and not (found.hold_for_s and found.hold_until_ms)
+        assert 0 <= found.hold_until_ms < 253_402_300_800_000 + 86_400_000
+        assert found.by_s is None or abs(found.by_s) <= SECONDS_MAX
+        assert found.by_mode in ("", "N", "R", "NT", "RT") and (found.by_s is None) == (not found.by_mode)
+        assert found.by_mode[:1] != "R" or (found.by_s or 0) > 0
+        assert found.priority is None or abs(found.priority) <= 9
 
 
 def rcpt(octets: bytes) -> None:
@@ -119,7 +142,7 @@ def reply(octets: bytes) -> None:
 def offers(octets: bytes) -> None:
     """EHLO keywords of a peer."""
     found = parse_offers(read_reply(octets))
-    assert 0 <= found.size_max < 10**20
+    assert 0 <= found.size_max < 10**20 and 0 <= found.by_min_s < 10**9
 
 
 def client_handshake(octets: bytes) -> None:
@@ -266,6 +289,7 @@ SMTP: Final[dict[str, Parser]] = {
             b"MAIL FROM:<>",
             "MAIL FROM:<bjørn@exämple.org> SMTPUTF8".encode(),
             b"mail from: <@a.example,@[IPv6:::1]:x@b.example>",
+            b"MAIL FROM:<> BY=-7;NT MT-PRIORITY=-3 HOLDFOR=60",
         ),
         _LINE,
         (
@@ -277,6 +301,18 @@ SMTP: Final[dict[str, Parser]] = {
             (b"MAIL FROM:<> ENVID=", b""),
         ),
         (b"@a,", b"@[a],", b"A=b ", b"A-", b"\\a"),
+    ),
+    "MAIL, wishes": Parser(
+        wishes,
+        (CommandError,),
+        (
+            b"HOLDFOR=86400 BY=+120;RT MT-PRIORITY=-9",
+            b"HOLDUNTIL=2026-11-23T08:00:00.125+01:30 by=-999999999;n",
+            b"HOLDUNTIL=2016-12-31T23:59:60Z MT-PRIORITY=0",
+        ),
+        _LINE - 13,
+        ((b"", b""), (b"HOLDFOR=", b""), (b"HOLDUNTIL=2026-11-23T08:00:00.", b"Z"), (b"BY=", b";R")),
+        (b"HOLDFOR=1 ", b"T08:00:00Z", b"2026-11-23", b";N", b"BY=", b"MT-PRIORITY="),
     ),
     "RCPT": Parser(
         rcpt,

@@ -338,7 +338,7 @@ class MemorySpool:
         groups: dict[Place, list[_Row]] = {}
         for message, row in self._on_route(route):
             queued = row.queued
-            key = (queued.rank, queued.due_ms, message.new.queue_id)
+            key: Place = (queued.rank, queued.due_ms, message.new.queue_id)
             is_due = wanted.from_ms <= queued.due_ms <= now_ms
             if is_due and key > after and _is_wanted(wanted, message, queued):
                 groups.setdefault(key, []).append(row)
