@@ -102,18 +102,11 @@ class SmtpClient:
         if failure is not None:
             delivery.fail_open(failure)
             return False
+        if delivery.envelope.priority:
+            self._tunnel(delivery)
         self._send(delivery)
         return True
 
-    def _send(self, d: Delivery) -> None:
-        flight, out = self._flight, self._out
-        # RFC 3030 leaves open whether a refused BDAT ends the transaction: without RSET the recipients
-        # of this message could join the one before.
-        if delivery.envelope.priority:
-            self._tunnel(delivery)
-        rset = self._needs_rset or (bool(flight) and flight[-1].is_bdat)
-        self._needs_rset = False
-        flight.append(d)
     def _tunnel(self, d: Delivery) -> None:
         """RFC 6758: a host of ours that does not offer MT-PRIORITY may be followed by one that does, and
         gets it as a field. Strangers would not believe it."""
@@ -123,6 +116,13 @@ class SmtpClient:
                 content, prefix=field + content.prefix, size_bytes=content.size_bytes + len(field)
             )
 
+    def _send(self, d: Delivery) -> None:
+        flight, out = self._flight, self._out
+        # RFC 3030 leaves open whether a refused BDAT ends the transaction: without RSET the recipients
+        # of this message could join the one before.
+        rset = self._needs_rset or (bool(flight) and flight[-1].is_bdat)
+        self._needs_rset = False
+        flight.append(d)
         d.stage = Stage.RSET if rset else Stage.MAIL
         if rset:
             out.append(b"RSET\r\n")
