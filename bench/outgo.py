@@ -26,7 +26,7 @@ from cmail.policy.routing import RoutingTable
 from cmail.queue.router import Router
 from cmail.queue.scheduler import Scheduler
 from cmail.queue.settings import QueueSettings
-from cmail.storage.spool import NewMessage, QueuedMessage, RouteSummary, Settlement
+from cmail.storage.spool import NewMessage, NextDue, QueuedMessage, RouteSummary, Settlement
 
 SENT = Delivered("sink[127.0.0.1]:25", "250 2.0.0 ok")
 
@@ -101,9 +101,15 @@ class QuickSpool:
         """Nothing."""
         return self._nothing()
 
-    def _nothing(self) -> "Future[Any]":
+    late = due
+
+    def next_due(self, *_: Any) -> "Future[NextDue | None]":
+        """Never."""
+        return self._nothing(None)
+
+    def _nothing(self, nothing: object = ()) -> "Future[Any]":
         future = asyncio.get_running_loop().create_future()
-        future.set_result([])
+        future.set_result(nothing)
         return future
 
 

@@ -8,7 +8,7 @@ import pytest
 
 from cmail.mail.outcome import PermanentFailure, TemporaryFailure
 from cmail.net.clock import RealClock
-from cmail.policy.orders import FREE
+from cmail.policy.orders import FREE, Orders
 from cmail.queue.settings import QueueSettings
 from cmail.storage.spool import Change, QueueFilter, RecipientState
 from cmail.storage.spool_sqlite import SqliteSpool
@@ -21,14 +21,18 @@ class RealLink(RealClock):
 
     is_down = False
     periods = 1
-    orders = FREE
+    orders: Orders = FREE
 
     def link_ms(self) -> int:
         return self.wall_ms()
 
+    def set_orders(self, orders: Orders) -> None:
+        self.orders = orders
 
-def open_house(folder: Path, settings: QueueSettings | None = None) -> House:
+
+def open_house(folder: Path, settings: QueueSettings | None = None, orders: Orders = FREE) -> House:
     link = RealLink()
+    link.orders = orders
     spool = SqliteSpool.open(str(folder), 0, link, free_space_min=0)
     return House(spool=spool, clock=link, settings=settings, connections=8)  # type: ignore[arg-type]
 
@@ -101,6 +105,42 @@ def test_all_ways_to_end_leave_nothing_behind(tmp_path: Path) -> None:
         house.scheduler.changed(Change.FLUSH, changed.queue_ids)
         await until(lambda: len(house.log.gone) == 2)
         assert await is_empty(house)
+        await house.scheduler.stop(1.0)
+        await house.spool.close()
+
+    asyncio.run(test())
+
+
+def test_orders_of_the_link_on_the_real_spool(tmp_path: Path) -> None:
+    """A restart while only small mail goes: urgent first, then the small; the large ones stay, one that
+    fits nowhere is held, and released all go, each once."""
+
+    async def test() -> None:
+        first = open_house(tmp_path)
+        for number in range(600):
+            large = number % 3 == 0
+            await first.send(
+                f"r{number}@example.net", size=3 << 20 if large else 0, priority=number % 50 == 1
+            )
+        await first.send("never@example.net", size=1 << 30)
+        await first.spool.close()
+        small = Orders(size_max=1 << 20, urgent_size_max=1 << 20, size_ever=1 << 29)
+        house = open_house(tmp_path, orders=small)
+        house.scheduler.start()
+        await until(lambda: len(house.smtp.delivered) == 400)
+        assert {to for _, to in house.smtp.delivered[:8]} == {
+            f"r{n}@example.net" for n in range(1, 600, 50) if n % 3
+        }
+        held = QueueFilter(states=(RecipientState.HELD,))
+        await until(lambda: any("cannot fit" in text for text in house.log.texts))
+        (entry,) = await house.spool.select(held, 10)
+        assert entry.forward_path == "never@example.net" and "cannot fit" in entry.reason
+        changed = await house.spool.change(held, Change.RELEASE, house.scheduler.change_times())
+        house.scheduler.changed(Change.RELEASE, changed.queue_ids)
+        await until(lambda: len(house.smtp.delivered) == 401)
+        house.order(FREE)
+        await until(lambda: len(house.smtp.delivered) == 601 and not house.scheduler.active)
+        assert len({queue_id for queue_id, _ in house.smtp.delivered}) == 601 and await is_empty(house)
         await house.scheduler.stop(1.0)
         await house.spool.close()
 

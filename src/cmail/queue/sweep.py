@@ -93,9 +93,11 @@ class Sweep:
         return replace(queued, attempts=1) if is_later else queued
 
     def _is_kept(self, message: QueuedMessage, queued: QueuedRecipient) -> bool:
-        """Nor while the orders of the link keep it."""
+        """Nor while the orders of the link keep it; but its sender may have said by when (RFC 2852)."""
         scheduler = self._scheduler
-        return scheduler.router.needs_link(queued.route) and not scheduler.admission.admits(message, queued)
+        if not scheduler.router.needs_link(queued.route) or scheduler.admission.admits(message, queued):
+            return False
+        return not message.envelope.deliver_by_ms or scheduler.attempts.left_ms(message) > 0
 
     def _is_offline(self, queued: QueuedRecipient) -> bool:
         """While we are off line, or the site is away, nobody is given up or told."""

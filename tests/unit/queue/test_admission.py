@@ -280,6 +280,32 @@ def test_a_next_hop_that_fails_between_costs_only_what_could_have_gone() -> None
     run(test)
 
 
+def test_a_deadline_counts_between_exchanges_too() -> None:
+    """Its sender wants it back when it is late, whatever keeps it: it goes back at that time, and one
+    without a deadline stays."""
+
+    async def test(house: House) -> None:
+        house.order(CLOSED)
+        by_ms = house.clock.link_ms() + 3_600_000
+        late = await house.send(
+            "late@example.net", sender="you@example.org", deliver_by_ms=by_ms, by_mode="R"
+        )
+        await house.send("other@example.net", sender="you@example.org")
+        await house.pass_time(minutes=59)
+        await house.scheduler.lookout.sweep()
+        assert len(house.waiting()) == 2
+        await house.pass_time(minutes=2)
+        await house.until(lambda: house.log.reports)
+        assert house.log.reports == [(late, "failed")]
+        await house.until(lambda: house.waiting() == ["other@example.net"])
+        for _ in range(20):
+            await house.pass_time(days=1)
+            await house.scheduler.lookout.sweep()
+        assert house.waiting() == ["other@example.net"]
+
+    run(test)
+
+
 def test_a_lost_address_ends_its_connections_alone() -> None:
     """A link went away with its address: what went from there is put back and goes another way."""
 
