@@ -1,8 +1,13 @@
 """The hub for sites that come and go: mail waits for them, ETRN, ATRN, finger and log-ins have it sent."""
 
 import smtplib
+import socket
+from collections import Counter
 from pathlib import Path
 
+import pytest
+
+from tests.support.customer import Customer
 from tests.support.house import SETTINGS, RunningCmail, wait_for
 from tests.support.peers import Peers
 from tests.support.sink_mx import SinkMx
@@ -81,7 +86,10 @@ def test_mail_waits_for_a_site_and_goes_when_it_asks_by_etrn(tmp_path: Path) -> 
             client.ehlo()
             assert "etrn" in client.esmtp_features
             code, words = client.docmd("ETRN ship.example")
-            assert (code, str(len(sent)) in words.decode()) in ((253, True), (251, False))  # the log-in was first
+            assert (code, str(len(sent)) in words.decode()) in (
+                (253, True),
+                (251, False),
+            )  # the log-in was first
             wait_for(lambda: len(ship.taken) == len(sent), "all of it at the ship")
             assert subjects_of([m.content for m in ship.taken]) == sorted(sent)
             assert client.docmd("ETRN #ship")[0] == 251
@@ -91,3 +99,189 @@ def test_mail_waits_for_a_site_and_goes_when_it_asks_by_etrn(tmp_path: Path) -> 
             client.quit()
             send(cmail, "later")
             wait_for(lambda: len(ship.taken) == len(sent) + 1, "what came while it stays")
+
+
+def customer(cmail: RunningCmail, *, is_tls: bool = False) -> Customer:
+    """A site at the ODMR port, logged in."""
+    found = Customer(cmail.port("odmr"))
+    if is_tls:
+        assert "STARTTLS" in found.says("EHLO ship.example")
+        found.start_tls()
+    assert "ATRN" not in found.says("EHLO ship.example")
+    assert found.log_in("ship@example.org", "sail").startswith("235")
+    assert "ATRN" in found.says("EHLO ship.example")
+    return found
+
+
+@pytest.mark.parametrize("is_tls", [False, True], ids=["clear", "TLS"])
+def test_a_site_takes_its_mail_over_the_connection_that_it_came_by(tmp_path: Path, is_tls: bool) -> None:
+    """ATRN: what both workers have comes over the one connection, each message once, then QUIT. A second time
+    there is no mail."""
+    with hub(tmp_path, SITE) as cmail:
+        sent = spread(cmail, 12)
+        with customer(cmail, is_tls=is_tls) as ship:
+            assert ship.says("ATRN ship.example").startswith("250")
+            ship.serve("PIPELINING SIZE 8BITMIME")
+        assert subjects_of(ship.taken) == sorted(sent)
+        wait_for(lambda: not cmail.queue(), "an empty queue")
+        with customer(cmail, is_tls=is_tls) as ship:
+            assert ship.says("ATRN").startswith("453")
+            assert ship.says("QUIT").startswith("221")
+
+
+def test_a_site_without_pipelining_and_one_that_refuses_a_message(tmp_path: Path) -> None:
+    """One command at a time comes through all shards in step; what is refused for now waits for the next time,
+    and what comes behind it is sent."""
+    with hub(tmp_path, SITE) as cmail:
+        sent = spread(cmail, 6)
+        with customer(cmail) as ship:
+            assert ship.says("ATRN").startswith("250")
+            ship.serve("SIZE", lambda count: "451 4.2.0 not now" if count == 1 else "250 ok")
+        first = ship.taken
+        with customer(cmail) as ship:
+            if wait_for(lambda: [cmail.queue()], "the queue")[0]:
+                assert ship.says("ATRN").startswith("250")
+                ship.serve()
+        assert subjects_of(first + ship.taken) == sorted(sent)
+
+
+@pytest.mark.parametrize("cut_at", [0, 3, 9])
+def test_nothing_is_lost_when_the_connection_is_cut_in_the_middle(tmp_path: Path, cut_at: int) -> None:
+    """The site is gone before it has acknowledged a message: what it has acknowledged does not come again, all
+    the rest comes the next time."""
+    with hub(tmp_path, SITE) as cmail:
+        sent = spread(cmail, 12)
+        with customer(cmail) as ship:
+            assert ship.says("ATRN").startswith("250")
+            ship.serve(cut_at=cut_at)
+        first = ship.taken
+        assert len(first) == cut_at
+        wait_for(lambda: len(cmail.queue()) == len(sent) - cut_at, "the rest in the queue")
+        assert not cmail.mailbox("anna@example.org")
+        with customer(cmail) as ship:
+            wait_for(lambda: ship.says("ATRN").startswith("250"), "the turn")
+            ship.serve()
+        assert Counter(subjects_of(first + ship.taken)) == Counter(sent)
+        wait_for(lambda: not cmail.queue(), "an empty queue")
+
+
+def test_who_may_not_turn_a_connection_round(tmp_path: Path) -> None:
+    """Without a log-in, with another account, for somebody else's domain; on the port of mail; no mail is taken
+    at the ODMR port; octets behind ATRN end the session."""
+    with hub(tmp_path, SITE) as cmail:
+        send(cmail, "one")
+        with Customer(cmail.port("odmr")) as stranger:
+            stranger.says("EHLO x")
+            assert stranger.says("ATRN ship.example").startswith("530")
+            assert stranger.says("ETRN ship.example").startswith("530")
+            assert stranger.says("MAIL FROM:<>").startswith("502")
+            assert stranger.log_in("anna@example.org", "secret").startswith("235")
+            assert "ATRN" not in stranger.says("EHLO x")
+            assert stranger.says("ATRN").startswith("450")
+            assert stranger.says("ATRN ship.example").startswith("450")
+        with Customer(cmail.port("smtp")) as stranger:
+            assert "TRN" not in stranger.says("EHLO x")
+            assert stranger.says("ATRN").startswith("502")
+            assert stranger.says("ETRN ship.example").startswith("459")
+            assert stranger.says("ETRN #ship").startswith("459")
+        with customer(cmail) as ship:
+            assert ship.says("ATRN ship.example,other.example").startswith("450")
+            assert ship.says("ATRN a b").startswith("501")
+            ship.sends("ATRN\r\n220 too early")
+            assert ship.hears().startswith("421")
+        assert len(cmail.queue()) == 1
+
+
+def finger(cmail: RunningCmail, text: str) -> str:
+    """What the finger listener answers."""
+    with socket.create_connection(("127.0.0.1", cmail.port("finger")), 10) as client:
+        client.sendall(text.encode() + b"\r\n")
+        return client.makefile("rb").read().decode()
+
+
+def test_a_known_site_kicks_by_finger(tmp_path: Path) -> None:
+    """Its domain from its network has its mail sent to its host; another name learns nothing, and who asks too
+    often is told so."""
+    with Peers() as peers:
+        ship = peers.start(SinkMx())
+        more = SITE + f'host = "127.0.0.1:{ship.port}"\nnetworks = ["127.0.0.0/8"]\n'
+        with hub(tmp_path, more) as cmail:
+            sent = spread(cmail, 2)
+            assert finger(cmail, "example.org") == finger(cmail, "other.example") != ""
+            assert not ship.taken
+            assert finger(cmail, "Ship.Example") == f"{len(sent)} messages for ship.example: on the way.\r\n"
+            wait_for(lambda: len(ship.taken) == len(sent), "all of it")
+            answers = [finger(cmail, "ship.example") for _ in range(12)]
+            assert "No mail waits for ship.example.\r\n" in answers
+            assert answers[-1] == "Not so often, please.\r\n"
+
+
+def test_finger_from_elsewhere_learns_nothing(tmp_path: Path) -> None:
+    """The site's own domain, but not from its networks: as for a name that nobody has."""
+    with hub(tmp_path, SITE + 'networks = ["192.0.2.0/28"]\n') as cmail:
+        send(cmail, "one")
+        assert finger(cmail, "ship.example") == finger(cmail, "nobody.example")
+        assert len(cmail.queue()) == 1
+
+
+def test_what_waits_for_a_site_has_limits(tmp_path: Path) -> None:
+    """With as many messages as the settings allow the next one is refused for now, with words; the octets that
+    MAIL announces count likewise."""
+    more = SITE + "messages = 3\n" + SITE.replace("ship", "boat") + 'size = "4KiB"\n'
+    text = SETTINGS.replace("workers = 2", "workers = 1") + LISTENERS + STRANGERS
+    users = (*USERS, ("boat@example.org", "row"))
+    with RunningCmail(tmp_path, settings=text, more=more, users=users) as cmail:
+        send(cmail, "one", "two", "three")
+        with pytest.raises(smtplib.SMTPRecipientsRefused) as caught:
+            send(cmail, "four")
+        ((code, words),) = caught.value.recipients.values()
+        assert code == 452 and words.startswith(b"4.2.2")
+        send(cmail, "small", to="a@boat.example")
+        with pytest.raises(smtplib.SMTPRecipientsRefused):
+            send(cmail, "large", to="a@boat.example", octets=5000)
+
+
+def test_a_large_message_is_held_and_the_site_is_told_once(tmp_path: Path) -> None:
+    """Its postmaster hears of it with the small mail; ETRN with its name, after a log-in, has it sent."""
+    with Peers() as peers:
+        ship = peers.start(SinkMx())
+        more = SITE + f'host = "127.0.0.1:{ship.port}"\nlargest = "10KiB"\n'
+        with hub(tmp_path, more) as cmail:
+            send(cmail, "huge", octets=20_000)
+            send(cmail, "small")
+            rows = wait_for(lambda: [r for r in cmail.queue() if r["state"] == "held"], "it to be held")
+            assert "larger than the 10 KiB" in rows[0]["reason"]
+            name = rows[0]["id"]
+            with log_in(cmail) as client:
+                wait_for(lambda: len(ship.taken) == 2, "the small one and the notice")
+                notice = next(m for m in ship.taken if b"postmaster@ship.example" in m.recipients[0].encode())
+                assert f"ETRN #{name}".encode() in notice.content and b"Subject: huge" in notice.content
+                assert client.docmd("ETRN #0000000000000")[0] in (459, 550)
+                assert client.docmd(f"ETRN #{name}")[0] == 250
+                wait_for(lambda: len(ship.taken) == 3, "the large one")
+            wait_for(lambda: not cmail.queue(), "an empty queue")
+            assert len(ship.taken) == 3
+
+
+def test_a_log_in_of_a_site_with_a_host_is_enough(tmp_path: Path) -> None:
+    """Whatever it came for."""
+    with Peers() as peers:
+        ship = peers.start(SinkMx())
+        with hub(tmp_path, SITE + f'host = "127.0.0.1:{ship.port}"\n') as cmail:
+            sent = spread(cmail, 3)
+            log_in(cmail).quit()
+            wait_for(lambda: len(ship.taken) == len(sent), "all of it")
+
+
+def test_a_site_that_has_gone_is_closed_again(tmp_path: Path) -> None:
+    """After `stays` what comes waits again, and why is said."""
+    with Peers() as peers:
+        ship = peers.start(SinkMx())
+        with hub(tmp_path, SITE + f'host = "127.0.0.1:{ship.port}"\nstays = "1s"\n') as cmail:
+            send(cmail, "one")
+            log_in(cmail).quit()
+            wait_for(lambda: len(ship.taken) == 1, "the first")
+            wait_for(lambda: not cmail.rows("worker-0", "site.list")[0]["is_there"], "it to be gone")
+            wait_for(lambda: not cmail.rows("worker-1", "site.list")[0]["is_there"], "it to be gone")
+            send(cmail, "two", "three", "four")
+            assert len(cmail.queue()) == 3 and len(ship.taken) == 1
