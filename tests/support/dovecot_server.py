@@ -1,4 +1,4 @@
-"""A real Dovecot in a folder of its own: LMTP and IMAP on loopback, users from a file."""
+"""A real Dovecot in a folder of its own: LMTP, IMAP and POP3 on loopback, users from a file."""
 
 import os
 import pwd
@@ -14,9 +14,9 @@ _CONFIG = """
 base_dir = {d}/run
 state_dir = {d}/run
 log_path = {d}/log
-protocols = lmtp imap
+protocols = lmtp imap pop3
 listen = 127.0.0.1
-ssl = no
+{ssl}
 disable_plaintext_auth = no
 default_login_user = {login}
 default_internal_user = {internal}
@@ -58,7 +58,19 @@ service imap-login {{
     port = {imap_port}
   }}
   inet_listener imaps {{
-    port = 0
+    port = {imaps_port}
+    ssl = yes
+  }}
+}}
+service pop3-login {{
+  chroot =
+  inet_listener pop3 {{
+    address = 127.0.0.1
+    port = {pop3_port}
+  }}
+  inet_listener pop3s {{
+    port = {pop3s_port}
+    ssl = yes
   }}
 }}
 service anvil {{
@@ -75,11 +87,22 @@ class DovecotServer:
     Dovecot's log-in for another server finds it at auth_socket."""
 
     def __init__(
-        self, users: dict[str, str], mail: Path | None = None, owner: str = "mail", mechanisms: str = "plain"
+        self,
+        users: dict[str, str],
+        mail: Path | None = None,
+        owner: str = "mail",
+        mechanisms: str = "plain",
+        certificate: tuple[Path, Path] | None = None,
+        more: str = "",
     ) -> None:
+        """`certificate`: its file and that of its key; with it STARTTLS, imaps and pop3s are there. `more` is
+        appended to its settings."""
         self.folder = Path(tempfile.mkdtemp(prefix="dovecot-", dir="/var/tmp"))
         self.mail = mail or self.folder / "mail"
-        self.lmtp_port, self.imap_port = free_port(), free_port()
+        self.lmtp_port, self.imap_port, self.pop3_port = free_port(), free_port(), free_port()
+        self.imaps_port = free_port() if certificate else 0
+        self.pop3s_port = free_port() if certificate else 0
+        self._certificate, self._more = certificate, more
         self.lmtp_socket = self.folder / "lmtp.sock"
         self.auth_socket = self.folder / "auth.sock"
         self._users, self._owner, self._mechanisms = users, pwd.getpwnam(owner), mechanisms
@@ -104,12 +127,18 @@ class DovecotServer:
                 mechanisms=self._mechanisms,
                 lmtp_port=self.lmtp_port,
                 imap_port=self.imap_port,
+                imaps_port=self.imaps_port,
+                pop3_port=self.pop3_port,
+                pop3s_port=self.pop3s_port,
+                ssl=self._ssl(),
             )
+            + self._more
         )
         self._process = subprocess.Popen(["/usr/sbin/dovecot", "-F", "-c", str(self.folder / "dovecot.conf")])
         try:
             wait_for_port(self.lmtp_port)
             wait_for_port(self.imap_port)
+            wait_for_port(self.pop3_port)
         except TimeoutError as error:
             self.__exit__()
             raise TimeoutError(f"{error}\n{self.log}") from None
@@ -123,6 +152,11 @@ class DovecotServer:
             self._process.kill()
             self._process.wait()
         shutil.rmtree(self.folder, ignore_errors=True)
+
+    def _ssl(self) -> str:
+        if self._certificate is None:
+            return "ssl = no"
+        return "ssl = yes\nssl_cert = <{}\nssl_key = <{}".format(*self._certificate)
 
     @property
     def log(self) -> str:

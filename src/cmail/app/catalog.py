@@ -16,7 +16,6 @@ NOT_YET: Final = {
     "link.probe": "the probe is",
     "link.probe_every": "the probe is",
     "link.small": "[[link.via]] is",
-    "collect": "collecting mail from elsewhere is",
 }
 LISTENERS_NOT_YET: Final = frozenset({"pop3", "pop3s", "imap", "imaps"})
 

@@ -164,6 +164,10 @@ def _place(settings: Settings, folder: str) -> Settings:
                 replace(each, password_file=absolute(each.password_file)) for each in settings.link.kick
             ),
         ),
+        collect=tuple(
+            replace(each, password_file=absolute(each.password_file), to=_lower_domain(each.to))
+            for each in settings.collect
+        ),
         tls=replace(
             tls,
             certificate_file=absolute(tls.certificate_file),
@@ -172,3 +176,9 @@ def _place(settings: Settings, folder: str) -> Settings:
         ),
         log=replace(settings.log, file=absolute(settings.log.file)),
     )
+
+
+def _lower_domain(address: str) -> str:
+    """Case matters in front of the @ alone."""
+    local_part, at, domain = address.rpartition("@")
+    return f"{local_part}{at}{domain.lower().removesuffix('.')}"

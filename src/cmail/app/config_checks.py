@@ -10,6 +10,7 @@ from ipaddress import ip_network
 from typing import Any, Final
 
 from cmail.app.catalog import LISTENERS_NOT_YET
+from cmail.app.config_checks_collect import check_collects, collect_notes
 from cmail.app.config_checks_kick import check_kicks
 from cmail.app.config_checks_site import check_sites, site_notes
 from cmail.app.settings import Settings
@@ -58,6 +59,7 @@ def check_meaning(settings: Settings, say: Say) -> None:
     _check_forwards(settings, say)
     check_sites(settings.site, lambda domain: _whose(settings, domain), say)
     check_kicks(settings.link.kick, settings.smtp, say)
+    check_collects(settings.collect, lambda domain: _is_ours(settings, domain), say)
     _check_places(settings, say)
 
 
@@ -85,6 +87,9 @@ def password_files(settings: Settings) -> list[tuple[str, str]]:
     found = [
         (f"link.kick[{n}].password_file", kick.password_file) for n, kick in enumerate(settings.link.kick, 1)
     ]
+    found += [
+        (f"collect[{n}].password_file", each.password_file) for n, each in enumerate(settings.collect, 1)
+    ]
     return [(key, path) for key, path in found if path]
 
 
@@ -106,9 +111,16 @@ def notes(settings: Settings) -> list[str]:
     if not settings.listener:
         said.append("there is no [[listener]]: mail comes in by the sendmail command alone.")
     said += site_notes(settings.site, frozenset(listener.kind for listener in settings.listener))
+    said += collect_notes(settings.collect)
     if "." not in settings.host.hostname:
         said.append(f"host.hostname = {settings.host.hostname!r} has no dot: other servers may refuse it.")
     return said
+
+
+def _is_ours(settings: Settings, domain: str) -> bool:
+    """Whether mail for a domain is for people here, or for a host that we forward it to."""
+    ours = {settings.host.hostname.lower(), *(each.lower() for each in settings.host.domains)}
+    return domain in ours or any(each.domain == domain for each in settings.forward)
 
 
 def _check_numbers(settings: Settings, say: Say) -> None:

@@ -42,6 +42,11 @@ _PLACEHOLDERS: Final = {"listener.kind": "smtp", "listener.address": "127.0.0.1:
     "site.domains": ["domain.invalid"],
     "link.via.name": "link",
     "link.kick.method": "finger",
+    "collect.name": "mailbox",
+    "collect.protocol": "imap",
+    "collect.host": "host.invalid",
+    "collect.username": "nobody",
+    "collect.to": "postmaster@host.invalid",
 }
 
 # What to write where the type has no default to show.
@@ -71,6 +76,14 @@ EXAMPLES: Final = {
     "link.kick.username": 'username = "anna"',
     "link.kick.password_file": 'password_file = "/etc/cmail/kick-password"',
     "link.kick.command": 'command = ["/usr/local/bin/ask-for-mail", "now"]',
+    "collect": "[[collect]] with name, protocol, host, username, password_file and to",
+    "collect.name": 'name = "anna"',
+    "collect.protocol": 'protocol = "imap"',
+    "collect.host": 'host = "imap.isp.example"',
+    "collect.port": "port = 993",
+    "collect.username": 'username = "anna"',
+    "collect.password_file": 'password_file = "/etc/cmail/anna-password"',
+    "collect.to": 'to = "anna@example.org"',
     "smtp.host": 'host = "smtp.isp.example"',
     "smtp.username": 'username = "anna"',
     "smtp.password_file": 'password_file = "/etc/cmail/smtp-password"',

@@ -7,6 +7,7 @@ import socket
 from collections.abc import Awaitable, Mapping, Sequence
 from typing import Final
 
+from cmail.app.collecting import Collecting
 from cmail.app.estate import CLOCK_FILE, LINK_FILE, Estate
 from cmail.app.kicking import Kicking
 from cmail.app.process import PortKey, Tasks
@@ -33,8 +34,9 @@ class LinkProcess:
         self._lived = estate.lived
         self._clock_file = os.path.join(estate.data_dir, CLOCK_FILE)
         self._link = Link(
-            os.path.join(estate.data_dir, LINK_FILE), self._lived, maillog, self._announcer.tell, self._kick
+            os.path.join(estate.data_dir, LINK_FILE), self._lived, maillog, self._tell, self._at_link_up
         )
+        self._collecting = Collecting(estate.data_dir, estate.run_folder)
         self._kicking = Kicking(estate.run_folder, workers, lambda: self._link.reading.is_down)
         estate.release()
 
@@ -43,21 +45,24 @@ class LinkProcess:
         self._link.open()
         self._resolver = DnsClient(self._snapshot.settings.dns)
         self._kicking.apply(self._snapshot, self._resolver)
+        await self._collecting.start(self._snapshot, self._resolver, is_online=not self._link.reading.is_down)
         tasks.spawn(self._note_the_time(), "note the time")
 
     async def apply(
         self, snapshot: Snapshot, ports: list[PortKey], new: dict[PortKey, socket.socket]
     ) -> None:
-        """Other settings, for the next kick."""
+        """Other settings, for the next kick and the next collection."""
         self._snapshot = snapshot
         self._resolver.update(snapshot.settings.dns)
         self._kicking.apply(snapshot, self._resolver)
+        self._collecting.apply(snapshot)
 
     async def stop(self) -> None:
-        """End a kick that is under way."""
+        """End a kick and collections that are under way."""
         self._announcer.close()
         await self._link.close()
         await self._kicking.stop()
+        await self._collecting.stop()
         with contextlib.suppress(OSError):  # said before, and the note of before is good enough
             await asyncio.to_thread(lived.note, self._clock_file, RealClock(), self._lived)
 
@@ -96,10 +101,17 @@ class LinkProcess:
             "link.down": down,
             "link.status": status,
             "link.kick": self._kicking.answer,
+            **self._collecting.answers(),
         }
 
-    async def _kick(self) -> str:
-        return await self._kicking.at_link_up()
+    async def _tell(self, reading: LinkReading) -> None:
+        self._collecting.set_online(not reading.is_down)
+        await self._announcer.tell(reading)
+
+    async def _at_link_up(self) -> str:
+        """Kick and collect begin together."""
+        said, _ = await asyncio.gather(self._kicking.at_link_up(), self._collecting.run_all("link-up"))
+        return said
 
 
 class Announcer:

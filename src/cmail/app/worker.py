@@ -21,6 +21,7 @@ from cmail.app.turned import kick_answers
 from cmail.link.clock import LinkView, parse_reading
 from cmail.link.state import read_state
 from cmail.mail.address import Address
+from cmail.mail.queue_id import QueueId
 from cmail.net.clock import RealClock
 from cmail.net.control import EX_TEMPFAIL, Answered, AnswerFunction, ControlError, Fields
 from cmail.observe import maillog, metrics, trouble
@@ -31,6 +32,8 @@ from cmail.policy.routing import RoutingTable
 from cmail.queue.report import Reports
 from cmail.queue.router import Router
 from cmail.queue.scheduler import Scheduler
+from cmail.smtpd.collected import FOLDER as COLLECTED
+from cmail.smtpd.collected import Collected
 from cmail.smtpd.context import IntakeContext
 from cmail.smtpd.drop import DropWatch
 from cmail.smtpd.injection import INCOMING, Injection
@@ -39,7 +42,7 @@ from cmail.smtpd.release import Release, sweep_daily
 from cmail.storage.account_book import FILE_NAME, AccountError, AccountsTooNewError
 from cmail.storage.accounts import AccountRules, Accounts
 from cmail.storage.quarantine import NotThereError, Quarantine, QuarantineError
-from cmail.storage.spool import Spool, SpoolError
+from cmail.storage.spool import Change, QueueFilter, Spool, SpoolError
 from cmail.storage.spool_sqlite import SqliteSpool
 
 EX_NOUSER: Final = 67
@@ -282,6 +285,7 @@ class Worker:
         found: dict[str, AnswerFunction] = {
             **queue_answers(lambda: self._schedulers, self._clock, self._link_clock),
             **Injection(os.path.join(self._data_dir, INCOMING), lambda: self._intake.context).functions(),
+            **self._collected().functions(),
             **kick_answers(lambda: self._intake, lambda: self._settings),
             **self._sites.answers(),
             "accounts.changed": self._accounts_changed,
@@ -293,6 +297,16 @@ class Worker:
             "troubles": self._troubles,
         }
         return {name: _in_words(function) for name, function in found.items()}
+
+    def _collected(self) -> Collected:
+        folder = os.path.join(self._data_dir, COLLECTED)
+        return Collected(folder, lambda: self._intake.context, self._quarantine, self._let_go)
+
+    async def _let_go(self, queue_id: QueueId) -> None:
+        """What was on hold until all of it was noted."""
+        what = QueueFilter(ids=(queue_id,))
+        changed = await self._spools[0].change(what, Change.RELEASE, {"": 0})  # never tried: due at once
+        self._schedulers[0].changed(Change.RELEASE, changed.queue_ids)
 
     async def _accounts_changed(self, _request: Fields) -> Fields:
         await self._accounts.reload()

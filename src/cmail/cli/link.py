@@ -1,4 +1,4 @@
-"""`cmail link up|down|status|kick`: what hooks of ppp, NetworkManager and if-up call, and people too."""
+"""`cmail link up|down|status|kick|collect`: what hooks of ppp, NetworkManager and if-up call, and people."""
 
 import json
 from typing import Any
@@ -9,6 +9,7 @@ from cmail.admin.asking import Server
 from cmail.admin.rows import duration, rfc3339
 from cmail.cli.command import Group, config_option
 from cmail.cli.exits import Exit
+from cmail.cli.link_collect import collect
 from cmail.cli.link_kick import kick
 from cmail.cli.place import find_place
 
@@ -53,6 +54,7 @@ def status(name: str, is_json: bool) -> int:
 
 
 command.add_command(kick)
+command.add_command(collect)
 
 
 def describe(told: dict[str, Any]) -> list[str]:

@@ -25,6 +25,7 @@ COMMANDS: Final = {
     "user": ("cmail.cli.user", "Accounts: add, passwd, list, delete."),
     "alias": ("cmail.cli.alias", "Aliases: add, list, delete."),
     "link": ("cmail.cli.link", "The line to the Internet: up, down, status."),
+    "collect": ("cmail.cli.collect", "Mail that waits elsewhere: now, status, list, fetch."),
     "checks": ("cmail.cli.checks", "DNS, certificate, way out, clock, disk: is all right?"),
     "backup": ("cmail.cli.backup", "A copy of everything, while mail flows."),
     "restore": ("cmail.cli.restore", "Bring back what backup has copied."),

@@ -116,17 +116,22 @@ class CollectSettings:
     to: Annotated[
         str,
         "Whose mail it is: an address here, or @domain for a mailbox with mail of a whole domain, which is"
-        " then sorted by who it is for.",
+        " then sorted by what its server wrote on it (Delivered-To and the like); postmaster gets what is for"
+        " nobody here.",
     ]
     port: Annotated[int, "0: 995 or 993 with implicit TLS, else 110 or 143."] = 0
     tls: Annotated[
         Literal["none", "opportunistic", "required", "implicit"], "How it is encrypted: as smtp.tls."
     ] = "implicit"
-    password_file: Annotated[str, "The file that holds the password, alone."] = ""
+    password_file: Annotated[
+        str, "The file that holds the password, alone; only root needs to be able to read it."
+    ] = ""
     folder: Annotated[str, "The folder (IMAP)."] = "INBOX"
-    keep: Annotated[bool, "Leave the messages there."] = False
+    keep: Annotated[bool, "Leave the messages there; none is fetched twice."] = False
     largest: Annotated[
-        ByteSize, "Of larger messages only the beginning is fetched, as a preview; 0: no limit."
+        ByteSize,
+        "Of larger messages only the beginning is fetched, as a preview that says how to fetch the rest; 0:"
+        " no limit.",
     ] = _NO_LIMIT
     every: Annotated[timedelta, "How often while we are on line; 0s: at link-up and in exchanges alone."] = (
         timedelta(minutes=15)

@@ -12,6 +12,7 @@ LABELS: Final[Mapping[str, str]] = {
     "listener": "Where mail comes in",
     "forward": "Domains that another server has",
     "site": "Sites: servers that come and go, for which mail is kept here",
+    "collect": "Mailboxes elsewhere, from which mail is fetched",
     "link.kick": "Kicks: who is asked to send what waits there for us",
     "relay.networks": "Networks that may send anywhere",
     "limits.sessions": "Sessions at once",

@@ -118,7 +118,7 @@ MISTAKES = {
     ),
     "link.via": ("[[link.via]]\n", 1, "link.via: [[link.via]] is not there yet", ""),
     "link.kick": ("[[link.kick]]\n", 1, "link.kick[1].method: is missing", 'method = "etrn"'),
-    "collect": ("[[collect]]\n", 1, "not there yet", ""),
+    "collect": ("[[collect]]\n", 1, "collect[1].name: is missing", 'name = "anna"'),
     "site": ("[[site]]\n", 1, "site[1].name: is missing", 'name = "ship"'),
 }
 

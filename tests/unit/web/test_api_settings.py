@@ -65,6 +65,9 @@ _OF_KEY: Final[dict[str, Any]] = {
     "host.workers": 2,
     "listener": [{"kind": "smtp", "address": "127.0.0.1:2526"}],
     "forward": [{"domain": "branch.example", "host": "192.0.2.7:25"}],
+    "collect": [
+        {"name": "x", "protocol": "imap", "host": "a.example", "username": "x", "to": "anna@example.org"}
+    ],
     "link.kick": [{"method": "command", "command": ["/usr/bin/true"]}],
     "relay.networks": ["127.0.0.0/8", "192.0.2.0/24"],
     "queue.retry": ["1m", "2m"],

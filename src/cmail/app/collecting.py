@@ -1,0 +1,73 @@
+"""Collecting: the collector in the link process, with what settings and workers are to it."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Final
+
+from cmail.app.snapshot import Snapshot
+from cmail.link.collect.account import Result
+from cmail.link.collect.collector import Collector
+from cmail.link.collect.parts import Terms
+from cmail.net.clock import RealClock
+from cmail.net.control import AnswerFunction, ControlClient
+from cmail.observe import maillog
+from cmail.world import Resolver
+
+ASK_S: Final = 60.0  # a large message is read through before it is taken
+FIRST_WORKER: Final = "worker-0"
+
+
+class Collecting:
+    """Made before the loop runs; start() within it."""
+
+    def __init__(self, data_dir: str, run_folder: str) -> None:
+        self._data_dir, self._run_folder = data_dir, run_folder
+        self._collector: Collector | None = None
+
+    async def start(self, snapshot: Snapshot, resolver: Resolver, *, is_online: bool) -> None:
+        """Go on where the last run ended."""
+        self._collector = Collector(self._data_dir, self._ask, resolver, RealClock(), maillog)
+        self.apply(snapshot)
+        await self._collector.start(is_online=is_online)
+
+    def apply(self, snapshot: Snapshot) -> None:
+        """Other settings."""
+        settings = snapshot.settings
+        terms = Terms(
+            settings.host.hostname,
+            settings.smtp.advanced.max_message_size,
+            settings.tls.ca_file,
+            {each.password_file: snapshot.passwords.get(each.password_file, "") for each in settings.collect},
+        )
+        if self._collector is not None:
+            self._collector.apply(settings.collect, terms)
+
+    def set_online(self, is_online: bool) -> None:
+        """The link went down: sessions end; or up."""
+        if self._collector is not None:
+            self._collector.set_online(is_online)
+
+    async def run_all(self, why: str) -> Sequence[Result]:
+        """Collect from everywhere: "link-up", "exchange", "demand"; when all have ended, how."""
+        return await self._collector.run_all(why) if self._collector is not None else []
+
+    async def stop(self) -> None:
+        """End what is under way."""
+        if self._collector is not None:
+            await self._collector.stop()
+
+    def answers(self) -> Mapping[str, AnswerFunction]:
+        """Questions, of which each is answered once start() was called: nobody can ask before."""
+
+        def later(name: str) -> AnswerFunction:
+            async def answer(request: dict[str, Any]) -> Any:
+                assert self._collector is not None
+                return await self._collector.answers()[name](request)
+
+            return answer
+
+        return {
+            name: later(name) for name in ("collect.now", "collect.status", "collect.list", "collect.fetch")
+        }
+
+    async def _ask(self, question: str, fields: dict[str, Any]) -> dict[str, Any]:
+        return (await ControlClient(self._run_folder, FIRST_WORKER, ASK_S).ask(question, fields)).ok

@@ -1,0 +1,409 @@
+"""Fetcher: one account: what its box has, what of it is new, and how each message comes here once.
+
+The order is everything: whole and durable in a file; a row in the ledger with its digest; the worker has it;
+the row says so; deleted at the server. Whatever is cut short goes on from there."""
+
+import asyncio
+import hashlib
+import os
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+from cmail.link.collect import incoming
+from cmail.link.collect.box import Access, Box, BoxError, Fault, GoneError, Listed, box_name
+from cmail.link.collect.imap import ImapBox
+from cmail.link.collect.incoming import Facts, TooMuchError, Writing
+from cmail.link.collect.ledger import Entry, Ledger, State
+from cmail.link.collect.parts import Parts, RefusedError, Terms
+from cmail.link.collect.pop3 import Pop3Box
+from cmail.link.collect.preview import BEGINNING_OCTETS, compose_preview, print_size
+from cmail.link.collect.sorting import (
+    Target,
+    circle_of,
+    is_report,
+    recipients_of,
+    reverse_path_of,
+)
+from cmail.link.settings import CollectSettings
+from cmail.mail.address import parse_address
+from cmail.mail.content import normalize
+from cmail.mail.headers import header_of
+
+PORTS: Final = {
+    ("pop3", True): 995,
+    ("pop3", False): 110,
+    ("imap", True): 993,
+    ("imap", False): 143,
+}
+DELETE_EACH: Final = 20  # messages: then IMAP is told to delete them
+ROOM_MIN: Final = 64 * 2**20  # octets that stay free on our disk
+SMALL: Final = (64 * 1024, 2**20)  # a big message never holds up a small one
+
+
+@dataclass(slots=True)
+class Result:
+    """How a collection ended."""
+
+    name: str
+    is_ok: bool = True
+    words: str = ""
+    fault: Fault | None = None
+    fetched: int = 0
+    quarantined: int = 0
+    previewed: int = 0
+    left: int = 0
+    deleted: int = 0
+    octets_in: int = 0
+    was_tried: bool = True
+    notes: list[str] = field(default_factory=list)
+
+    def fields(self) -> dict[str, Any]:
+        """For who asks."""
+        return {
+            "name": self.name,
+            "is_ok": self.is_ok,
+            "words": self.words,
+            "fetched": self.fetched,
+            "quarantined": self.quarantined,
+            "previewed": self.previewed,
+            "left": self.left,
+            "deleted": self.deleted,
+            "octets_in": self.octets_in,
+        }
+
+    def tell(self) -> str:
+        """One line for people."""
+        if not self.is_ok or not self.was_tried:
+            return self.words
+        said = [f"{self.fetched} fetched" if self.fetched else "nothing new"]
+        said += [f"{self.quarantined} of them in quarantine"] if self.quarantined else []
+        said += [f"{self.previewed} too large, previews made"] if self.previewed else []
+        said += [f"{self.left} left there"] if self.left else []
+        return "; ".join([", ".join(said), *dict.fromkeys(self.notes)])
+
+
+def access_of(account: CollectSettings, terms: Terms) -> Access:
+    """How to come to an account's box."""
+    port = account.port or PORTS[(account.protocol, account.tls == "implicit")]
+    folder = account.folder if account.protocol == "imap" else ""
+    return Access(
+        account.host, port, account.tls, terms.ca_file, account.username, folder, terms.password(account)
+    )
+
+
+class Fetcher:
+    """One session with one box."""
+
+    def __init__(self, account: CollectSettings, terms: Terms, parts: Parts) -> None:
+        self._account, self._terms, self._parts = account, terms, parts
+        self._target = Target(account.to)
+        self._number = 0  # of the box in the ledger
+        self._known: dict[str, Entry] = {}
+        self._present: frozenset[str] = frozenset()
+        self._result = Result(account.name)
+        self.is_collecting = True
+
+    async def run(self, ended: Callable[[Result], None], is_idle_wanted: Callable[[], bool]) -> None:
+        """Collect, tell how it ended, and again whenever the server says that there is more. BoxError."""
+        name = box_name(self._account)
+        async with self._parts.boxes.setdefault(name, asyncio.Lock()):
+            self._number = await self._ledger(lambda ledger: ledger.box(name))
+            await self._converse(ended, is_idle_wanted)
+
+    async def _converse(self, ended: Callable[[Result], None], is_idle_wanted: Callable[[], bool]) -> None:
+        if not self._terms.password(self._account):
+            raise BoxError("there is no password: its password_file is empty", Fault.LOG_IN)
+        box = await self._open(access_of(self._account, self._terms))
+        try:
+            while True:
+                self.is_collecting = True
+                before = box.octets_in if self._result.fetched else 0
+                result = await self._collect(box)
+                if not (self._account.idle and box.can_idle and is_idle_wanted()):
+                    result.octets_in = box.octets_in - before
+                    return await self._end(box, result, ended)
+                result.octets_in = box.octets_in - before
+                ended(result)
+                self.is_collecting = False
+                await box.idle()
+        finally:
+            box.close()
+
+    async def _open(self, access: Access) -> Box:
+        if self._account.protocol == "imap":
+            return await ImapBox.open(access, self._parts.resolver)
+        return await Pop3Box.open(access, self._parts.resolver)
+
+    async def _end(self, box: Box, result: Result, ended: Callable[[Result], None]) -> None:
+        is_certain = await box.done()
+        if is_certain and self._pending:
+            uids = [each.uid for each in self._pending]
+            await self._ledger(lambda ledger: ledger.deleted(self._number, uids))
+            result.deleted += len(uids)
+        ended(result)
+
+    async def _collect(self, box: Box) -> Result:
+        result = self._result = Result(self._account.name)
+        self._pending: list[Listed] = []
+        listed = await box.listing()
+        self._present = frozenset(each.uid for each in listed)
+        await self._ledger(lambda ledger: ledger.seen(self._number, self._present))
+        self._known = await self._ledger(lambda ledger: ledger.known(self._number))
+        for entry in [each for each in self._known.values() if each.token]:
+            await hand_over(self._parts, self._number, entry, result)
+            self._known = await self._ledger(lambda ledger: ledger.known(self._number))
+        had = [each for each in listed if self._is_had(each.uid)]
+        await self._delete(box, had)
+        new = [each for each in listed if self._is_new(each.uid)]
+        taken: list[Listed] = []
+        for each in sorted(await box.sizes(new), key=_rank):
+            if await self._take(box, each):
+                taken.append(each)
+            if len(taken) >= DELETE_EACH:
+                await self._delete(box, taken)
+                taken = []
+        await self._delete(box, taken)
+        return result
+
+    def _is_had(self, uid: str) -> bool:
+        entry = self._known.get(uid)
+        return entry is not None and entry.state is State.DONE
+
+    def _is_new(self, uid: str) -> bool:
+        entry = self._known.get(uid)
+        if entry is None:
+            return True
+        return entry.is_wanted and entry.state in (State.PREVIEWED, State.LEFT)
+
+    async def _delete(self, box: Box, found: Sequence[Listed]) -> None:
+        if self._account.keep or not found:
+            return
+        if await box.delete(found):
+            uids = [each.uid for each in found]
+            await self._ledger(lambda ledger: ledger.deleted(self._number, uids))
+            self._result.deleted += len(uids)
+        else:
+            self._pending += found
+
+    # One message.
+
+    async def _take(self, box: Box, listed: Listed) -> bool:
+        """True: the worker has it, and it may be deleted."""
+        entry = self._known.get(listed.uid)
+        is_wanted = entry is not None and entry.is_wanted
+        if listed.size > self._terms.size_max:
+            most = print_size(self._terms.size_max)
+            words = f"it has {print_size(listed.size)}, and no message here may have more than {most}"
+            return await self._leave(listed, words)
+        try:
+            if 0 < self._account.largest < listed.size and not is_wanted:
+                return await self._preview(box, listed)
+            return await self._fetch(box, listed)
+        except GoneError:
+            return False
+        except OSError as error:
+            raise BoxError(f"what comes cannot be written: {error.strerror or error}", Fault.OURS) from None
+
+    async def _fetch(self, box: Box, listed: Listed) -> bool:
+        await asyncio.to_thread(self._need_room, listed.size)
+        token = os.urandom(16).hex()
+        part = f"part-{hashlib.sha256(f'{self._number} {listed.uid}'.encode()).hexdigest()[:32]}"
+        writing = Writing(self._parts.folder, token, self._terms.size_max, part if box.can_resume else "")
+        try:
+            begin = await asyncio.to_thread(writing.open)
+
+            async def take(piece: bytes) -> None:
+                if writing.add(piece):
+                    await asyncio.to_thread(writing.write)
+
+            if begin >= max(listed.size, 1):
+                begin = 0
+                await asyncio.to_thread(writing.remove)
+                await asyncio.to_thread(writing.open)
+            await box.fetch(listed, take, begin)
+            path = await asyncio.to_thread(writing.finish)
+        except TooMuchError:
+            writing.remove()
+            most = print_size(self._terms.size_max)
+            await self._leave(
+                listed, f"it is larger than {most}, though its server says {listed.size} octets"
+            )
+            raise BoxError(f"a message is larger than {most}: the session was ended") from None
+        except (BoxError, asyncio.CancelledError) as error:
+            is_cut = not isinstance(error, GoneError) and box.can_resume
+            await asyncio.shield(asyncio.to_thread(writing.keep if is_cut else writing.remove))
+            raise
+        except BaseException:
+            writing.remove()
+            raise
+        return await self._locally(box, self._hand_whole(listed, token, path))
+
+    def _need_room(self, size: int) -> None:
+        found = os.statvfs(os.path.dirname(os.path.dirname(self._parts.folder)))
+        free = found.f_bavail * found.f_frsize
+        if free < 2 * max(size, 0) + ROOM_MIN:
+            raise BoxError(f"only {print_size(free)} are free on our disk", Fault.OURS)
+
+    async def _locally(self, box: Box, work: Coroutine[Any, Any, bool]) -> bool:
+        """What does not need the link is done to its end, though the link goes down meanwhile."""
+        task = asyncio.create_task(work)
+        try:
+            return await asyncio.shield(task)
+        except asyncio.CancelledError:
+            box.close()
+            await asyncio.wait((task,))
+            raise
+
+    async def _hand_whole(self, listed: Listed, token: str, path: str) -> bool:
+        """A message that is here whole."""
+        facts = await asyncio.to_thread(incoming.examine, path)
+        if not facts.size:
+            await self._remove(token)
+            return await self._leave(listed, "it is empty")
+        marks = (f"by {self._terms.hostname} ".encode(), f"mailbox {self._account.name})".encode())
+        if circle := circle_of(facts.header, marks):
+            await self._remove(token)
+            return await self._leave(listed, f"it goes round in circles: {circle}", facts.digest)
+        if words := await self._known_as(listed, facts):
+            await self._remove(token)
+            await self._ledger(
+                lambda ledger: ledger.skip(self._number, listed.uid, facts.size, facts.digest, words)
+            )
+            return True
+        recipients, copy = await self._recipients(facts)
+        if not recipients:
+            await self._remove(token)
+            words = "everybody that it is for had a copy of it already"
+            await self._ledger(
+                lambda ledger: ledger.skip(self._number, listed.uid, facts.size, facts.digest, words)
+            )
+            return True
+        handover = self._handover(recipients, reverse_path_of(facts.header), is_report(facts.header))
+        entry = await self._ledger(
+            lambda ledger: ledger.hand(
+                self._number,
+                listed.uid,
+                state=State.HANDING,
+                size=facts.size,
+                digest=facts.digest,
+                token=token,
+                handover=handover,
+                copy=copy,
+            )
+        )
+        return await hand_over(self._parts, self._number, entry, self._result)
+
+    async def _known_as(self, listed: Listed, facts: Facts) -> str:
+        """Words, when the same was fetched before: under this name, from a server that did not delete it, or
+        under one that is gone from the box, from a server that has changed its names. Two that are there at
+        the same time are two."""
+        for entry in await self._ledger(lambda ledger: ledger.same(self._number, facts.digest)):
+            if entry.uid == listed.uid and entry.state is not State.HANDING:
+                return "it was fetched before, and its server has not deleted it"
+            if entry.uid not in self._present and entry.state is State.DONE:
+                return f"it was fetched before: it is number {entry.id}, under another name"
+        return ""
+
+    async def _recipients(self, facts: Facts) -> tuple[tuple[str, ...], str]:
+        domain = self._target.domain
+        if not domain:
+            return (self._account.to,), ""
+        found = recipients_of(facts.header, domain) or (f"postmaster@{domain}",)
+        copy = facts.copy
+        had = await self._ledger(lambda ledger: ledger.has_had(self._number, copy, found)) if copy else set()
+        return tuple(each for each in found if each not in had), copy
+
+    def _handover(self, recipients: Sequence[str], reverse_path: str, is_report: bool) -> dict[str, Any]:
+        account = self._account
+        return {
+            "account": account.name,
+            "protocol": account.protocol,
+            "host": account.host,
+            "recipients": list(recipients),
+            "from": reverse_path,
+            "is_report": is_report,
+        }
+
+    async def _preview(self, box: Box, listed: Listed) -> bool:
+        """Its beginning, in a message that says how to come to the rest."""
+        beginning = await box.beginning(listed, BEGINNING_OCTETS)
+        header = header_of(normalize(beginning))
+        domain = self._target.domain
+        recipients = (
+            recipients_of(header, domain) or (f"postmaster@{domain}",) if domain else (self._account.to,)
+        )
+        number = await self._ledger(lambda ledger: ledger.number(self._number, listed.uid, listed.size))
+        octets = compose_preview(
+            name=self._account.name,
+            number=number,
+            size=listed.size,
+            beginning=beginning,
+            recipients=tuple(parse_address(each.encode()) for each in recipients),
+            hostname=self._terms.hostname,
+            now_ms=self._parts.clock.wall_ms(),
+        )
+        return await self._locally(box, self._hand_preview(listed, octets, recipients))
+
+    async def _hand_preview(self, listed: Listed, octets: bytes, recipients: Sequence[str]) -> bool:
+        token = os.urandom(16).hex()
+        await asyncio.to_thread(incoming.write_whole, self._parts.folder, token, octets)
+        handover = self._handover(recipients, "", True)
+        entry = await self._ledger(
+            lambda ledger: ledger.hand(
+                self._number,
+                listed.uid,
+                state=State.PREVIEWING,
+                size=listed.size,
+                digest="",
+                token=token,
+                handover=handover,
+            )
+        )
+        await hand_over(self._parts, self._number, entry, self._result)
+        return False
+
+    async def _leave(self, listed: Listed, words: str, digest: str = "") -> bool:
+        self._result.left += 1
+        self._parts.log.warned(f"collect {self._account.name}: a message is left there: {words}")
+        await self._ledger(lambda ledger: ledger.leave(self._number, listed.uid, listed.size, words, digest))
+        return False
+
+    async def _remove(self, token: str) -> None:
+        await asyncio.to_thread(incoming.remove, self._parts.folder, token)
+
+    def _ledger(self, work: Callable[[Ledger], Any]) -> Awaitable[Any]:
+        return self._parts.ledger.run(work)
+
+
+async def hand_over(parts: Parts, box: int, entry: Entry, result: Result) -> bool:
+    """Give the worker what is in the ledger as to be given, also once more after a crash: the name of the
+    file says what has become of it. True: it has it."""
+    if not await asyncio.to_thread(incoming.is_there, parts.folder, entry.token):
+        await parts.ledger.run(lambda ledger: ledger.handed(entry, "", "it was handed over before"))
+        return True  # a file is removed when the worker has it, and not before
+    parts.under_way.add(entry.token)
+    try:
+        answer = await parts.hand({"file": entry.token, **entry.handover})
+    except RefusedError as refusal:
+        words = str(refusal)
+        result.left += 1
+        parts.log.warned(f"collect {result.name}: a message is left there: {words}")
+        await parts.ledger.run(lambda ledger: ledger.leave(box, entry.uid, entry.size, words, entry.digest))
+        await asyncio.to_thread(incoming.remove, parts.folder, entry.token)
+        return False
+    finally:
+        parts.under_way.discard(entry.token)
+    queue_id = str(answer.get("id", ""))
+    await parts.ledger.run(lambda ledger: ledger.handed(entry, queue_id))
+    await asyncio.to_thread(incoming.remove, parts.folder, entry.token)
+    if entry.state is State.PREVIEWING:
+        result.previewed += 1
+    else:
+        result.fetched += 1
+        result.quarantined += bool(answer.get("is_quarantined"))
+    return True
+
+
+def _rank(listed: Listed) -> tuple[int, int]:
+    return sum(listed.size > most for most in SMALL), listed.handle

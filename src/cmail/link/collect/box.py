@@ -1,0 +1,121 @@
+"""Box: a mailbox elsewhere, as the account run sees it; what POP3 and IMAP have in common."""
+
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass, field
+from enum import Enum
+from typing import Protocol
+
+from cmail.link.settings import CollectSettings
+
+
+class Fault(Enum):
+    """Whose trouble it is, and so when it is tried again."""
+
+    NETWORK = "network"  # no way there, or the connection broke
+    LOG_IN = "log-in"  # the password or who we are: trying it again soon may lock the account
+    SERVER = "server"  # it said no, or what cannot be understood
+    OURS = "ours"  # our disk, our settings
+
+
+class BoxError(Exception):
+    """A session that ended before its end; words for people."""
+
+    def __init__(self, words: str, fault: Fault = Fault.SERVER) -> None:
+        super().__init__(words)
+        self.words = words
+        self.fault = fault
+
+
+class GoneError(BoxError):
+    """The message is not there any more; the session goes on."""
+
+
+class TooLargeError(BoxError):
+    """More octets than any message here may have; the session cannot go on."""
+
+
+@dataclass(frozen=True, slots=True)
+class Listed:
+    """One message in the box."""
+
+    uid: str  # what the ledger knows it by
+    size: int  # as the server says; it may be wrong
+    handle: int  # what the protocol knows it by in this session
+
+
+@dataclass(frozen=True, slots=True)
+class Access:
+    """How to come to a box."""
+
+    host: str
+    port: int
+    tls: str
+    ca_file: str
+    username: str
+    folder: str = ""
+    password: str = field(default="", repr=False)
+
+
+def box_name(account: CollectSettings) -> str:
+    """What the ledger knows a box by: another name, port or encryption does not make it another box."""
+    folder = f"/{account.folder or 'INBOX'}" if account.protocol == "imap" else ""
+    return f"{account.protocol}://{account.username}@{account.host.lower()}{folder}"
+
+
+Take = Callable[[bytes], Awaitable[None]]  # a piece of content; may raise
+
+
+class Box(Protocol):
+    """A session, logged in."""
+
+    @property
+    def peer(self) -> str:
+        """Its address."""
+        ...
+
+    async def listing(self) -> Sequence[Listed]:
+        """What is there, oldest first."""
+        ...
+
+    async def fetch(self, listed: Listed, take: Take, begin: int = 0) -> None:
+        """Its content in pieces, from an octet on (where can_resume). GoneError: it is not there any more."""
+        ...
+
+    async def beginning(self, listed: Listed, octets: int) -> bytes:
+        """About so much of it, the header first. GoneError."""
+        ...
+
+    async def sizes(self, found: Sequence[Listed]) -> Sequence[Listed]:
+        """The same with their sizes; who is gone meanwhile is left out."""
+        ...
+
+    async def delete(self, found: Sequence[Listed]) -> bool:
+        """Delete them. True: they are gone for good; False: done() says it."""
+        ...
+
+    async def done(self) -> bool:
+        """The end; True: what was deleted is gone for good."""
+        ...
+
+    async def idle(self) -> bool:
+        """Wait for new mail: True when there is some, False after half an hour. Only where can_idle."""
+        ...
+
+    def close(self) -> None:
+        """The end, whatever is under way."""
+        ...
+
+    @property
+    def can_idle(self) -> bool:
+        """Whether idle() can be."""
+        ...
+
+    @property
+    def can_resume(self) -> bool:
+        """Whether fetch() can begin in the middle."""
+        ...
+
+    @property
+    def octets_in(self) -> int:
+        """What came over the line."""
+        ...

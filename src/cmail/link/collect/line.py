@@ -1,0 +1,242 @@
+"""Line: one connection to a POP3 or IMAP server: octets in, events of its machine out; TLS; time-outs."""
+
+import asyncio
+import contextlib
+import socket
+import ssl
+from collections import deque
+from collections.abc import Sequence
+from typing import Any, Final, Protocol, cast
+
+from cmail.link.collect.box import Access, BoxError, Fault
+from cmail.mail.limits import CLIENT_RATE_MIN, TLS_HANDSHAKE_TIMEOUT_S
+from cmail.net.tls_client import client_context
+from cmail.protocol.imap_client_data import ImapError
+from cmail.protocol.pop3_client import Piece, Pop3Error
+from cmail.world import DnsError, IPAddress, NoSuchDomainError, Resolver
+
+CONNECT_S: Final = 45.0  # an address; slow links need it
+ANSWER_S: Final = 120.0  # to a command, whole
+ADDRESSES_MAX: Final = 6
+_KEEPALIVE_S: Final = 300
+_BUFFER_MAX: Final = 512 * 1024  # octets that came and nobody took: then the server has to wait
+
+
+class Machine(Protocol):
+    """Pop3Client, ImapClient."""
+
+    def feed(self, data: bytes) -> Sequence[Any]: ...
+
+    @property
+    def is_clean(self) -> bool: ...
+
+
+class Line(asyncio.Protocol):
+    """Made by connect(). Everything that goes wrong is a BoxError."""
+
+    def __init__(self, machine: Machine, host: str) -> None:
+        self._machine = machine
+        self._host = host
+        self._transport: asyncio.Transport | None = None
+        self._events: deque[Any] = deque()
+        self._buffered = 0
+        self._waiter: asyncio.Future[None] | None = None
+        self._trouble: BoxError | None = None
+        self._is_held = False  # what comes now belongs to TLS
+        self._is_paused = False
+        self.octets_in = 0
+        self.is_encrypted = False
+        self.is_loopback = False
+        self.peer = ""
+
+    async def next(self, timeout_s: float = ANSWER_S) -> Any:
+        """The next event."""
+        if not self._events:
+            await self._wait(timeout_s)
+        event = self._events.popleft()
+        if isinstance(event, Piece):
+            self._buffered -= len(event.octets)
+        if self._is_paused and self._buffered < _BUFFER_MAX // 2 and not self._is_held:
+            self._is_paused = False
+            if self._transport is not None and not self._transport.is_closing():
+                self._transport.resume_reading()
+        return event
+
+    async def _wait(self, timeout_s: float) -> None:
+        if self._trouble is not None:
+            raise self._trouble
+        self._waiter = asyncio.get_running_loop().create_future()
+        try:
+            async with asyncio.timeout(timeout_s):
+                await self._waiter
+        except TimeoutError:
+            words = f"{self._host} did not answer within {timeout_s:.0f} s"
+            raise BoxError(words, Fault.NETWORK) from None
+        finally:
+            self._waiter = None
+
+    def write(self, octets: bytes) -> None:
+        """Send; a connection that is gone is noticed by next()."""
+        if self._transport is not None and not self._transport.is_closing():
+            self._transport.write(octets)
+
+    def hold(self) -> None:
+        """STARTTLS is being said: once its answer has come, nothing more is read in clear (rule 7)."""
+        self._is_held = True
+
+    async def start_tls(self, access: Access) -> None:
+        """After the answer."""
+        transport = self._transport
+        if self._events or not self._machine.is_clean:
+            raise BoxError(f"{self._host} sent more than it was asked, in clear text, before TLS")
+        if transport is None or transport.is_closing():
+            raise self._trouble or BoxError(f"{self._host} closed the connection", Fault.NETWORK)
+        context = _context(access)
+        try:
+            tls = await asyncio.get_running_loop().start_tls(
+                transport,
+                self,
+                context,
+                server_hostname=access.host,
+                ssl_handshake_timeout=TLS_HANDSHAKE_TIMEOUT_S,
+            )
+        except (OSError, ssl.SSLError) as error:
+            raise tls_trouble(self._host, error) from None
+        if tls is None:
+            raise BoxError(f"{self._host} closed the connection in the TLS handshake", Fault.NETWORK)
+        self._transport, self._is_held, self._is_paused = tls, False, False
+        self.is_encrypted = True
+
+    def stop_holding(self) -> None:
+        """TLS was refused, and it goes on in clear."""
+        self._is_held = False
+        if self._is_paused and self._transport is not None:
+            self._is_paused = False
+            self._transport.resume_reading()
+
+    def close(self) -> None:
+        """The end, whatever is under way."""
+        if self._transport is not None:
+            self._transport.abort()
+            self._transport = None
+
+    def socket(self) -> socket.socket | None:
+        """The socket that it has."""
+        return self._transport.get_extra_info("socket") if self._transport is not None else None
+
+    # From the transport.
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """From the transport."""
+        self._transport = cast(asyncio.Transport, transport)
+
+    def data_received(self, data: bytes) -> None:
+        """From the transport."""
+        self.octets_in += len(data)
+        if self._trouble is not None:
+            return
+        try:
+            events = self._machine.feed(data)
+        except (Pop3Error, ImapError) as error:
+            self._fail(BoxError(f"{self._host}: {error}"))
+            return
+        self._events += events
+        self._buffered += sum(len(event.octets) for event in events if isinstance(event, Piece))
+        is_full = self._buffered > _BUFFER_MAX or len(self._events) > 10_000
+        if (is_full or (self._is_held and events)) and not self._is_paused and self._transport is not None:
+            self._is_paused = True
+            self._transport.pause_reading()
+        if events:
+            self._wake()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """From the transport."""
+        words = f" ({(getattr(exc, 'strerror', None) or str(exc)).lower()})" if exc else ""
+        self._fail(BoxError(f"{self._host} closed the connection{words}", Fault.NETWORK))
+
+    def _fail(self, trouble: BoxError) -> None:
+        if self._trouble is None:
+            self._trouble = trouble
+        waiter = self._waiter
+        if waiter is not None and not waiter.done():
+            waiter.set_exception(trouble)
+
+    def _wake(self) -> None:
+        if self._waiter is not None and not self._waiter.done():
+            self._waiter.set_result(None)
+
+
+class Pace:
+    """How long content may take: a line that carries no more than 100 octets a second carries nothing."""
+
+    def __init__(self) -> None:
+        self._began = asyncio.get_running_loop().time()
+        self._octets = 0
+
+    def came(self, octets: int) -> None:
+        """So much more."""
+        self._octets += octets
+
+    def wait_s(self) -> float:
+        """What the next piece may take."""
+        passed = asyncio.get_running_loop().time() - self._began
+        return min(ANSWER_S, max(1.0, 2 * ANSWER_S + self._octets / CLIENT_RATE_MIN - passed))
+
+
+async def connect(machine: Machine, access: Access, resolver: Resolver) -> Line:
+    """A connection to one of the host's addresses, with TLS from the first octet when that is set."""
+    where = f"{access.host}:{access.port}"
+    try:
+        addresses = list(await resolver.addresses(access.host))[:ADDRESSES_MAX]
+    except NoSuchDomainError:
+        raise BoxError(f"there is no host {access.host}", Fault.NETWORK) from None
+    except DnsError as error:
+        raise BoxError(f"{access.host} could not be looked up: {error}", Fault.NETWORK) from None
+    why = "it has no address"
+    for address in addresses:
+        line = Line(machine, where)
+        try:
+            await _open(line, address, access)
+            return line
+        except TimeoutError:
+            why = f"no answer within {CONNECT_S:.0f} s"
+        except ssl.SSLError as error:
+            raise tls_trouble(where, error) from None
+        except OSError as error:
+            why = (error.strerror or str(error)).lower()
+        line.close()
+    raise BoxError(f"{where} cannot be reached: {why}", Fault.NETWORK)
+
+
+async def _open(line: Line, address: IPAddress, access: Access) -> None:
+    is_implicit = access.tls == "implicit"
+    async with asyncio.timeout(CONNECT_S):
+        await asyncio.get_running_loop().create_connection(
+            lambda: line,
+            str(address),
+            access.port,
+            ssl=_context(access) if is_implicit else None,
+            server_hostname=access.host if is_implicit else None,
+        )
+    found = line.socket()
+    if found is not None:  # a line that is cut in silence while nothing is said (IDLE)
+        found.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+        found.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, _KEEPALIVE_S)
+    line.is_encrypted, line.is_loopback, line.peer = is_implicit, address.is_loopback, str(address)
+
+
+def _context(access: Access) -> ssl.SSLContext:
+    try:
+        return client_context(access.ca_file, is_verified=access.tls in ("required", "implicit"))
+    except (OSError, ssl.SSLError) as error:
+        raise BoxError(f"tls.ca_file {access.ca_file} cannot be used: {error}", Fault.OURS) from None
+
+
+def tls_trouble(where: str, error: OSError) -> BoxError:
+    """What TLS failed at, in words."""
+    if isinstance(error, ssl.SSLCertVerificationError):
+        return BoxError(f"the certificate of {where} is not good: {error.verify_message}")
+    with contextlib.suppress(AttributeError):
+        if getattr(error, "reason", None):
+            return BoxError(f"TLS with {where} failed: {error.reason.lower().replace('_', ' ')}")  # type: ignore[attr-defined]
+    return BoxError(f"TLS with {where} failed: {(error.strerror or str(error)).lower()}", Fault.NETWORK)

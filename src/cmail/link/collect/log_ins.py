@@ -1,0 +1,28 @@
+"""Why a server refused a log-in or a session, in words, and when it is worth to try again."""
+
+from cmail.link.collect.box import Access, BoxError, Fault
+from cmail.protocol.pop3_client import LogInError
+
+# Response codes (RFC 2449 §8.1, RFC 3206, RFC 5530) that say that it is not the password.
+_NOT_THE_PASSWORD = ("IN-USE", "LOGIN-DELAY", "SYS/TEMP", "UNAVAILABLE", "LIMIT", "INUSE", "SERVERBUG")
+
+
+def refused(access: Access, error: LogInError) -> BoxError:
+    """A log-in that did not succeed."""
+    status = error.status
+    who = f"{access.username} at {access.host}"
+    if status is None:
+        return BoxError(f"no log-in as {who}: {error}", Fault.LOG_IN)
+    said = f"it said: {status.text or status}"
+    code = status.code.split(" ")[0]
+    if code in ("IN-USE", "INUSE"):
+        return BoxError(f"the mailbox of {who} is in use by another program just now; {said}")
+    if code == "LOGIN-DELAY":
+        return BoxError(f"{access.host} wants more time between two log-ins; {said}")
+    if code in _NOT_THE_PASSWORD:
+        return BoxError(f"{access.host} cannot let us in just now; {said}")
+    if code == "EXPIRED":
+        return BoxError(f"the password of {who} has expired; {said}", Fault.LOG_IN)
+    return BoxError(
+        f"{access.host} does not take the user name or the password of {who}; {said}", Fault.LOG_IN
+    )

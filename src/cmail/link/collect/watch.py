@@ -1,0 +1,217 @@
+"""Watch: one account over time: its turns, waits after failures, IDLE, and what is told of it."""
+
+import asyncio
+from collections.abc import Callable
+from typing import Any, Final
+
+from cmail.link.collect.account import Fetcher, Result
+from cmail.link.collect.box import BoxError, Fault
+from cmail.link.collect.parts import Parts, Terms
+from cmail.link.settings import CollectSettings
+
+OFF_LINE: Final = "we are off line: nothing is collected until the link is up"
+CUT: Final = "the link went down while it was collected; it goes on at the next link-up"
+# How long to wait after a failure; the last one repeats.
+WAITS_S: Final = (60.0, 120.0, 300.0, 600.0, 900.0)
+LOG_IN_WAIT_S: Final = 3600.0  # who tries a wrong password too often is locked out
+
+
+class Watch:
+    """start() begins its turns, close() ends them."""
+
+    def __init__(self, account: CollectSettings, terms: Terms, parts: Parts, room: asyncio.Semaphore) -> None:
+        self.account = account
+        self.is_planned = False  # exchanges say when
+        self._terms, self._parts, self._room = terms, parts, room
+        self._living: asyncio.Task[None] | None = None
+        self._session: asyncio.Task[None] | None = None
+        self._fetcher: Fetcher | None = None
+        self._asked: list[asyncio.Future[Result]] = []
+        self._wake = asyncio.Event()
+        self._is_online = False
+        self._due_at = 0.0  # loop time; by `every`, or after a failure
+        self._failures = 0
+        self._last: Result | None = None
+        self._last_ms = 0
+        self._fetched = 0
+        self._quiet = ""  # the words of a trouble that was said already
+
+    def start(self, *, is_online: bool) -> None:
+        """Begin, once."""
+        self._is_online = is_online
+        if self._living is None:
+            self._living = asyncio.create_task(self._live(), name=f"collect {self.account.name}")
+
+    def close(self) -> list[asyncio.Task[None]]:
+        """End it; what is still to be waited for."""
+        tasks = [task for task in (self._living, self._session) if task is not None]
+        for task in tasks:
+            task.cancel()
+        self._answer(Result(self.account.name, False, "the settings have changed, or the server stops"))
+        return tasks
+
+    def set_online(self, is_online: bool) -> None:
+        """Down ends the session; up lets a wait be over that a bad line has caused."""
+        was_online, self._is_online = self._is_online, is_online
+        if was_online and not is_online:
+            if self._session is not None:
+                self._session.cancel()
+            self._answer(Result(self.account.name, False, OFF_LINE, Fault.NETWORK, was_tried=False))
+        elif is_online and not was_online:
+            if not self._is_log_in_trouble:
+                self._due_at, self._failures = 0.0, 0
+            self._wake.set()
+
+    def ask(self, *, is_demand: bool) -> "asyncio.Future[Result]":
+        """Collect now; done when it has ended."""
+        answer: asyncio.Future[Result] = asyncio.get_running_loop().create_future()
+        if not self._is_online:
+            answer.set_result(Result(self.account.name, False, OFF_LINE, Fault.NETWORK, was_tried=False))
+        elif self._is_log_in_trouble and not is_demand and self._wait_s() > 0 and self._last is not None:
+            again_min = max(1, round(self._wait_s() / 60))
+            words = f"{self._last.words}; it is tried again in {again_min} min, or by `cmail collect now`"
+            answer.set_result(Result(self.account.name, False, words, Fault.LOG_IN, was_tried=False))
+        else:
+            self._asked.append(answer)
+            self._wake.set()
+            fetcher = self._fetcher
+            if self._session is not None and fetcher is not None and not fetcher.is_collecting:
+                self._session.cancel()  # it listens: another one collects
+        return answer
+
+    def status(self) -> dict[str, Any]:
+        """For who asks."""
+        account, last = self.account, self._last
+        return {
+            "name": account.name,
+            "protocol": account.protocol,
+            "host": account.host,
+            "username": account.username,
+            "to": account.to,
+            "keep": account.keep,
+            "state": self._state(),
+            "is_ok": last is None or last.is_ok,
+            "words": last.tell() if last is not None else "",
+            "last_ms": self._last_ms,
+            "next_s": round(self._wait_s()) if self._will_come() else -1,
+            "fetched": self._fetched,
+        }
+
+    def _state(self) -> str:
+        if not self._is_online:
+            return "off line"
+        if self._session is None:
+            return "waiting"
+        is_listening = self._fetcher is not None and not self._fetcher.is_collecting
+        return "listening" if is_listening else "collecting"
+
+    # Its turns.
+
+    @property
+    def _is_log_in_trouble(self) -> bool:
+        return self._last is not None and self._last.fault is Fault.LOG_IN
+
+    def _wait_s(self) -> float:
+        return max(0.0, self._due_at - asyncio.get_running_loop().time())
+
+    def _will_come(self) -> bool:
+        """Whether it is collected by time."""
+        return self._is_online and not self.is_planned and self._due_at >= 0
+
+    async def _live(self) -> None:
+        while True:
+            await self._until_due()
+            await self._room.acquire()
+            if self._is_online and (self._asked or self._will_come()):
+                await self._turn()
+            else:
+                self._room.release()
+
+    async def _until_due(self) -> None:
+        while True:
+            self._wake.clear()
+            if self._is_online and self._asked:
+                return
+            wait_s = self._wait_s() if self._will_come() else None
+            if wait_s == 0.0:
+                return
+            try:
+                async with asyncio.timeout(wait_s):
+                    await self._wake.wait()
+            except TimeoutError:
+                continue
+
+    async def _turn(self) -> None:
+        """One session; when it has collected and listens, its room is for others."""
+        fetcher = self._fetcher = Fetcher(self.account, self._terms, self._parts)
+        has_ended = asyncio.Event()
+
+        def ended(result: Result) -> None:
+            self._ended(result)
+            has_ended.set()
+
+        self._session = asyncio.create_task(
+            self._guarded(fetcher, ended), name=f"collect {self.account.name}: session"
+        )
+        session = self._session
+        waiting = asyncio.create_task(has_ended.wait())
+        try:
+            await asyncio.wait((session, waiting), return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            self._room.release()
+            waiting.cancel()
+        try:
+            await asyncio.wait((session,))
+        finally:
+            session.cancel()
+            self._session = self._fetcher = None
+
+    async def _guarded(self, fetcher: Fetcher, ended: Callable[[Result], None]) -> None:
+        name = self.account.name
+        try:
+            await fetcher.run(ended, lambda: not self.is_planned)
+        except asyncio.CancelledError:
+            if not self._is_online:
+                ended(Result(name, False, CUT, Fault.NETWORK))
+            raise
+        except BoxError as error:
+            if fetcher.is_collecting or error.fault is not Fault.NETWORK:
+                ended(Result(name, False, error.words, error.fault))
+            else:
+                self._due_at = 0.0  # it only listened: connect anew at once
+        except Exception:
+            self._parts.log.failed(f"collect {name}")
+            ended(Result(name, False, "an error of ours; the log has its trace", Fault.OURS))
+
+    def _ended(self, result: Result) -> None:
+        now = asyncio.get_running_loop().time()
+        every_s = self.account.every.total_seconds()
+        if result.is_ok:
+            self._failures = 0
+            self._due_at = now + every_s if every_s else -1.0
+        else:
+            wait_s = WAITS_S[min(self._failures, len(WAITS_S) - 1)]
+            self._failures += 1
+            self._due_at = now + (LOG_IN_WAIT_S if result.fault is Fault.LOG_IN else wait_s)
+        self._last, self._last_ms = result, self._parts.clock.wall_ms()
+        self._fetched += result.fetched
+        self._say(result)
+        self._answer(result)
+
+    def _say(self, result: Result) -> None:
+        """In the log what is new: mail, a trouble once, and its end."""
+        log, name, words = self._parts.log, self.account.name, result.tell()
+        if not result.is_ok:
+            if words not in (self._quiet, CUT):
+                log.warned(f"collect {name}: {words}")
+            self._quiet = words
+            return
+        if self._quiet or result.fetched or result.previewed or result.left:
+            log.noted(f"collect {name}: {words}")
+        self._quiet = ""
+
+    def _answer(self, result: Result) -> None:
+        asked, self._asked = self._asked, []
+        for answer in asked:
+            if not answer.done():
+                answer.set_result(result)

@@ -1,0 +1,226 @@
+"""ImapClient: an IMAP client (RFC 3501, RFC 9051) as a machine: commands out, octets in, events back.
+
+All of it is bounded. A literal that is the content of a message is handed on in pieces; every other one is
+kept, and small."""
+
+import re
+from collections import deque
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from cmail.protocol.imap_client_data import ImapError, Value, parse_values
+from cmail.protocol.pop3_client import ContentEnd, Piece, shown
+
+LINE_OCTETS_MAX: Final = 16 * 2**20  # a SEARCH that finds a million messages
+LITERAL_OCTETS_MAX: Final = 256 * 1024  # of one that is kept, and of all of a response
+LITERALS_MAX: Final = 1000
+CONTENT_OCTETS_END: Final = 1 << 40
+_LITERAL: Final = re.compile(rb"(~?)\{(\d{1,20})\}\Z")
+_BODY: Final = re.compile(rb"\* \d{1,10} FETCH \(.*\bBODY\[[^\]\"]*\](?:<\d{1,20}>)? ?\Z", re.I | re.S)
+_CODE: Final = re.compile(rb"\[([^\[\]]{1,2000})\] ?")
+
+
+@dataclass(frozen=True, slots=True)
+class Tagged:
+    """The last word on a command."""
+
+    tag: str
+    word: str  # OK, NO, BAD
+    text: str
+    code: str = ""  # UIDVALIDITY 3, AUTHENTICATIONFAILED, ...
+
+    @property
+    def is_ok(self) -> bool:
+        """Whether it was done."""
+        return self.word == "OK"
+
+    def __str__(self) -> str:
+        """As the server said it."""
+        code = f"[{self.code}] " if self.code else ""
+        return f"{self.word} {code}{self.text}".rstrip()
+
+
+@dataclass(frozen=True, slots=True)
+class Untagged:
+    """`* ...`: its first word (or the second, behind a number) in upper case, and what stands behind."""
+
+    word: str
+    number: int = -1
+    values: tuple[Value, ...] = ()
+    text: str = ""  # of OK, NO, BAD, BYE, PREAUTH
+    code: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Continue:
+    """`+ ...`: go on."""
+
+    octets: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class ContentBegin:
+    """The content of message `number` (a sequence number) follows: so many octets."""
+
+    number: int
+    size: int
+
+
+Event = Tagged | Untagged | Continue | ContentBegin | Piece | ContentEnd
+_STATUS_WORDS: Final = frozenset(("OK", "NO", "BAD", "BYE", "PREAUTH"))
+
+
+class ImapClient:
+    """One connection."""
+
+    def __init__(self) -> None:
+        self._held = b""
+        self._at = 0  # where in it we are, while it is read
+        self._searched = 0  # how much of what is held has no line end in it
+        self._line = b""  # the response so far, each literal in it as {n} and its number
+        self._literals: list[bytes] = []
+        self._literal_left = 0
+        self._literal: list[bytes] | None = None
+        self._content_left = -1
+        self._tags = 0
+        self._open: deque[str] = deque()
+
+    @property
+    def is_clean(self) -> bool:
+        """Nothing was said beyond what was asked: TLS may begin (RFC 3501 §6.2.1)."""
+        return not (self._held or self._line or self._open or self._literal is not None)
+
+    def command(self, octets: bytes) -> tuple[str, bytes]:
+        """Its tag, and the octets to send: a command, or its first part when a literal follows."""
+        self._tags += 1
+        tag = f"C{self._tags}"
+        self._open.append(tag)
+        return tag, tag.encode() + b" " + octets + b"\r\n"
+
+    def feed(self, data: bytes) -> list[Event]:
+        """What came with these octets. ImapError: nothing more is read from this connection."""
+        events: list[Event] = []
+        self._held = self._held + data if self._held else data
+        self._at = 0
+        while self._at < len(self._held):
+            if self._content_left >= 0:
+                self._take_content(events)
+            elif self._literal is not None:
+                self._take_literal()
+            elif not self._take_line(events):
+                break
+        self._held = self._held[self._at :]
+        return events
+
+    def _take(self, octets_max: int) -> bytes:
+        piece = self._held[self._at : self._at + octets_max]
+        self._at += len(piece)
+        return piece
+
+    def _take_content(self, events: list[Event]) -> None:
+        piece = self._take(self._content_left)
+        self._content_left -= len(piece)
+        events.append(Piece(piece))
+        if not self._content_left:
+            self._content_left = -1
+            events.append(ContentEnd())
+
+    def _take_literal(self) -> None:
+        assert self._literal is not None
+        piece = self._take(self._literal_left)
+        self._literal.append(piece)
+        self._literal_left -= len(piece)
+        if not self._literal_left:
+            self._literals.append(b"".join(self._literal))
+            self._literal = None
+
+    def _take_line(self, events: list[Event]) -> bool:
+        """A line, or a part of one up to a literal; False: more is needed."""
+        held, at = self._held, self._at
+        end = held.find(b"\r\n", max(at, self._searched - 1))
+        if len(self._line) + (end if end >= 0 else len(held)) - at > LINE_OCTETS_MAX:
+            raise ImapError("the server sent a line without an end")
+        if end < 0:
+            self._searched = len(held) - at
+            return False
+        line, self._at, self._searched = held[at:end], end + 2, 0
+        self._line += line
+        found = _LITERAL.search(line[-24:])
+        if found is None:
+            whole, self._line = self._line, b""
+            literals, self._literals = self._literals, []
+            events.append(self._response(whole, literals))
+            return True
+        size = int(found[2])
+        head = self._line[: -len(found[0])]
+        if len(head) < 4096 and _BODY.match(head):
+            if size >= CONTENT_OCTETS_END:
+                raise ImapError(f"the server says that a message has {size} octets")
+            number = int(head[2:14].split(b" ", 1)[0])
+            self._line = head + b"{%d}" % len(self._literals)
+            self._literals.append(b"")
+            events.append(ContentBegin(number, size))
+            self._content_left = size
+            if not size:
+                self._content_left = -1
+                events.append(ContentEnd())
+        else:
+            kept = sum(map(len, self._literals)) + size
+            if kept > LITERAL_OCTETS_MAX or len(self._literals) >= LITERALS_MAX:
+                raise ImapError(f"the server sent {kept} octets where a few are enough")
+            self._line = head + b"{%d}" % len(self._literals)
+            if size:
+                self._literal, self._literal_left = [], size
+            else:
+                self._literals.append(b"")
+        return True
+
+    def _response(self, line: bytes, literals: Sequence[bytes]) -> Event:
+        if line[:2] == b"+ " or line == b"+":
+            return Continue(line[2:])
+        tag, _, rest = line.partition(b" ")
+        if tag == b"*":
+            return _untagged(rest, literals)
+        if not self._open or tag != self._open[0].encode():
+            raise ImapError(f"this is no answer of IMAP: {shown(line)!r}")
+        self._open.popleft()
+        word, _, text = rest.partition(b" ")
+        name = shown(word).upper()
+        if name not in ("OK", "NO", "BAD"):
+            raise ImapError(f"this is no answer of IMAP: {shown(line)!r}")
+        code, words = _code(text)
+        return Tagged(tag.decode("ascii"), name, words, code)
+
+
+def _untagged(rest: bytes, literals: Sequence[bytes]) -> Untagged:
+    first, _, behind = rest.partition(b" ")
+    number = -1
+    if first.isdigit() and len(first) <= 10:
+        number = int(first)
+        first, _, behind = behind.partition(b" ")
+    word = shown(first).upper()
+    if not word or len(word) > 40:
+        raise ImapError(f"this is no answer of IMAP: {shown(rest)!r}")
+    if word in _STATUS_WORDS and number < 0:
+        code, text = _code(behind)
+        return Untagged(word, text=text, code=code)
+    if word == "SEARCH":  # much longer than all others: no value of each number by itself
+        return Untagged(word, number, tuple(parse_search(behind)))
+    if word not in ("FETCH", "CAPABILITY", "FLAGS"):
+        return Untagged(word, number)
+    return Untagged(word, number, tuple(parse_values(behind, literals)))
+
+
+def parse_search(octets: bytes) -> list[int]:
+    """Numbers of a SEARCH; what is behind them in brackets (MODSEQ) is left out."""
+    words = octets.partition(b"(")[0].split()
+    if not all(word.isdigit() and len(word) <= 10 for word in words):
+        raise ImapError(f"a search found {shown(octets)!r}")
+    return [int(word) for word in words]
+
+
+def _code(text: bytes) -> tuple[str, str]:
+    """[CODE] and the text behind it."""
+    found = _CODE.match(text)
+    return ("", shown(text)) if found is None else (shown(found[1], 2000), shown(text[found.end() :]))
