@@ -13,7 +13,9 @@ from cmail.mail.queue_id import QueueId, print_queue_id
 from cmail.mail.trace import date_text
 from cmail.observe import maillog
 from cmail.queue.report import needs_head, read_head
+from cmail.queue.route_queue import KEY_BITS
 from cmail.queue.scheduler import Scheduler
+from cmail.queue.words import size_words
 from cmail.storage.spool import Change, NewMessage, QueuedMessage
 from cmail.world import Clock, LinkClock
 
@@ -30,6 +32,8 @@ async def hold_big(
     entries = await scheduler.spool.too_large(site.route, site.largest, AT_ONCE)
     positions: dict[QueueId, list[int]] = {}
     for entry in entries:
+        if (entry.queue_id << KEY_BITS | entry.position) in scheduler.active:
+            continue  # it is being sent: it was asked for, or the limit is new
         positions.setdefault(entry.queue_id, []).append(entry.position)
     for queue_id, some in positions.items():
         message = await scheduler.spool.message(queue_id)
@@ -39,7 +43,7 @@ async def hold_big(
         await scheduler.spool.accept(
             _notice(site, scheduler, message, some, head, hostname, clock, link_clock)
         )
-        words = f"larger than the {size_words(site.largest)} that site {site.name} takes unasked"
+        words = f"is larger than what site {site.name} takes unasked ({size_words(site.largest)})"
         if await scheduler.spool.hold_too_large(queue_id, some, words):
             scheduler.changed(Change.HOLD, [queue_id])
             maillog.held(queue_id, by=f"the size that site {site.name} takes")
@@ -99,11 +103,3 @@ def _subject(message: QueuedMessage, head: bytes | None) -> str:
     found = find_field(header_of(plain), b"subject") or b"(none)"
     text = found.decode("ascii", "replace").replace("\ufffd", "?")
     return "".join(letter if letter.isprintable() else "?" for letter in text)[:SUBJECT_MAX]
-
-
-def size_words(octets: int) -> str:
-    """1.5 MiB, 64 KiB, 900 octets."""
-    for unit, name in ((2**20, "MiB"), (2**10, "KiB")):
-        if octets >= unit:
-            return f"{octets / unit:.1f}".removesuffix(".0") + f" {name}"
-    return f"{octets} octets"

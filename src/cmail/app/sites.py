@@ -75,7 +75,8 @@ class Sites:
 
     def attach(self, scheduler: Scheduler, agent: SiteAgent) -> None:
         """Its scheduler: from now on routes to sites are closed unless one is there."""
-        scheduler.is_site_open = agent.is_open
+        scheduler.is_site_open, scheduler.is_site_turned = agent.is_open, agent.is_turned
+        scheduler.site_largest = agent.largest
         self.shards.append(Shard(scheduler, agent))
 
     async def run(self) -> None:

@@ -9,6 +9,7 @@ from cmail.delivery.connections import Tls
 from cmail.delivery.site_book import SiteBook
 from cmail.delivery.smtp import SmtpAgent
 from cmail.delivery.turned import Turn, run_turned
+from cmail.policy.routing import SITE_PREFIX
 
 
 class SiteAgent:
@@ -24,9 +25,18 @@ class SiteAgent:
         """Whether something of this shard may go on a route now."""
         return route in self._turns or self._book.is_open(route)
 
+    def is_turned(self, route: str) -> bool:
+        """Whether there is a connection that the site has turned round, and no way to open another."""
+        return self._book.way(route) is None
+
+    def largest(self, route: str) -> int:
+        """How large a message may be that the site takes unasked; 0: as large as it is."""
+        site = self._book.named(route.removeprefix(SITE_PREFIX))
+        return site.largest if site is not None else 0
+
     def connections_max(self, route: str, usual: int) -> int:
-        """A turned connection is one, and there is no other to a site that is behind it."""
-        return 1 if self._book.way(route) is None else usual
+        """Connections at once."""
+        return 1 if route.startswith(SITE_PREFIX) and self.is_turned(route) else usual
 
     def begin(self, route: str, turn: Turn) -> bool:
         """A connection that the site has turned round is this shard's now; False: it has one already."""

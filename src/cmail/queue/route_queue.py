@@ -145,9 +145,14 @@ class RouteQueue:
 
     def _judge_orders(self) -> None:
         admission = self.scheduler.admission
-        self.sizes = sizes = admission.wanted if self.needs_link else ALL
+        self.sizes = sizes = admission.wanted if self.needs_link else self._site_sizes()
         self.is_limited = min(sizes.size_max, sizes.urgent_size_max) < NO_LIMIT
         self.size_ever = admission.orders.size_ever if self.needs_link else NO_LIMIT
+
+    def _site_sizes(self) -> Wanted:
+        """What a site takes without having asked for it by its name."""
+        largest = self.scheduler.site_largest(self.name) if self.is_site else 0
+        return Wanted(0, largest, largest) if largest else ALL
 
     def _is_kept(self) -> bool:
         """Whether the orders let nothing go at all."""
@@ -418,7 +423,8 @@ class RouteQueue:
             self.pump()
             return
         lanes, most, window = len(self.lanes), self.scheduler.connections_max(self.name), self.window.size
-        if self.large_count and self.ready.small_count():  # who carries a large one is no use to the others
+        is_one = self.is_site and self.scheduler.is_site_turned(self.name)  # there can be no other
+        if self.large_count and self.ready.small_count() and not is_one:  # who carries it is no use to them
             most = max(2, most)
             if self.window.may_grow(self.scheduler.clock.monotonic()):
                 window = max(window, self.large_count + 1)

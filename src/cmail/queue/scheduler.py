@@ -75,6 +75,8 @@ class Scheduler:
         self.octets = 0  # of content in memory, and for what reads are under way
         self.reading: set[RouteQueue] = set()  # routes with a read under way
         self.is_site_open: Callable[[str], bool] = lambda route: True  # whether a [[site]] is there
+        self.is_site_turned: Callable[[str], bool] = lambda route: False  # by the one connection of its own
+        self.site_largest: Callable[[str], int] = lambda route: 0  # octets that it takes unasked; 0: all
         self._limits = limits
         self._thirsty: deque[RouteQueue] = deque()  # routes that wait for room to read
         self.is_stopping = False
