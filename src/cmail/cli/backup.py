@@ -189,6 +189,12 @@ def _elsewhere(place: Place) -> Iterator[str]:
             path = found.get(key, "") if isinstance(found, dict) else ""
             if isinstance(path, str) and path and not path.startswith(place.data_dir + os.sep):
                 yield f"{table}.{key} = {path} is not in the data folder, and so not in the backup"
+    accounts: Any = place.tables.get("collect", ())
+    for number, account in enumerate(accounts if isinstance(accounts, list) else (), 1):
+        path = account.get("password_file", "") if isinstance(account, dict) else ""
+        if isinstance(path, str) and path and not path.startswith(place.data_dir + os.sep):
+            key = f"collect[{number}].password_file"
+            yield f"{key} = {path} is not in the data folder, and so not in the backup"
 
 
 def _wall_ms() -> int:

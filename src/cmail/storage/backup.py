@@ -3,7 +3,8 @@
 A message goes from the drop folder to the queue, perhaps by way of the quarantine, and from there to a
 mailbox or outside. So they are copied in this order: whatever moves on meanwhile is in the later copy,
 perhaps in both, never in none. Accounts and settings come last: nobody whose mail waits in the copy is
-unknown to it."""
+unknown to it. What is collected from elsewhere comes before all of that: a ledger that is older than the
+queue has a message fetched once more; one that is newer would call one fetched that is in neither."""
 
 import contextlib
 import os
@@ -35,6 +36,9 @@ REPLACED: Final = "replaced-"  # and where it puts what was there
 DROP: Final = "drop"
 SPOOL: Final = "spool"
 MAIL: Final = "mail"
+COLLECTED: Final = "collect"  # what is being collected stands in a folder in it, and the ledger beside it
+_INCOMING: Final = os.path.join(COLLECTED, "incoming")
+COLLECT_LEDGER: Final = "collect.sqlite3"
 OF_A_RUN: Final = ("lock", "run", "log")  # they mean nothing to another server; the log is large
 # A file that is renamed while its folder is read can be in none of what is read; it is renamed once.
 _GONE: Final = 2  # passes in a row that did not find it: the server has it in the queue
@@ -52,6 +56,7 @@ def make_backup(
     listing = ListWriter(folder)
     copier = Copier(folder, data_dir, listing)
     copier.list_folder("")
+    _copy_collected(copier, data_dir)
     drop = _DropCopy(copier, os.path.join(data_dir, DROP), unfinished)
     quarantine = QuarantineCopy(copier, data_dir)
 
@@ -89,9 +94,35 @@ def _copy_spool(copier: Copier, folder: str, look: Callable[[], None]) -> int:
     return count
 
 
+def _copy_collected(copier: Copier, data_dir: str) -> None:
+    """The ledger, then the files that it names. One that is gone by then is in the queue; one that got its
+    next name while we looked is there at the next look."""
+    ledger = os.path.join(data_dir, COLLECT_LEDGER)
+    if os.path.isfile(ledger) and not os.path.islink(ledger):
+        copier.copy_database(ledger, COLLECT_LEDGER)
+    folder, seen = os.path.join(data_dir, _INCOMING), set()
+    if not os.path.isdir(folder):
+        return
+    copier.list_folder(COLLECTED)
+    copier.list_folder(_INCOMING)
+    for _ in range(PASSES_MAX):
+        has_missed = False
+        for name in sorted(os.listdir(folder)):
+            if name in seen or name.startswith("new-"):  # being fetched: it is at its server still
+                continue
+            inner = os.path.join(_INCOMING, name)
+            copied = copier.copy(os.path.join(data_dir, inner), inner)
+            has_missed = has_missed or copied is None
+            if copied is not None:
+                copier.list_file(inner, *copied)
+                seen.add(name)
+        if not has_missed:
+            return
+
+
 def _copy_rest(copier: Copier, data_dir: str) -> None:
     """Accounts, the link and its clock, secrets, certificates, and whatever else there is."""
-    done = (*OF_A_RUN, DROP, SPOOL, MAIL, QUARANTINE, RESTORING)
+    done = (*OF_A_RUN, DROP, SPOOL, MAIL, QUARANTINE, RESTORING, COLLECTED, COLLECT_LEDGER)
     for name in sorted(os.listdir(data_dir)):
         path = os.path.join(data_dir, name)
         if name in done or name.startswith(REPLACED) or _PASSING.search(name):

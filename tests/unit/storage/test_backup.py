@@ -473,6 +473,39 @@ def filled(place: Place) -> Path:
     return place.data
 
 
+def test_what_is_being_collected_comes_first(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The ledger of collected mail and the files that it names are in the backup from before the queue: what the
+    ledger calls fetched is in the queue or a mailbox of the backup. A file that gets its next name while its folder
+    is read is not missed; one that is being fetched is left out."""
+    place = Place(tmp_path)
+    incoming = place.data / "collect" / "incoming"
+    incoming.mkdir(parents=True)
+    (incoming / "0011223344556677").write_bytes(b"whole")
+    (incoming / "new-8899aabbccddeeff").write_bytes(b"half")
+    with contextlib.closing(apsw.Connection(str(place.data / "collect.sqlite3"))) as ledger:
+        ledger.execute("CREATE TABLE message (uid TEXT); INSERT INTO message VALUES ('before')")
+    copy, copy_spool = Copier.copy, backup._copy_spool
+    claimed = incoming / "0011223344556677.38G6TPN5J0000"
+
+    def copy_late(self: Copier, source: str, name: str) -> tuple[str, int] | None:
+        if source.endswith("0011223344556677"):
+            os.rename(source, claimed)
+        return copy(self, source, name)
+
+    def collect_meanwhile(*arguments: Any) -> int:
+        with contextlib.closing(apsw.Connection(str(place.data / "collect.sqlite3"))) as ledger:
+            ledger.execute("INSERT INTO message VALUES ('while the queue was copied')")
+        return copy_spool(*arguments)
+
+    monkeypatch.setattr(Copier, "copy", copy_late)
+    monkeypatch.setattr(backup, "_copy_spool", collect_meanwhile)
+    place.make()
+    there = place.restored()
+    assert [path.name for path in (there / "collect" / "incoming").iterdir()] == [claimed.name]
+    with contextlib.closing(apsw.Connection(str(there / "collect.sqlite3"))) as ledger:
+        assert [row[0] for row in ledger.execute("SELECT uid FROM message")] == ["before"]
+
+
 def test_everything_comes_back_and_nothing_of_a_run(tmp_path: Path) -> None:
     """Secrets, keys, link and accounts (also what is in their log only); not the lock, sockets, what was replaced."""
     place = Place(tmp_path)

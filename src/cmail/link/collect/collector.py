@@ -36,7 +36,7 @@ class Collector:
         self._recovering: asyncio.Task[None] | None = None
         self._terms = Terms("localhost", 0, "", {})
         self._is_online = False
-        self._is_recovered = False
+        self.ready = asyncio.Event()  # what the last run left is handed over
         self.trouble = ""
 
     # The life of it.
@@ -59,7 +59,7 @@ class Collector:
             if name not in self._watches:
                 self._watches[name] = Watch(account, terms, self._parts, self._room)
             self._watches[name].is_planned = is_planned
-        if self._is_recovered:
+        if self.ready.is_set():
             self._begin()
 
     def set_online(self, is_online: bool) -> None:
@@ -93,8 +93,8 @@ class Collector:
                     await self._hand_over_again()
                 self.trouble = ""
                 wait_s = LOOK_AGAIN_S
-                if not self._is_recovered:
-                    self._is_recovered = True
+                if not self.ready.is_set():
+                    self.ready.set()
                     self._begin()
             except BoxError as error:
                 self._say(f"mail that was collected waits: {error.words}")
@@ -106,7 +106,7 @@ class Collector:
         """Also later, now and then: what the worker could not take must not wait for the link."""
         parts = self._parts
         rows: list[tuple[int, Entry]] = await parts.ledger.run(lambda ledger: ledger.handing())
-        if not self._is_recovered:
+        if not self.ready.is_set():
             tokens = {entry.token for _, entry in rows}
             await asyncio.to_thread(incoming.sweep, parts.folder, tokens)
         for box, entry in rows:

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import os
 import socket
 import ssl
 from collections import deque
@@ -151,7 +152,7 @@ class Line(asyncio.Protocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         """From the transport."""
-        words = f" ({(getattr(exc, 'strerror', None) or str(exc)).lower()})" if exc else ""
+        words = f" ({_words(exc)})" if exc else ""
         self._fail(BoxError(f"{self._host} closed the connection{words}", Fault.NETWORK))
 
     def _fail(self, trouble: BoxError) -> None:
@@ -203,7 +204,7 @@ async def connect(machine: Machine, access: Access, resolver: Resolver) -> Line:
         except ssl.SSLError as error:
             raise tls_trouble(where, error) from None
         except OSError as error:
-            why = (error.strerror or str(error)).lower()
+            why = _words(error)
         line.close()
     raise BoxError(f"{where} cannot be reached: {why}", Fault.NETWORK)
 
@@ -239,4 +240,10 @@ def tls_trouble(where: str, error: OSError) -> BoxError:
     with contextlib.suppress(AttributeError):
         if getattr(error, "reason", None):
             return BoxError(f"TLS with {where} failed: {error.reason.lower().replace('_', ' ')}")  # type: ignore[attr-defined]
-    return BoxError(f"TLS with {where} failed: {(error.strerror or str(error)).lower()}", Fault.NETWORK)
+    return BoxError(f"TLS with {where} failed: {_words(error)}", Fault.NETWORK)
+
+
+def _words(error: Exception) -> str:
+    """What the system said; asyncio puts words of its own in front of it."""
+    number = getattr(error, "errno", None)
+    return (os.strerror(number) if number and number > 0 else str(error)).lower()
