@@ -438,7 +438,8 @@ class RouteQueue:
         hand; it has none any more."""
         if self.large_count:
             return False
-        if len(self.lanes) <= self.scheduler.connections_max(self.name):
+        going_on = sum(not other.is_spent for other in self.lanes)
+        if going_on <= self.scheduler.connections_max(self.name):
             self.has_extra = False
             return False
         lane.is_spent = True

@@ -7,7 +7,7 @@ from typing import Any
 from cmail.mail.outcome import NotNow, TemporaryFailure
 from cmail.policy.orders import FREE, NOTHING, Orders
 from cmail.queue.settings import QueueSettings
-from cmail.storage.spool import Change, QueueFilter, RecipientState, Wanted
+from cmail.storage.spool import Change, Deferral, QueueFilter, RecipientState, Settlement, Wanted
 from tests.support.fake_agent import deliver
 from tests.unit.queue.house import House, run
 
@@ -213,6 +213,8 @@ def test_what_can_never_go_is_held_once_with_words() -> None:
         await house.send("earlier@example.net", size=48 * MIB)
         await house.settle_down()
         house.order(SATELLITE)
+        await house.settle_down()
+        assert (await states(house))["earlier"][0] is RecipientState.HELD
         queue_id = await house.send("later@example.net", "you@example.org", size=48 * MIB)
         await house.send("waits@example.net", size=6 * MIB)
         await house.send("small@example.net")
@@ -302,6 +304,26 @@ def test_a_deadline_counts_between_exchanges_too() -> None:
             await house.pass_time(days=1)
             await house.scheduler.lookout.sweep()
         assert house.waiting() == ["other@example.net"]
+
+    run(test)
+
+
+def test_what_had_its_chances_is_not_given_up_while_it_is_kept() -> None:
+    """Tried in ten link-up periods over a wide link, then for weeks only a narrow one is there: nobody is
+    told or given up until it could go again."""
+
+    async def test(house: House) -> None:
+        house.order(SMALL)
+        large = await house.send("large@example.net", sender="you@example.org", size=9 * MIB)
+        tried = Deferral(0, house.clock.link_ms() + 60_000, 12, 11, 11, NotNow.MESSAGE, "450 later")
+        await house.spool.settle(Settlement(large, (), (tried,)))
+        for _ in range(20):
+            await house.pass_time(days=1)
+            await house.scheduler.lookout.sweep()
+        assert not house.log.given_up and not house.log.reports
+        house.smtp.outcome = lambda t, q: TemporaryFailure("450 later")
+        house.order(FREE)
+        await house.until(lambda: house.log.given_up == [large])
 
     run(test)
 

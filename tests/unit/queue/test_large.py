@@ -96,11 +96,28 @@ def test_with_one_connection_small_mail_gets_another_for_itself() -> None:
         await house.until(lambda: not house.waiting())
         assert sent(house) == [*(f"small{n}" for n in range(5)), "large0", "large1"]
         assert house.smtp.open_max == 2
-        await house.until(lambda: not house.smtp.open_count)
-        for number in range(30):
-            await house.send(f"late{number}@example.net")
+
+    run(test, connections=1)
+
+
+def test_the_other_connection_is_for_that_time_alone() -> None:
+    """When the large message is through, one connection carries all that comes, though the other idles."""
+
+    async def test(house: House) -> None:
+        house.smtp.idle_s = 30.0
+        await large_under_way(house)
+        await house.send("small@example.net")
+        await house.until(lambda: sent(house) == ["small"])
+        await house.until(lambda: not house.smtp.paused_count)
+        house.smtp.large_gate.set()
         await house.until(lambda: not house.waiting())
-        assert house.smtp.open_count <= 1
+        house.smtp.gate.clear()
+        for number in range(12):
+            await house.send(f"late{number}@example.net")
+            await house.settle_down()
+        assert sum(bool(lane.taken) for lane in house.scheduler.routes["relay"].lanes) == 1
+        house.smtp.gate.set()
+        await house.until(lambda: not house.waiting())
 
     run(test, connections=1)
 
@@ -110,6 +127,7 @@ def test_on_a_thin_link_one_large_message_goes_at_a_time_and_stands_aside() -> N
 
     async def test(house: House) -> None:
         house.order(THIN)
+        house.smtp.idle_s = 30.0  # it is the end of the small message that ends the pause
         await large_under_way(house, 3)
         route = house.scheduler.routes["relay"]
         house.smtp.gate.clear()

@@ -153,6 +153,27 @@ def test_a_month_of_daily_exchanges() -> None:
     run(test)
 
 
+def test_who_is_refused_in_ten_exchanges_has_had_his_chances() -> None:
+    """An hour a day is no five days of link-up time for months: attempts in ten exchanges count, too."""
+
+    async def test(house: House) -> None:
+        house.smtp.outcome = lambda t, q: TemporaryFailure("450 never")
+        house.order(Orders(is_exchange_open=False))
+        queue_id = await house.send("bob@example.net")
+        days = 0
+        while not house.log.given_up:
+            days += 1
+            await a_day(house, 23.9)
+            house.order(FREE)
+            await a_day(house, 0.1)
+            house.order(Orders(is_exchange_open=False))
+            await house.settle_down()
+            assert days < 13
+        assert house.log.given_up == [queue_id] and days >= 10
+
+    run(test)
+
+
 def test_months_of_flapping_with_batch_and_exchanges() -> None:
     """All of it at once, at random, for two months: outages, policies, exchanges, batch. Nothing is lost,
     sent twice, told or given up."""

@@ -68,6 +68,49 @@ def test_urgent_comes_to_memory_while_ordinary_mail_lies_on_the_disk(monkeypatch
     run(test, connections=1)
 
 
+def test_what_gives_its_place_is_not_forgotten(monkeypatch) -> None:
+    """Memory is just full and nothing is on the disk beyond it: who goes to the disk for urgent mail
+    comes back by itself."""
+    monkeypatch.setattr(route_queue, "READY_MAX", 50)
+
+    async def test(house: House) -> None:
+        await behind_a_gate(house)
+        for number in range(50):
+            await house.send(f"ordinary{number}@example.net")
+        route = house.scheduler.routes["relay"]
+        await house.until(lambda: not route.has_more)
+        assert len(route.ready) == 50
+        await house.send("urgent@example.net", priority=1)
+        assert len(route.ready) == 50 and route.has_more
+        house.smtp.gate.set()
+        await house.until(lambda: not house.waiting(), 20_000)
+        assert who(house) == ["first", "urgent", *(f"ordinary{n}" for n in range(50))]
+
+    run(test, connections=1)
+
+
+def test_many_urgent_ones_that_become_due_all_go_before_what_is_ready(monkeypatch) -> None:
+    """More than one reading of the disk brings, while memory is full of ordinary mail."""
+    monkeypatch.setattr(route_queue, "READY_MAX", 20)
+    monkeypatch.setattr(route_queue, "REFILL_BELOW", 2)
+
+    async def test(house: House) -> None:
+        house.smtp.outcome = lambda t, q: TemporaryFailure("450 later", NotNow.MESSAGE)
+        for number in range(80):
+            await house.send(f"urgent{number}@example.net", priority=1)
+        await house.until(lambda: len(house.log.attempts) == 80 and not house.scheduler.active)
+        house.smtp.outcome = deliver
+        await behind_a_gate(house)
+        for number in range(40):
+            await house.send(f"ordinary{number}@example.net")
+        await house.pass_time(minutes=7)
+        house.smtp.gate.set()
+        await house.until(lambda: not house.waiting(), 20_000)
+        assert sorted(who(house)[1:81]) == sorted(f"urgent{n}" for n in range(80))
+
+    run(test, connections=1)
+
+
 def test_urgent_mail_on_the_disk_is_read_first(monkeypatch) -> None:
     """A queue that was there before us: by rank, and what is put off comes back before what never was
     its turn when it is urgent."""
