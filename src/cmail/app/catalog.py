@@ -10,13 +10,7 @@ from typing import Annotated, Any, Final, Literal, Union, get_args, get_origin, 
 from cmail.settings import ByteSize
 
 # Tables that the design names and that no code here obeys yet: refused, never ignored in silence.
-NOT_YET: Final = {
-    "exchange": "exchange windows (Timed Operations) are",
-    "link.via": "[[link.via]] is",
-    "link.probe": "the probe is",
-    "link.probe_every": "the probe is",
-    "link.small": "[[link.via]] is",
-}
+NOT_YET: Final[dict[str, str]] = {}
 LISTENERS_NOT_YET: Final = frozenset({"pop3", "pop3s", "imap", "imaps"})
 
 _UNITS_S: Final = ((86400, "d"), (3600, "h"), (60, "m"), (1, "s"))

@@ -39,7 +39,7 @@ class Collecting:
             {each.password_file: snapshot.passwords.get(each.password_file, "") for each in settings.collect},
         )
         if self._collector is not None:
-            self._collector.apply(settings.collect, terms)
+            self._collector.apply(settings.collect, terms, is_planned=settings.exchange.is_set)
 
     def set_online(self, is_online: bool) -> None:
         """The link went down: sessions end; or up."""

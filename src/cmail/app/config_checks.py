@@ -12,6 +12,7 @@ from typing import Any, Final
 from cmail.app.catalog import LISTENERS_NOT_YET
 from cmail.app.config_checks_collect import check_collects, collect_notes
 from cmail.app.config_checks_kick import check_kicks
+from cmail.app.config_checks_link import check_links, link_notes
 from cmail.app.config_checks_site import check_sites, site_notes
 from cmail.app.settings import Settings
 from cmail.delivery.settings import FORWARD_PORT
@@ -58,6 +59,7 @@ def check_meaning(settings: Settings, say: Say) -> None:
     _check_sending(settings, say)
     _check_forwards(settings, say)
     check_sites(settings.site, lambda domain: _whose(settings, domain), say)
+    check_links(settings.link, settings.exchange, say)
     check_kicks(settings.link.kick, settings.smtp, say)
     check_collects(settings.collect, lambda domain: _is_ours(settings, domain), say)
     _check_places(settings, say)
@@ -112,6 +114,7 @@ def notes(settings: Settings) -> list[str]:
         said.append("there is no [[listener]]: mail comes in by the sendmail command alone.")
     said += site_notes(settings.site, frozenset(listener.kind for listener in settings.listener))
     said += collect_notes(settings.collect)
+    said += link_notes(settings.link, settings.exchange, settings.queue.batch)
     if "." not in settings.host.hostname:
         said.append(f"host.hostname = {settings.host.hostname!r} has no dot: other servers may refuse it.")
     return said

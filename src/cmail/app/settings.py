@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from cmail.admin.checks.settings import CheckSettings
 from cmail.delivery.settings import ForwardSettings, LocalSettings, SmtpSettings
 from cmail.delivery.site_settings import SiteSettings
-from cmail.link.settings import CollectSettings, LinkSettings
+from cmail.link.settings import CollectSettings, ExchangeSettings, LinkSettings
 from cmail.net.settings import DnsSettings, TlsSettings
 from cmail.observe.settings import LogSettings
 from cmail.queue.settings import QueueSettings
@@ -28,6 +28,7 @@ class Settings:
     forward: tuple[ForwardSettings, ...] = ()
     site: tuple[SiteSettings, ...] = ()
     link: LinkSettings = field(default_factory=LinkSettings)
+    exchange: ExchangeSettings = field(default_factory=ExchangeSettings)
     collect: tuple[CollectSettings, ...] = ()
     tls: TlsSettings = field(default_factory=TlsSettings)
     dns: DnsSettings = field(default_factory=DnsSettings)

@@ -18,14 +18,13 @@ from cmail.app.shards import open_shard, own_shards, reroute
 from cmail.app.sites import new_sites
 from cmail.app.snapshot import Snapshot
 from cmail.app.turned import kick_answers
-from cmail.link.clock import LinkView, parse_reading
-from cmail.link.state import read_state
+from cmail.app.worker_link import WorkerLink, first_state
+from cmail.link.clock import LinkView
 from cmail.mail.address import Address
 from cmail.mail.queue_id import QueueId
 from cmail.net.clock import RealClock
 from cmail.net.control import EX_TEMPFAIL, Answered, AnswerFunction, ControlError, Fields
 from cmail.observe import maillog, metrics, trouble
-from cmail.policy.orders import parse_orders
 from cmail.policy.places import share_of
 from cmail.policy.rewriting import ToMailbox
 from cmail.policy.routing import RoutingTable
@@ -69,6 +68,8 @@ class Worker:
         estate.release()
         self._clock = RealClock()
         self._link_clock = LinkView(estate.lived)
+        self._worker_link = WorkerLink(estate.run_folder, lambda: self._schedulers, self._link_clock)
+        self._worker_link.said_again = self._link_is_up_again
         self._sites = new_sites(
             number, estate.workers_count, estate.data_dir, self._clock, self._link_clock
         )
@@ -86,7 +87,7 @@ class Worker:
     async def start(self, tasks: Tasks) -> None:
         """Open the shards, begin to send, then listen."""
         settings = self._settings
-        self._link_clock.changed(read_state(os.path.join(self._data_dir, LINK_FILE), maillog))
+        self._link_clock.changed(*first_state(os.path.join(self._data_dir, LINK_FILE), settings))
         self._accounts = Accounts(self._data_dir, self._account_rules(settings), places=self._places)
         try:
             self._accounts.start()
@@ -117,6 +118,7 @@ class Worker:
         for spool, scheduler in zip(self._spools, self._schedulers, strict=True):
             tasks.spawn(self._reroute(spool, scheduler), f"reroute {spool.shard}")
         self._drop = self._drop_watch(settings)
+        tasks.spawn(self._worker_link.run(), "what deliveries see")
         tasks.spawn(self._sites.run(), "sites")
         if self._number == 0:
             tasks.spawn(self._drop.run(), "drop folder")
@@ -130,7 +132,7 @@ class Worker:
         agent = self._sites.agent(self._agents.smtp)
         scheduler = Scheduler(
             spool,
-            {**self._agents.by_kind, "site": agent},
+            self._worker_link.watched({**self._agents.by_kind, "site": agent}),
             self._router,
             self._settings.queue,
             self._clock,
@@ -286,12 +288,12 @@ class Worker:
             **queue_answers(lambda: self._schedulers, self._clock, self._link_clock),
             **Injection(os.path.join(self._data_dir, INCOMING), lambda: self._intake.context).functions(),
             **self._collected().functions(),
+            **self._worker_link.answers(),
             **kick_answers(lambda: self._intake, lambda: self._settings),
             **self._sites.answers(),
             "accounts.changed": self._accounts_changed,
             "quarantine.release": self._release,
             "validation.noted": self._noted,
-            "link.changed": self._link_changed,
             "metrics": self._metrics,
             "status": self._status,
             "troubles": self._troubles,
@@ -312,18 +314,6 @@ class Worker:
         await self._accounts.reload()
         self._rebuild()
         return {"users": self._accounts.users_count}
-
-    async def _link_changed(self, request: Fields) -> Fields:
-        try:
-            reading = parse_reading(request)
-            orders = parse_orders(request["orders"]) if isinstance(request.get("orders"), dict) else None
-        except ValueError as error:
-            raise ControlError(str(error)) from None
-        is_same = orders is None and not reading.is_down and reading == self._link_clock.reading
-        if request.get("is_said_again") or is_same:
-            self._link_is_up_again()
-        self._link_clock.changed(reading, orders)
-        return {}
 
     async def _release(self, request: Fields) -> Fields:
         release = Release(

@@ -1,15 +1,21 @@
-"""Link: up or down, said by hand; kept durably, told to all, and what is done at link-up."""
+"""Link: the one owner of the state of all links; weighs what it hears, tells all, keeps it durably."""
 
 import asyncio
 import json
 from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, replace
 from typing import Any, Final, Protocol
 
 from cmail.link.clock import LinkReading, parse_reading
+from cmail.link.judging import LINE, Hand
+from cmail.link.links import Facts, Links, OneLink, Outlook
+from cmail.policy.orders import FREE, Orders, parse_orders
 from cmail.storage import durable
 from cmail.world import Clock
 
-FILE_OCTETS_MAX: Final = 4096  # ours has 100
+FILE_OCTETS_MAX: Final = 65536  # ours has some hundred, and 200 more for each link
+
+Announce = Callable[[LinkReading, Orders, bool], Awaitable[None]]
 
 
 class LinkLog(Protocol):
@@ -21,105 +27,198 @@ class LinkLog(Protocol):
 
 
 class Link:
-    """The one owner of the link's state, in the link process. What it says is durable before it is
-    told to anybody, so a crash while down is still down, and the link-up clock never runs ahead."""
+    """Lives in the link process. What people say is durable before it is told to anybody, so a crash while
+    down is still down. What the kernel or a probe says is told first: it can be seen again."""
 
     def __init__(
         self,
         path: str,
+        lived: Clock,
         clock: Clock,
         log: LinkLog,
-        announce: Callable[[LinkReading], Awaitable[None]],
-        at_link_up: Callable[[], Awaitable[str]] | None = None,
+        links: Links,
+        announce: Announce,
     ) -> None:
-        """`path`: DATA/link.json. `announce` tells the workers. `at_link_up` (the kick) answers with
-        its result in words, "" for none."""
-        self._path = path
-        self._clock = clock
-        self._log = log
+        """`path`: DATA/link.json. `lived`: the clock of readings; `clock`: that of people. `announce` tells
+        the workers; its last argument: the link is up, said once more."""
+        self._path, self._lived, self._clock, self._log = path, lived, clock, log
+        self.links = links
         self._announce = announce
-        self._at_link_up = at_link_up
         self._reading = LinkReading()
+        self._orders = FREE
+        self._outlook = Outlook(False, "", FREE, "")
         self._changing = asyncio.Lock()
-        self._kicks: set[asyncio.Task[None]] = set()
-        self.last_kick = ""
+        self._writing: asyncio.Task[None] | None = None
+        self._is_stale = False  # the file
+        self.is_exchange_open = True
+        self.turned: list[Callable[[bool], None]] = []  # called with whether it is down, at each turn
 
     @property
     def reading(self) -> LinkReading:
-        """How the link is."""
+        """How it is, all in all."""
         return self._reading
+
+    @property
+    def orders(self) -> Orders:
+        """What the workers were told that may go."""
+        return self._orders
+
+    @property
+    def outlook(self) -> Outlook:
+        """By which link mail goes, and the words for it."""
+        return self._outlook
 
     def open(self) -> LinkReading:
-        """Read the state that was left by the last run; blocks (at start, before any loop). A file
-        that makes no sense is reported, and the link begins anew as up: mail moves."""
-        self._reading = read_state(self._path, self._log)
+        """Read what was left by the last run; blocks (at start, before any loop). A file that makes no
+        sense is reported, and the link begins anew as up: mail moves."""
+        record = read_record(self._path, self._log)
+        self._reading, self._orders = _reading(record), _orders(record)
+        self.links.resume(record)
         return self._reading
 
-    async def down(self) -> LinkReading:
-        """Take the link down by hand; down already is fine. OSError when that cannot be recorded."""
+    async def look(self, facts: Facts | None = None) -> None:
+        """Weigh anew what is known (and what the kernel shows now); whoever needs to know is told."""
         async with self._changing:
-            await self._change(self._reading.down(self._clock.wall_ms()), "the link is down")
-        return self._reading
+            if facts is not None:
+                self.links.show(facts)
+            weighed = self._weigh()
+            if await self._conclude(weighed) or weighed.changed:
+                self._write_soon()
 
-    async def up(self) -> LinkReading:
-        """The link is up: everything starts. Up already is fine: whoever says so has dialled perhaps,
-        and nobody told us that it was down, so all is told again and kicked again."""
+    async def say(self, name: str, hand: Hand, facts: Facts | None = None) -> None:
+        """A person or a hook says up or down, of one link or of all. Said up again it is told again: they
+        have dialled perhaps, and nobody told us that it was down. UnknownLinkError; OSError: that cannot be
+        recorded, and all is as it was."""
         async with self._changing:
-            if self._reading.is_down:
-                await self._change(self._reading.up(self._clock.wall_ms()), "the link is up")
-            else:
-                await self._announce(self._reading)
-        if self._at_link_up is not None:
-            task = asyncio.create_task(self._kick(self._at_link_up), name="kick")
-            self._kicks.add(task)
-            task.add_done_callback(self._kicks.discard)
-        return self._reading
-
-    def status(self) -> dict[str, Any]:
-        """For `cmail link status`."""
-        reading = self._reading
-        return {
-            **reading.fields(),
-            "link_ms": reading.link_ms(self._clock.wall_ms()),
-            "last_kick": self.last_kick,
-        }
+            before = self.links.saved()
+            if facts is not None:
+                self.links.show(facts)
+            self.links.say(name, hand, facts.kernel if facts is not None else None)
+            if facts is not None:
+                self.links.show(facts)  # a device that was said to be down shows otherwise now
+            weighed = self._weigh()
+            record = {**self.links.record(), "orders": weighed.orders.fields()}
+            try:
+                await asyncio.to_thread(write_state, self._path, weighed.reading, record)
+            except OSError:
+                self.links.restore(before)
+                raise
+            is_turn = weighed.reading is not self._reading
+            await self._conclude(weighed)
+            if hand is Hand.UP and not (is_turn or weighed.reading.is_down):
+                await self._announce(self._reading, self._orders, True)
 
     async def close(self) -> None:
-        """End a kick that is under way."""
-        for task in list(self._kicks):
-            task.cancel()
-        await asyncio.gather(*self._kicks, return_exceptions=True)
+        """Write what is not written yet."""
+        if self._writing is not None:
+            await asyncio.wait([self._writing])
 
-    async def _change(self, reading: LinkReading, words: str) -> None:
-        if reading is self._reading:
-            return
-        await asyncio.to_thread(write_state, self._path, reading)
-        self._reading = reading
-        self._log.noted(words)
-        await self._announce(reading)
+    # Telling.
 
-    async def _kick(self, kick: Callable[[], Awaitable[str]]) -> None:
-        try:
-            self.last_kick = await kick()
-        except Exception:
-            self._log.failed("kick")
-            return
-        if self.last_kick:
-            self._log.noted(self.last_kick)
+    def _weigh(self) -> "_Weighed":
+        now_ms = self._clock.wall_ms()
+        changed = self.links.judge(now_ms)
+        outlook = self.links.outlook(now_ms / 1000)
+        orders = replace(outlook.orders, is_exchange_open=self.is_exchange_open)
+        return _Weighed(changed, outlook, self._next_reading(outlook.is_down), orders)
+
+    async def _conclude(self, weighed: "_Weighed") -> bool:
+        """Tell who needs to know; True when anybody was told."""
+        self._outlook = outlook = weighed.outlook
+        is_turn = weighed.reading is not self._reading
+        if len(self.links.all) > 1:
+            for link in weighed.changed:
+                self._log.noted(f"link {link.name} is {link.verdict.state.value}: {link.verdict.why}")
+        if not is_turn and weighed.orders == self._orders:
+            return False
+        self._reading, self._orders = weighed.reading, weighed.orders
+        if is_turn:
+            self._log.noted(_turn_words(outlook))
+        await self._announce(self._reading, self._orders, False)
+        if is_turn:
+            for listener in self.turned:
+                listener(self._reading.is_down)
+        return True
+
+    def _next_reading(self, is_down: bool) -> LinkReading:
+        now_ms = self._lived.wall_ms()
+        return self._reading.down(now_ms) if is_down else self._reading.up(now_ms)
+
+    # The file.
+
+    def _record(self) -> dict[str, Any]:
+        return {**self.links.record(), "orders": self._orders.fields()}
+
+    def _write_soon(self) -> None:
+        """Beside, so that a slow disk does not hold up the next word."""
+        self._is_stale = True
+        if self._writing is None or self._writing.done():
+            self._writing = asyncio.create_task(self._write(), name="link.json")
+
+    async def _write(self) -> None:
+        while self._is_stale:
+            self._is_stale = False
+            reading, record = self._reading, self._record()
+            try:
+                await asyncio.to_thread(write_state, self._path, reading, record)
+            except OSError as error:
+                self._log.warned(f"{self._path} cannot be written: {error.strerror or error}")
+
+    def note(self) -> None:
+        """Something to be kept has changed that nobody needs to be told of: what was used of a budget."""
+        self._write_soon()
 
 
-def write_state(path: str, reading: LinkReading) -> None:
-    """Make a reading durable; blocks."""
-    durable.write_durably(path, json.dumps(reading.fields()).encode() + b"\n")
+@dataclass(frozen=True, slots=True)
+class _Weighed:
+    """What comes of all that is known."""
+
+    changed: list[OneLink]
+    outlook: Outlook
+    reading: LinkReading
+    orders: Orders
 
 
-def read_state(path: str, log: LinkLog) -> LinkReading:
-    """The reading that was made durable last; blocks."""
+def _turn_words(outlook: Outlook) -> str:
+    if outlook.is_down:
+        return f"the link is down: {outlook.words}"
+    return "the link is up" + (f": mail goes by {outlook.link}" if outlook.link not in ("", LINE) else "")
+
+
+def write_state(path: str, reading: LinkReading, record: dict[str, Any] | None = None) -> None:
+    """Make a reading durable, with what else is known; blocks."""
+    fields = {**(record or {}), **reading.fields()}
+    durable.write_durably(path, json.dumps(fields).encode() + b"\n")
+
+
+def read_record(path: str, log: LinkLog) -> dict[str, Any]:
+    """What was made durable last, {} for nothing; blocks. It has a reading that makes sense."""
     try:
         with open(path, "rb") as file:
-            return parse_reading(json.loads(file.read(FILE_OCTETS_MAX)))
+            found = json.loads(file.read(FILE_OCTETS_MAX))
+        if not isinstance(found, dict):
+            raise ValueError("not a reading of the link clock")
+        parse_reading(found)
+        return found
     except FileNotFoundError:
-        return LinkReading()
-    except (OSError, ValueError, AttributeError) as error:
+        return {}
+    except (OSError, ValueError, RecursionError) as error:
         log.warned(f"{path}: {error}; the link counts as up from now on")
-        return LinkReading()
+        return {}
+
+
+def read_state(path: str, log: LinkLog) -> tuple[LinkReading, Orders]:
+    """The reading and the orders that were made durable last; blocks."""
+    record = read_record(path, log)
+    return _reading(record), _orders(record)
+
+
+def _reading(record: dict[str, Any]) -> LinkReading:
+    return parse_reading(record) if record else LinkReading()
+
+
+def _orders(record: dict[str, Any]) -> Orders:
+    try:
+        return parse_orders(record["orders"])
+    except (KeyError, ValueError, AttributeError):
+        return FREE

@@ -53,7 +53,7 @@ def parse_slot(text: str) -> Slot:
     """A slot from its text; ValueError says what is wrong, in words."""
     *before, times = text.split() or [""]
     if len(before) > 1 or not times:
-        raise ValueError(f"is neither a time nor a window; right are {EXAMPLES}")
+        raise ValueError(f"it is neither a time nor a window; right are {EXAMPLES}")
     days = _days(before[0]) if before else _EVERY_DAY
     start, dash, end = times.partition("-")
     return Slot(days, _minute(start), _end(end) if dash else None)
@@ -63,7 +63,7 @@ def parse_window(text: str) -> Slot:
     """A slot that has an end; ValueError for a mere time."""
     slot = parse_slot(text)
     if not slot.is_window:
-        raise ValueError('is a time without an end; a window is written "08:00-09:30"')
+        raise ValueError('it is a time without an end; a window is written "08:00-09:30"')
     return slot
 
 

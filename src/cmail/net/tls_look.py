@@ -37,6 +37,44 @@ async def shown_by(host: str, port: int, name: str, ca_file: str, *, is_implicit
     return Shown(der, "")
 
 
+async def names_somebody_else(host: str, port: int, name: str, ca_file: str, *, is_implicit: bool) -> str:
+    """Whom the certificate of a listener is for, when that is not `name`; "" when it is, or when nobody can
+    tell. OSError, NoTlsError: nothing can be seen."""
+    context = await asyncio.to_thread(client_context, ca_file, is_verified=True)
+    try:
+        await _shake_hands(host, port, name, context, is_implicit)
+    except ssl.SSLCertVerificationError:
+        der = await _shake_hands(host, port, name, client_context("", is_verified=False), is_implicit)
+        names = await asyncio.to_thread(_names, der)
+        return "" if not names or any(_is_for(pattern, name) for pattern in names) else names[0]
+    return ""
+
+
+def _names(der: bytes) -> list[str]:
+    """The names in a certificate: its alternative names, else its common name, in lower case."""
+    from cryptography import x509  # late: hardly anybody comes here
+
+    try:
+        found = x509.load_der_x509_certificate(der)
+        names = found.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+        texts = names.get_values_for_type(x509.DNSName)
+        texts += [str(address) for address in names.get_values_for_type(x509.IPAddress)]
+    except x509.ExtensionNotFound:
+        common = found.subject.get_attributes_for_oid(x509.NameOID.COMMON_NAME)
+        texts = [str(each.value) for each in common]
+    except ValueError:
+        return []
+    return ["".join(c if c.isprintable() else "?" for c in text.lower())[:200] for text in texts]
+
+
+def _is_for(pattern: str, name: str) -> bool:
+    """A wildcard stands for the first label alone."""
+    name = name.lower().rstrip(".")
+    if pattern.startswith("*."):
+        return name.partition(".")[2] == pattern[2:]
+    return name == pattern
+
+
 async def _shake_hands(host: str, port: int, name: str, context: ssl.SSLContext, is_implicit: bool) -> bytes:
     """The certificate (DER) of a handshake that succeeded."""
     tls = {"ssl": context, "server_hostname": name} if is_implicit else {}

@@ -112,6 +112,12 @@ QUEUE_MESSAGES: Final = _gauge("cmail_queue_messages", "Messages in the queue.")
 LINK_UP: Final = _gauge(
     "cmail_link_up", "1 when mail for the Internet can go, else 0.", is_same_everywhere=True
 )
+LINK_OCTETS: Final = _counters(
+    "cmail_link_octets_total", "direction", "Octets of sessions with hosts on the Internet, out and in."
+)
+LINK_MESSAGES: Final = _counters(
+    "cmail_link_messages_total", "direction", "Messages sent to hosts on the Internet, and taken from them."
+)
 LOG_LINES_LOST: Final = _counter("cmail_log_lines_lost_total", "Log lines lost because nobody took them.")
 
 

@@ -1,13 +1,23 @@
-"""The link's state: durable before it is told, the same after a crash; the kick at link-up."""
+"""The owner of the link's state: durable before it is told when people say it; the same after a crash."""
 
 import asyncio
+import json
 from pathlib import Path
 
 import pytest
 
 from cmail.link.clock import LinkReading
+from cmail.link.judging import Hand
+from cmail.link.links import Links, UnknownLinkError
+from cmail.link.settings import LinkSettings, ViaSettings
 from cmail.link.state import Link, read_state
+from cmail.policy.orders import Orders
 from tests.support.clock import FakeClock
+from tests.support.fake_kernel import FakeKernel
+
+Told = list[tuple[LinkReading, Orders, bool]]
+LINE = LinkSettings()
+VIAS = LinkSettings(via=(ViaSettings("fibre", ("eth0",)), ViaSettings("sat", ("wwan0",), use="small")))
 
 
 class Log:
@@ -18,34 +28,98 @@ class Log:
         self.noted = self.warned = self.failed = self.lines.append
 
 
-def link(path: Path, clock: FakeClock, told: list[LinkReading], kick=None) -> tuple[Link, Log]:
+def link(path: Path, clock: FakeClock, told: Told, settings: LinkSettings = LINE) -> tuple[Link, Log]:
     log = Log()
 
-    async def announce(reading: LinkReading) -> None:
-        assert read_state(str(path / "link.json"), log) == reading, "durable before it is told"
-        told.append(reading)
+    async def announce(reading: LinkReading, orders: Orders, is_said_again: bool) -> None:
+        told.append((reading, orders, is_said_again))
 
-    made = Link(str(path / "link.json"), clock, log, announce, kick)
+    made = Link(str(path / "link.json"), clock, clock, log, Links(settings), announce)
     made.open()
     return made, log
 
 
 def test_a_crash_while_down_is_still_down(tmp_path: Path) -> None:
-    """Down, crash, restart a day later, up: the day does not count."""
+    """Down by hand, crash, restart a day later, up: the day does not count."""
 
     async def test() -> None:
         clock = FakeClock()
-        told: list[LinkReading] = []
+        told: Told = []
         before, _ = link(tmp_path, clock, told)
         started_ms = clock.wall_ms()
-        await before.down()
+        await before.say("", Hand.DOWN)
         clock.advance(86_400)
         after, _ = link(tmp_path, clock, told)
+        await after.look(FakeKernel().whole("eth0").facts())
         assert after.reading.is_down
-        await after.up()
+        await after.say("", Hand.UP)
         assert after.reading.link_ms(clock.wall_ms()) == started_ms
-        assert [r.is_down for r in told] == [True, False]
-        assert after.status()["periods"] == 2
+        assert [reading.is_down for reading, *_ in told] == [True, False]
+        assert after.reading.periods == 2
+
+    asyncio.run(test())
+
+
+def test_what_people_say_is_durable_before_it_is_told(tmp_path: Path) -> None:
+    """The file has the very reading that the workers hear."""
+
+    async def test() -> None:
+        log = Log()
+
+        async def announce(reading: LinkReading, orders: Orders, is_said_again: bool) -> None:
+            assert read_state(str(tmp_path / "link.json"), log) == (reading, orders)
+            heard.append(reading.is_down)
+
+        heard: list[bool] = []
+        clock = FakeClock()
+        made = Link(str(tmp_path / "link.json"), clock, clock, log, Links(LinkSettings()), announce)
+        await made.say("", Hand.DOWN)
+        await made.say("", Hand.UP)
+        assert heard == [True, False]
+
+    asyncio.run(test())
+
+
+def test_what_the_kernel_shows_is_told_and_kept(tmp_path: Path) -> None:
+    """Carrier gone, carrier back: the workers hear at once, the file follows, people read why."""
+
+    async def test() -> None:
+        told: Told = []
+        made, log = link(tmp_path, FakeClock(), told)
+        turns: list[bool] = []
+        made.turned.append(turns.append)
+        kernel = FakeKernel().whole("eth0")
+        await made.look(kernel.facts())
+        assert not told, "it was up, and is"
+        await made.look(kernel.device("eth0", carrier=False).facts())
+        await made.look(kernel.device("eth0", carrier=False).facts())
+        await made.look(kernel.device("eth0").facts())
+        await made.close()
+        assert [reading.is_down for reading, *_ in told] == [True, False] == turns
+        assert told[-1][0] == read_state(str(tmp_path / "link.json"), log)[0]
+        assert log.lines == ["the link is down: eth0 has no carrier", "the link is up"]
+
+    asyncio.run(test())
+
+
+def test_orders_are_told_without_a_turn(tmp_path: Path) -> None:
+    """From fibre to satellite: it is up all the time, and less may go; who reads the log sees it."""
+
+    async def test() -> None:
+        told: Told = []
+        made, log = link(tmp_path, FakeClock(), told, VIAS)
+        kernel = FakeKernel().whole("wwan0", "198.51.100.7").whole("eth0")
+        await made.look(kernel.facts())
+        kernel.device("eth0", carrier=False).way = "wwan0"
+        await made.look(kernel.facts())
+        (reading, orders, _) = told[-1]
+        assert not reading.is_down and reading.periods == 1 and orders.size_max == 100 * 1024
+        assert "link fibre is down: eth0 has no carrier" in log.lines
+        made.is_exchange_open = False
+        await made.look()
+        assert told[-1][1].is_exchange_open is False
+        await made.close()
+        assert read_state(str(tmp_path / "link.json"), log) == (reading, made.orders)
 
     asyncio.run(test())
 
@@ -59,15 +133,48 @@ def test_a_file_that_makes_no_sense_is_said_and_mail_moves(tmp_path: Path, octet
     assert len(log.lines) == 1 and "link.json" in log.lines[0]
 
 
-def test_what_cannot_be_recorded_is_not_told(tmp_path: Path) -> None:
-    """A disk that refuses: the state stays, and who asked hears of it."""
+def test_the_file_of_before_is_read(tmp_path: Path) -> None:
+    """It had a reading alone; a server of before reads ours too."""
+    before = LinkReading().down(5000)
+    (tmp_path / "link.json").write_text(json.dumps(before.fields()))
+    made, _ = link(tmp_path, FakeClock(), [], VIAS)
+    assert made.reading == before
 
     async def test() -> None:
-        told: list[LinkReading] = []
-        made, _ = link(tmp_path / "gone", FakeClock(), told)
+        await made.say("", Hand.UP)
+        fields = json.loads((tmp_path / "link.json").read_text())
+        assert before.fields().keys() <= fields.keys()
+
+    asyncio.run(test())
+
+
+def test_what_cannot_be_recorded_is_not_told(tmp_path: Path) -> None:
+    """A disk that refuses: the state stays as it was, and who asked hears of it."""
+
+    async def test() -> None:
+        told: Told = []
+        made, _ = link(tmp_path / "gone", FakeClock(), told, VIAS)
         with pytest.raises(OSError):
-            await made.down()
+            await made.say("sat", Hand.DOWN)
+        await made.look()
         assert not made.reading.is_down and not told
+        assert made.links.find("sat").hand is Hand.NOTHING
+
+    asyncio.run(test())
+
+
+def test_a_full_disk_does_not_hold_up_what_the_kernel_shows(tmp_path: Path) -> None:
+    """It is told; that it could not be kept is said."""
+
+    async def test() -> None:
+        told: Told = []
+        made, log = link(tmp_path / "gone", FakeClock(), told)
+        kernel = FakeKernel().whole("eth0")
+        await made.look(kernel.facts())
+        await made.look(kernel.no_route().facts())
+        await made.close()
+        assert told[-1][0].is_down
+        assert any("cannot be written" in line for line in log.lines)
 
     asyncio.run(test())
 
@@ -76,33 +183,22 @@ def test_up_again_is_told_again(tmp_path: Path) -> None:
     """`link up` when it counts as up: it is told to all once more, the clock and the period go on."""
 
     async def test() -> None:
-        told: list[LinkReading] = []
+        told: Told = []
         made, _ = link(tmp_path, FakeClock(), told)
         before = made.reading
-        await made.up()
-        assert told == [before] and made.reading == before
+        await made.say("", Hand.UP)
+        assert told == [(before, made.orders, True)] and made.reading == before
 
     asyncio.run(test())
 
 
-def test_link_up_kicks_and_keeps_the_result(tmp_path: Path) -> None:
-    """Each `link up` kicks, also when it was up; the words stand in status and log."""
+def test_a_name_that_nobody_has_changes_nothing(tmp_path: Path) -> None:
+    """It is refused before anything is written."""
 
     async def test() -> None:
-        kicks = []
-
-        async def kick() -> str:
-            kicks.append(1)
-            return "kick: done"
-
-        made, log = link(tmp_path, FakeClock(), [], kick)
-        await made.up()
-        await made.down()
-        await made.up()
-        for _ in range(5):
-            await asyncio.sleep(0)
-        assert len(kicks) == 2 and made.status()["last_kick"] == "kick: done"
-        assert log.lines.count("kick: done") == 2
-        await made.close()
+        made, _ = link(tmp_path, FakeClock(), [], VIAS)
+        with pytest.raises(UnknownLinkError):
+            await made.say("nonsense", Hand.DOWN)
+        assert not (tmp_path / "link.json").exists()
 
     asyncio.run(test())

@@ -1,0 +1,270 @@
+"""Exchanging: begins and ends exchanges, runs what belongs to them, counts and keeps their history."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from dataclasses import asdict
+from typing import Any, Final
+
+from cmail.app.link_workers import Workers
+from cmail.app.settings import Settings
+from cmail.link.allowance import next_turn_s
+from cmail.link.exchanges import AT_START, Exchanges, Now
+from cmail.link.history import Entry, History
+from cmail.link.state import Link
+from cmail.link.waiting import Gone, Tally, Waiting, add_waiting, read_gone
+from cmail.link.windows import midnight_after
+from cmail.observe import maillog
+from cmail.world import Clock
+
+POLL_S: Final = 5.0
+POLL_OPEN_S: Final = 1.0  # while an exchange goes on that is to end by itself
+SLEEP_MAX_S: Final = 30.0  # somebody may set the clock
+NOTE_S: Final = 30.0  # how much of a budget's use a crash may forget
+MIB: Final = 2**20
+
+Hook = Callable[[], Awaitable[str]]  # does something at link-up or in an exchange; says how it ended, or ""
+
+
+class Exchanging:
+    """In the link process. `hooks`: what is done in an exchange besides sending, each with its kind ("kick"
+    or "collect")."""
+
+    def __init__(self, link: Link, workers: Workers, history: History, clock: Clock) -> None:
+        self._link, self._workers, self._clock = link, workers, clock
+        self.history = history
+        self.hooks: list[tuple[str, Hook]] = []
+        self.waiting: Waiting | None = None
+        self.tally = Tally()
+        self._entry: Entry | None = None
+        self._before = Gone()  # the tally when the entry began
+        self._woken = asyncio.Event()
+        self._running: dict[asyncio.Task[None], Entry | None] = {}
+        self._noted_s = 0.0
+        self._settings: Settings
+        self.exchanges: Exchanges
+
+    def start(self, settings: Settings) -> None:
+        """Read the history; blocks a moment."""
+        self._settings = settings
+        self.exchanges = Exchanges(
+            settings.exchange, is_batch=settings.queue.batch, now_s=self._clock.wall_ms() / 1000
+        )
+        self.history.open()
+        if self.history.entries:
+            last = self.history.entries[-1]
+            self.exchanges.resume(last.begin_ms, last.end_ms)
+        self._link.is_exchange_open = self.exchanges.is_open
+        self._link.turned.append(self._turned)
+
+    def apply(self, settings: Settings) -> None:
+        """Other settings."""
+        self._settings = settings
+        self.exchanges.apply(
+            settings.exchange, is_batch=settings.queue.batch, now_s=self._clock.wall_ms() / 1000
+        )
+        self._link.is_exchange_open = self.exchanges.is_open
+        self._woken.set()
+
+    @property
+    def is_working(self) -> bool:
+        """Whether a kick or a collection is under way."""
+        return bool(self._running)
+
+    @property
+    def entry(self) -> Entry | None:
+        """What the history says of the exchange that goes on."""
+        return self._entry
+
+    async def run(self) -> None:
+        """For ever. What the workers had counted before we came is nobody's."""
+        for name, answer in (await self._workers.ask("link.octets")).items():
+            self.tally.take(name, read_gone(answer))
+        self.tally.total = Gone()
+        while True:
+            self._woken.clear()
+            await self.look()
+            try:
+                await asyncio.wait_for(self._woken.wait(), self._sleep_s())
+            except TimeoutError:
+                continue
+
+    async def close(self) -> None:
+        """End what goes on; say so in the history."""
+        for task in list(self._running):
+            task.cancel()
+        await asyncio.gather(*self._running, return_exceptions=True)
+        if self._entry is not None:
+            await self._end("the server was stopped")
+
+    def came(self, messages: int, octets: int) -> None:
+        """What was collected here, and not by a worker."""
+        new = Gone(messages_in=messages, octets_in=octets)
+        self.tally.total.add(new)
+        self._charge(new)
+
+    def wants(self, waiting: Waiting) -> None:
+        """The workers tell what waits, without being asked."""
+        self.waiting = waiting
+        self._woken.set()
+
+    # Deciding.
+
+    async def look(self) -> None:
+        """Begin or end what is to begin or end now."""
+        if self._must_ask:
+            await self._ask()
+        if self._entry is not None or self.exchanges.current is not None:
+            if why := self.exchanges.why_end(self._now()):
+                await self._end(why)
+        if why := self.exchanges.why_begin(self._now()):
+            await self._begin(why)
+        await self._link.look()  # windows of links, budgets, midnight
+
+    async def begin_by_hand(self) -> bool:
+        """`cmail link exchange`: False when one goes on already; it does its work once more then."""
+        await self._ask()
+        if self.exchanges.current is None:
+            await self._begin("asked for by hand")
+            return True
+        await self._workers.begin_exchange()
+        self.run_hooks()
+        return False
+
+    def run_hooks(self) -> None:
+        """Kick and collect, at the same time."""
+        for kind, hook in self.hooks:
+            task = asyncio.create_task(self._run(kind, hook, self._entry), name=kind)
+            self._running[task] = self._entry
+            task.add_done_callback(self._hook_ended)
+
+    async def _run(self, kind: str, hook: Hook, entry: Entry | None) -> None:
+        try:
+            words = await hook()
+        except Exception:
+            maillog.failed(kind)
+            return
+        if words:
+            maillog.noted(words)
+            if entry is not None:
+                entry.tell(kind, words)
+
+    def _hook_ended(self, task: "asyncio.Task[None]") -> None:
+        entry = self._running.pop(task, None)
+        if entry is not None and entry.end_ms:
+            self._save()
+        self._woken.set()
+
+    def _turned(self, is_down: bool) -> None:
+        """The link went down or came up."""
+        if not (is_down or self.exchanges.is_always or self.exchanges.is_planned):
+            self.run_hooks()  # queue.batch alone: no exchange begins, and the kick does not wait for one
+        self._woken.set()
+
+    def _now(self) -> Now:
+        octets_out = self.tally.total.octets_out
+        now_s = self._clock.wall_ms() / 1000
+        return Now(now_s, self._link.reading.is_down, self.waiting, octets_out, self.is_working)
+
+    async def _begin(self, why: str) -> None:
+        exchanges = self.exchanges
+        now = self._now()
+        exchanges.begin(why, now)
+        self._before = _copy(self.tally.total)
+        self._entry = Entry(int(now.now_s * 1000), why, self._link.outlook.link)
+        self.history.add(self._entry)
+        if not exchanges.is_always:
+            maillog.noted(f"an exchange begins: {why}")
+        self._link.is_exchange_open = exchanges.is_open
+        await self._link.look()
+        if not (exchanges.is_always or exchanges.is_planned):
+            await self._workers.begin_exchange()
+        if why != AT_START or not exchanges.is_always:
+            self.run_hooks()
+        self._save()
+
+    async def _end(self, why: str) -> None:
+        exchanges, entry = self.exchanges, self._entry
+        await self._count()
+        is_always = exchanges.is_always
+        exchanges.end(self._now())
+        self._entry = None
+        self._link.is_exchange_open = exchanges.is_open
+        await self._link.look()
+        if entry is None:
+            return
+        entry.end_ms, entry.ended = self._clock.wall_ms(), why
+        if not is_always:
+            maillog.noted(
+                f"the exchange is over: {why}; {entry.messages_out} messages sent, {entry.messages_in} came"
+            )
+        self._save()
+
+    def _save(self) -> None:
+        octets = self.history.octets()
+        asyncio.get_running_loop().run_in_executor(None, self.history.save, octets)
+
+    # Asking and counting.
+
+    @property
+    def _must_ask(self) -> bool:
+        """Whether anybody needs to know what waits and what went."""
+        exchanges = self.exchanges
+        is_timed = exchanges.is_planned or (exchanges.current is not None and not exchanges.is_always)
+        return is_timed or self._must_count
+
+    @property
+    def _must_count(self) -> bool:
+        return any(via.budget for via in self._settings.link.via)
+
+    async def _ask(self) -> None:
+        if not self.exchanges.is_always:
+            answers = await self._workers.ask("queue.internet")
+            self.waiting = add_waiting(answers.values())
+        await self._count()
+
+    async def _count(self) -> None:
+        """What went since it was counted last; it went by the link by which mail goes."""
+        answers = await self._workers.ask("link.octets")
+        new = Gone()
+        for name, answer in answers.items():
+            new.add(self.tally.take(name, read_gone(answer)))
+        self._charge(new)
+        if self._entry is not None:
+            went = self.tally.total.less(self._before)
+            for name in Gone.__slots__:
+                setattr(self._entry, name, getattr(went, name))
+
+    def _charge(self, new: Gone) -> None:
+        carrier = self._link.links.carrier
+        if carrier is None or carrier.via is None or not new.octets:
+            return
+        now_s = self._clock.wall_ms() / 1000
+        carrier.use(new.octets, now_s, None)
+        if self._entry is not None:
+            self._entry.cost += carrier.via.cost * new.octets / MIB
+        if carrier.via.budget and now_s - self._noted_s >= NOTE_S:
+            self._noted_s = now_s
+            self._link.note()
+
+    def _sleep_s(self) -> float:
+        """Until something may happen by itself."""
+        exchanges = self.exchanges
+        if exchanges.current is not None and not exchanges.is_always:
+            return POLL_OPEN_S
+        if self._must_ask:
+            return POLL_S
+        now_s = self._clock.wall_ms() / 1000
+        turn_s = next_turn_s(self._settings.link.via, now_s, midnight_after)
+        return max(0.05, min(SLEEP_MAX_S, turn_s - now_s))
+
+    # Telling.
+
+    async def entries(self) -> list[dict[str, Any]]:
+        """The history, the newest first, with what is known now of the one that goes on."""
+        if self._entry is not None:
+            await self._count()
+        return [asdict(entry) for entry in reversed(self.history.entries)]
+
+
+def _copy(gone: Gone) -> Gone:
+    return gone.less(Gone())

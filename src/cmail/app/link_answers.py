@@ -1,0 +1,201 @@
+"""What the link process answers: up, down, status, exchange, plan, history; and what workers tell it."""
+
+from collections.abc import Mapping
+from typing import Any, Final
+
+from cmail.app.exchanging import Exchanging
+from cmail.app.link_watch import Watching
+from cmail.app.link_workers import Workers
+from cmail.app.settings import Settings
+from cmail.link.judging import Hand
+from cmail.link.links import OneLink, UnknownLinkError
+from cmail.link.lived import LivedClock
+from cmail.link.state import Link
+from cmail.link.waiting import add_waiting
+from cmail.link.windows import today
+from cmail.net.control import EX_TEMPFAIL, AnswerFunction, ControlError, Fields
+from cmail.world import Clock
+
+EX_USAGE: Final = 64
+LISTED_MAX: Final = 20  # messages of a plan by name
+_KBIT: Final = 125  # octets
+
+
+class LinkAnswers:
+    """Composed of the parts of the link process."""
+
+    def __init__(
+        self,
+        link: Link,
+        watching: Watching,
+        exchanging: Exchanging,
+        workers: Workers,
+        lived: LivedClock,
+        clock: Clock,
+    ) -> None:
+        self._link, self._watching, self._exchanging = link, watching, exchanging
+        self._workers, self._lived, self._clock = workers, lived, clock
+        self.settings: Settings
+
+    def functions(self) -> Mapping[str, AnswerFunction]:
+        """By the names of the questions."""
+        return {
+            "link.up": self._up,
+            "link.down": self._down,
+            "link.status": self.status,
+            "link.exchange": self._exchange,
+            "link.plan": self._plan,
+            "link.history": self._history,
+            "link.seen": self._seen,
+            "link.wants": self._wants,
+        }
+
+    # By hand, or by a hook.
+
+    async def _up(self, request: Fields) -> Fields:
+        was_down = self._link.reading.is_down
+        answer = await self._say(request, Hand.UP)
+        if not (was_down or answer["is_down"] or self._exchanging.exchanges.is_planned):
+            self._exchanging.run_hooks()  # up before: somebody has dialled perhaps
+        self._watching.probe_doubtful()
+        return answer
+
+    async def _down(self, request: Fields) -> Fields:
+        return await self._say(request, Hand.DOWN)
+
+    async def _say(self, request: Fields, hand: Hand) -> Fields:
+        name = str(request.get("name") or "")
+        try:
+            await self._link.say(name, hand, self._watching.facts())
+        except UnknownLinkError as error:
+            raise ControlError(str(error), EX_USAGE) from None
+        except OSError as error:
+            raise ControlError(f"the state of the link cannot be written: {error}", EX_TEMPFAIL) from None
+        return self._reading()
+
+    # How it is.
+
+    def _reading(self) -> Fields:
+        outlook = self._link.outlook
+        return {**self._link.reading.fields(), "link": outlook.link, "words": outlook.words}
+
+    async def status(self, request: Fields) -> Fields:
+        """All links, or the one that is named."""
+        chosen = self._chosen(request)
+        reading = self._reading()
+        since_ms = reading["changed_wall_ms"]
+        reading["changed_wall_ms"] = since_ms + self._lived.ahead_ms() if since_ms else 0
+        reading["link_ms"] = self._link.reading.link_ms(self._lived.wall_ms())
+        reading["orders"] = self._link.orders.fields()
+        reading["exchange"] = self._exchange_now()
+        return {**reading, "links": [self._row(link) for link in chosen]}
+
+    def _chosen(self, request: Fields) -> list[OneLink]:
+        name = str(request.get("name") or "")
+        try:
+            return [self._link.links.find(name)] if name else self._link.links.all
+        except UnknownLinkError as error:
+            raise ControlError(str(error), EX_USAGE) from None
+
+    def _row(self, link: OneLink) -> Fields:
+        now_s = self._clock.wall_ms() / 1000
+        row: Fields = {
+            "name": link.name,
+            "state": link.verdict.state.value,
+            "why": link.verdict.why,
+            "since_ms": link.since_ms,
+            "hand": link.hand.value,
+            "is_used": link is self._link.links.carrier and not self._link.reading.is_down,
+        }
+        if link.via is None:
+            return row
+        via = link.via
+        allowed = link.allowance(self.settings.link.small, now_s, None)
+        return {
+            **row,
+            "devices": list(via.device),
+            "use": via.use,
+            "rate": via.rate,
+            "cost": via.cost,
+            "largest": via.largest,
+            "budget": via.budget,
+            "used_today": link.used if link.day == today(now_s) else 0,
+            "window": list(via.window),
+            "policy": allowed.words or ("all mail" if not allowed.is_nothing else ""),
+            "rests": allowed.is_nothing,
+        }
+
+    # Exchanges.
+
+    def _exchange_now(self) -> Fields:
+        exchanges, entry = self._exchanging.exchanges, self._exchanging.entry
+        current = exchanges.current
+        return {
+            "is_planned": exchanges.is_planned,
+            "is_always": exchanges.is_always,
+            "is_open": current is not None,
+            "why": current.why if current is not None else "",
+            "begin_ms": entry.begin_ms if entry is not None else 0,
+            "until_ms": int((current.until_s or 0) * 1000) if current is not None else 0,
+            "is_working": self._exchanging.is_working,
+        }
+
+    async def _exchange(self, request: Fields) -> Fields:
+        """One now."""
+        self._chosen(request)
+        if self._link.reading.is_down:
+            raise ControlError(f"there can be no exchange now: {self._link.outlook.words}", EX_TEMPFAIL)
+        is_new = await self._exchanging.begin_by_hand()
+        return {"is_new": is_new, **self._exchange_now()}
+
+    async def _plan(self, request: Fields) -> Fields:
+        """When the next one is, what will go in it, in which order, and how long that takes."""
+        self._chosen(request)
+        answers = await self._workers.ask("queue.internet", limit=LISTED_MAX)
+        waiting = add_waiting(answers.values())
+        listed = [row for answer in answers.values() for row in _rows(answer.get("listed"))]
+        listed.sort(key=lambda row: (row.get("rank", 0), row.get("arrived_ms", 0)))
+        now_s, rate = self._clock.wall_ms() / 1000, self._link.orders.rate
+        following = self._exchanging.exchanges.next(now_s)
+        return {
+            **self._exchange_now(),
+            "is_down": self._link.reading.is_down,
+            "link": self._link.outlook.link,
+            "words": self._link.outlook.words,
+            "next_ms": int(following.begin_s * 1000) if following is not None else 0,
+            "next_s": max(0, round(following.begin_s - now_s)) if following is not None else None,
+            "next_why": following.why if following is not None else "",
+            "rules": self._exchanging.exchanges.rules(),
+            "waiting": waiting.fields(),
+            "rate": rate,
+            "takes_s": round(waiting.admitted_octets / (rate * _KBIT)) if rate else None,
+            "listed": [_timed(row, rate) for row in listed[:LISTED_MAX]],
+        }
+
+    async def _history(self, request: Fields) -> Fields:
+        """The last exchanges, the newest first; of one link when it is named."""
+        entries = await self._exchanging.entries()
+        if request.get("name"):
+            name = self._chosen(request)[0].name
+            entries = [entry for entry in entries if entry["link"] == name]
+        return {"exchanges": entries}
+
+    # What workers tell.
+
+    async def _seen(self, request: Fields) -> Fields:
+        if self._watching.seen(is_ok=request.get("is_ok") is True, kind=str(request.get("kind", ""))):
+            await self._watching.look()
+        return {}
+
+    async def _wants(self, request: Fields) -> Fields:
+        self._exchanging.wants(add_waiting([request]))
+        return {}
+
+
+def _rows(value: Any) -> list[Fields]:
+    return [row for row in value if isinstance(row, dict)] if isinstance(value, list) else []
+
+
+def _timed(row: Fields, rate: int) -> Fields:
+    """With how long it takes by itself."""
+    return {**row, "takes_s": round(int(row.get("size", 0)) / (rate * _KBIT), 1) if rate else None}

@@ -1,0 +1,173 @@
+"""Watching: what the kernel shows and the probe finds, brought to the link; in the link process."""
+
+import asyncio
+from collections.abc import Callable
+from ipaddress import ip_address
+from typing import Final
+
+from cmail.app.link_workers import Workers
+from cmail.app.settings import Settings
+from cmail.link.links import Facts, OneLink
+from cmail.link.probe import Seen, Target, probe, target_of
+from cmail.link.state import Link
+from cmail.net.kernel_watch import KernelWatch
+from cmail.observe import maillog
+from cmail.world import DnsError, IPAddress, NoSuchDomainError, Resolver
+
+# Nothing is sent there: the kernel is asked which way it would go to somewhere far away (a root name server).
+FAR: Final = (ip_address("198.41.0.4"), ip_address("2001:503:ba3e::2:30"))
+
+
+class Watching:
+    """Keeps the link informed. Where the kernel does not tell, nothing is known and mail is delivered."""
+
+    def __init__(self, link: Link, workers: Workers, resolver: Callable[[], Resolver]) -> None:
+        self._link, self._workers, self._resolver = link, workers, resolver
+        self._watch = KernelWatch(self._on_kernel)
+        self._is_watching = False
+        self._woken = asyncio.Event()
+        self._living: frozenset[IPAddress] = frozenset()
+        self._probing: dict[str, asyncio.Task[None]] = {}
+        self._settings: Settings
+
+    def start(self, settings: Settings) -> None:
+        """Begin to hear the kernel."""
+        self._settings = settings
+        try:
+            self._watch.open()
+            self._is_watching = True
+        except (OSError, ValueError) as error:
+            self._watch.close()
+            maillog.warned(f"the kernel does not tell of its network ({error}): go by hooks and deliveries")
+        self._living = self._watch.kernel.living_addresses()
+
+    def apply(self, settings: Settings) -> None:
+        """Other settings."""
+        self._settings = settings
+        self._woken.set()
+
+    def close(self) -> None:
+        """Hear no more."""
+        self._watch.close()
+        for task in self._probing.values():
+            task.cancel()
+
+    async def run(self) -> None:
+        """What the kernel tells is weighed at once, for ever."""
+        await self._look_up()
+        self._woken.set()
+        while True:
+            await self._woken.wait()
+            self._woken.clear()
+            before = self._living
+            self._living = self._watch.kernel.living_addresses()
+            await self.look()
+            await self._tell_lost(before - self._living)
+
+    async def look(self) -> None:
+        """Weigh all anew; who is in doubt is probed."""
+        await self._link.look(self.facts())
+        self.probe_doubtful()
+
+    def facts(self) -> Facts | None:
+        """What the kernel shows now."""
+        if not self._is_watching:
+            return None
+        upstream = self._upstream()
+        ways = ([upstream] if upstream is not None and not upstream.is_loopback else []) + [*FAR]
+        for address in ways:
+            if (way := self._watch.way_to(address)) is not None:
+                return Facts(self._watch.kernel, way.index, upstream)
+        return Facts(self._watch.kernel, None, upstream)
+
+    def seen(self, *, is_ok: bool, kind: str) -> bool:
+        """A worker tells how deliveries end. True: it changes something, look anew."""
+        carrier = self._link.links.carrier
+        if carrier is None:
+            return False
+        was_wrong = carrier.doubt.verdict is not None
+        carrier.doubt.seen(is_ok=is_ok, kind=kind)
+        return carrier.doubt.is_open or was_wrong
+
+    def _on_kernel(self) -> None:
+        self._woken.set()
+
+    async def _tell_lost(self, addresses: frozenset[IPAddress]) -> None:
+        if addresses:
+            gone = addresses - self._watch.kernel.own_addresses()
+            await self._workers.lost([str(each) for each in addresses], [str(each) for each in gone])
+
+    # The upstream server.
+
+    def _upstream(self) -> IPAddress | None:
+        known = self._link.links.upstream
+        return known[0] if known else None
+
+    async def _look_up(self) -> None:
+        """Where the upstream server is; what was known of it stays when nobody answers."""
+        host = self._settings.smtp.host
+        if not host:
+            self._link.links.upstream = ()
+            return
+        try:
+            found = await self._resolver().addresses(host.strip("[]"))
+        except (DnsError, NoSuchDomainError):
+            return
+        self._link.links.upstream = tuple(found[:4])
+
+    # Probes.
+
+    def _target(self) -> Target | None:
+        smtp = self._settings.smtp
+        is_here = any(each.is_loopback for each in self._link.links.upstream)
+        host = "" if is_here else smtp.host.strip("[]")
+        return target_of(self._settings.link.probe, host, smtp.port, smtp.tls, self._settings.tls.ca_file)
+
+    def probe_doubtful(self) -> None:
+        """Probe the links of which somebody is in doubt, until it is clear how they are."""
+        target = self._target()
+        for link in self._link.links.all:
+            if not link.doubt.is_open:
+                continue
+            if target is None:
+                link.doubt.end()
+            elif link.name not in self._probing:
+                task = asyncio.create_task(self._probe(link), name=f"probe {link.name}")
+                self._probing[link.name] = task
+                task.add_done_callback(self._probed)
+
+    def _probed(self, task: "asyncio.Task[None]") -> None:
+        self._probing = {name: each for name, each in self._probing.items() if each is not task}
+        if not task.cancelled() and task.exception() is not None:
+            maillog.warned(f"{task.get_name()}: {task.exception()!r}")
+
+    async def _probe(self, link: OneLink) -> None:
+        """One after the other, while there is doubt."""
+        while link.doubt.is_open and (target := self._target()) is not None:
+            seen = await probe(target, self._resolver(), self._link.links.upstream, self._device(link))
+            self._conclude(link, seen, target)
+            await self._link.look(self.facts())
+            if not link.doubt.is_open:
+                await self._look_up()
+                return
+            await asyncio.sleep(link.doubt.wait_s(self._settings.link.probe_every.total_seconds()))
+
+    def _conclude(self, link: OneLink, seen: Seen, target: Target) -> None:
+        if seen.is_portal:
+            link.doubt.trapped(seen.words)
+        elif seen.is_answered:
+            link.doubt.answered()
+        elif seen.is_failure:
+            link.doubt.failed(seen.words)
+        elif link.doubt.verdict is None:
+            link.doubt.end()  # it cannot be probed so, and nothing is known against it
+        if seen.address is not None and target.host == self._settings.smtp.host.strip("[]"):
+            others = [each for each in self._link.links.upstream if each != seen.address]
+            self._link.links.upstream = (seen.address, *others[:3])
+
+    def _device(self, link: OneLink) -> str:
+        """By which device it is probed; "" for the way that the kernel goes anyway."""
+        if link is self._link.links.carrier or link.via is None:
+            return ""
+        devices = self._watch.kernel.named(link.via.device)
+        return next((device.name for device in devices if device.has_carrier), "")

@@ -1,0 +1,227 @@
+"""What a worker has to do with the link: obeys it, tells what waits, what went and what deliveries see."""
+
+import asyncio
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from typing import Final
+
+from cmail.app.settings import Settings
+from cmail.delivery.agent import DeliveryAgent, Ending, HostTrouble, Work
+from cmail.link.clock import LinkReading, LinkView, parse_reading
+from cmail.link.state import read_state
+from cmail.mail.outcome import NotNow
+from cmail.mail.queue_id import print_queue_id
+from cmail.mail.status import NO_ANSWER_FROM_HOST
+from cmail.net.control import AnswerFunction, ControlClient, ControlError, Fields
+from cmail.observe import maillog, metrics
+from cmail.policy.orders import Orders, parse_orders
+from cmail.queue.lane import Lane
+from cmail.queue.scheduler import Scheduler
+from cmail.storage.spool import FIRST, QueuedMessage
+
+TELL_EVERY_S: Final = 1.0
+WELL_EVERY_S: Final = 10.0
+LISTED_MAX: Final = 100  # of what waits, for a plan
+ROUTES_LISTED_MAX: Final = 50
+_LISTED_OCTETS: Final = 2**21  # of content that is read along
+_FAR_KINDS: Final = frozenset({"relay", "mx", "host"})
+_FAR_MS: Final = 1 << 60
+
+
+class WorkerLink:
+    """One a worker."""
+
+    def __init__(
+        self, run_folder: str, schedulers: Callable[[], Sequence[Scheduler]], link_clock: LinkView
+    ) -> None:
+        self._run_folder = run_folder
+        self._schedulers = schedulers
+        self._link_clock = link_clock
+        self.said_again: Callable[[], None] = lambda: None  # the link is up, says somebody who knows
+        self._settled: dict[Lane, int] = {}  # at the last look
+        self._seen = ""  # what is to be told: ok, offline or timeout
+        self._told, self._told_at = "", 0.0  # what was told last, and when
+        self._woken = asyncio.Event()
+
+    def answers(self) -> Mapping[str, AnswerFunction]:
+        """The questions of the link process."""
+        return {
+            "link.changed": self._changed,
+            "link.lost": self._lost,
+            "link.octets": self._octets,
+            "queue.internet": self._internet,
+        }
+
+    # Obeying.
+
+    async def _changed(self, request: Fields) -> Fields:
+        try:
+            reading = parse_reading(request)
+            orders = parse_orders(request["orders"]) if isinstance(request.get("orders"), dict) else None
+        except ValueError as error:
+            raise ControlError(str(error)) from None
+        if request.get("is_said_again"):
+            self.said_again()
+        self._link_clock.changed(reading, orders)
+        if request.get("begins_exchange"):
+            for scheduler in self._schedulers():
+                scheduler.exchange()
+        return {}
+
+    async def _lost(self, request: Fields) -> Fields:
+        """Connections from these addresses end as at link-down: one that awaits the reply to its final dot
+        stays, unless its address is gone. While the link is down all of them have been told already."""
+        addresses, gone = (_texts(request.get(name)) for name in ("addresses", "gone"))
+        first = gone if self._link_clock.is_down else addresses
+        count = sum(scheduler.cut_from(first) for scheduler in self._schedulers())
+        await asyncio.sleep(0)
+        for scheduler in self._schedulers():
+            scheduler.cut_from(gone)
+        return {"connections": count}
+
+    # Telling.
+
+    async def _octets(self, _request: Fields) -> Fields:
+        octets, messages = metrics.LINK_OCTETS, metrics.LINK_MESSAGES
+        return {
+            "messages_out": messages.of("out").value,
+            "octets_out": octets.of("out").value,
+            "messages_in": messages.of("in").value,
+            "octets_in": octets.of("in").value,
+        }
+
+    async def _internet(self, request: Fields) -> Fields:
+        """What waits on routes that need the link; with `limit`, the first of it in the order of sending."""
+        found = {
+            "messages": 0,
+            "octets": 0,
+            "urgent": 0,
+            "admitted_messages": 0,
+            "admitted_octets": 0,
+            "oldest_ms": 0,
+        }
+        listed: list[Fields] = []
+        for scheduler in self._schedulers():
+            waits = await scheduler.spool.waits(scheduler.admission.wanted)
+            needy = [each for each in waits if scheduler.router.needs_link(each.route)]
+            for each in needy:
+                found["messages"] += each.messages_count
+                found["octets"] += each.octets
+                found["urgent"] += each.urgent_count
+                found["admitted_messages"] += each.admitted_count
+                found["admitted_octets"] += each.admitted_octets
+                oldest = (found["oldest_ms"], each.oldest_arrived_ms)
+                found["oldest_ms"] = min(filter(None, oldest), default=0)
+            if limit := min(LISTED_MAX, int(request.get("limit") or 0)):
+                routes = [each.route for each in needy][:ROUTES_LISTED_MAX]
+                listed += [row for route in routes for row in await _listed(scheduler, route, limit)]
+        return {**found, "listed": listed}
+
+    # What deliveries see.
+
+    def watched(self, agents: Mapping[str, DeliveryAgent]) -> dict[str, DeliveryAgent]:
+        """The same agents; how the connections end of those that go out is told to the link process."""
+        return {
+            kind: _Watched(agent, self._needs_link, self._ended) if kind in _FAR_KINDS else agent
+            for kind, agent in agents.items()
+        }
+
+    def _needs_link(self, route: str) -> bool:
+        return any(scheduler.router.needs_link(route) for scheduler in self._schedulers()[:1])
+
+    def _ended(self, ending: Ending) -> None:
+        if isinstance(ending, HostTrouble) and not ending.transactions_count:
+            if ending.failure.kind is NotNow.OFFLINE:
+                self._tell("offline")
+            elif ending.failure.detail == NO_ANSWER_FROM_HOST and "timed out" in ending.failure.reason:
+                self._tell("timeout")
+
+    def _tell(self, kind: str) -> None:
+        self._seen = kind
+        self._woken.set()
+
+    async def run(self) -> None:
+        """Tell what is seen, at most once a second."""
+        while True:
+            try:
+                await asyncio.wait_for(self._woken.wait(), TELL_EVERY_S)
+            except TimeoutError:
+                pass
+            self._woken.clear()
+            kind, self._seen = "ok" if self._has_delivered() else self._seen, ""
+            if kind and (kind != "ok" or self._is_news()):
+                self._told, self._told_at = kind, asyncio.get_running_loop().time()
+                await self._say(kind)
+                await asyncio.sleep(TELL_EVERY_S)
+
+    def _is_news(self) -> bool:
+        """Whether that all is well is worth a word."""
+        now = asyncio.get_running_loop().time()
+        return self._told != "ok" or self._link_clock.is_down or now >= self._told_at + WELL_EVERY_S
+
+    def _has_delivered(self) -> bool:
+        """Whether something was delivered since the last look, on a route that needs the link."""
+        before, self._settled = self._settled, {}
+        is_new = False
+        for scheduler in self._schedulers():
+            for route in scheduler.routes.values():
+                if not route.needs_link:
+                    continue
+                for lane in route.lanes:
+                    self._settled[lane] = lane.settled_count
+                    is_new |= lane.has_delivered and lane.settled_count > before.get(lane, 0)
+        return is_new
+
+    async def _say(self, kind: str) -> None:
+        try:
+            fields = {"is_ok": kind == "ok", "kind": kind}
+            await ControlClient(self._run_folder, "link", 5.0).ask("link.seen", fields)
+        except ControlError:
+            return  # it is away: workers go on
+
+
+class _Watched:
+    """A DeliveryAgent with somebody who looks at how its connections end."""
+
+    def __init__(
+        self, agent: DeliveryAgent, needs_link: Callable[[str], bool], ended: Callable[[Ending], None]
+    ) -> None:
+        self._agent, self._needs_link, self._ended = agent, needs_link, ended
+
+    async def run(self, route: str, work: Work) -> Ending:
+        """See DeliveryAgent."""
+        ending = await self._agent.run(route, work)
+        if self._needs_link(route):
+            self._ended(ending)
+        return ending
+
+
+def first_state(path: str, settings: Settings) -> tuple[LinkReading, Orders]:
+    """How the link was, as far as nobody has told yet how it is; blocks. Where exchanges are planned none
+    goes on until somebody says so."""
+    reading, orders = read_state(path, maillog)
+    return reading, replace(orders, is_exchange_open=not settings.exchange.is_set)
+
+
+async def _listed(scheduler: Scheduler, route: str, limit: int) -> list[Fields]:
+    found = await scheduler.spool.due(
+        route, _FAR_MS, FIRST, limit, _LISTED_OCTETS, scheduler.admission.wanted
+    )
+    return [_row(route, message) for message in found]
+
+
+def _row(route: str, message: QueuedMessage) -> Fields:
+    return {
+        "id": print_queue_id(message.queue_id),
+        "from": message.envelope.reverse_path_text,
+        "to": [str(queued.recipient.forward_path) for queued in message.recipients[:3]],
+        "size": message.content.size_bytes,
+        "priority": message.envelope.priority,
+        "rank": message.recipients[0].rank,
+        "route": route,
+        "arrived_ms": message.arrived_wall_ms,
+    }
+
+
+def _texts(value: object) -> list[str]:
+    return [str(each) for each in value] if isinstance(value, list) else []

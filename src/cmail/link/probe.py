@@ -1,0 +1,158 @@
+"""The probe: is the Internet there? Opens a TCP connection, looks whether a log-in page stands in between.
+
+Never ICMP: what answers a ping is not what takes mail, and much that takes mail answers none."""
+
+import asyncio
+import errno
+import os
+import secrets
+import socket
+import ssl
+from collections.abc import Sequence
+from dataclasses import dataclass
+from ipaddress import ip_address
+from typing import Final, Literal
+
+from cmail.net.tls_look import NoTlsError, names_somebody_else
+from cmail.settings import parse_endpoint
+from cmail.world import DnsError, IPAddress, NoSuchDomainError, Resolver
+
+CONNECT_S: Final = 10.0  # three tries of TCP over a satellite
+PORTAL_S: Final = 15.0  # names and a handshake
+ADDRESSES_MAX: Final = 3
+OFF: Final = "off"
+_MADE_UP: Final = (".com", ".net")  # two names that nobody has
+
+PORTAL: Final = "a log-in page stands in between"
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """What is probed."""
+
+    host: str
+    port: int
+    tls: Literal["none", "required", "implicit"] = "none"  # of the upstream server, when it must be right
+    ca_file: str = ""
+
+    def __str__(self) -> str:
+        """host:port."""
+        return f"{self.host}:{self.port}"
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """What a probe saw. Neither answered nor failed: it says nothing."""
+
+    is_answered: bool
+    words: str
+    is_portal: bool = False
+    is_failure: bool = False
+    address: IPAddress | None = None  # of the host, when it was found
+
+
+def target_of(probe: str, host: str, port: int, tls: str, ca_file: str) -> Target | None:
+    """What the settings say is probed; None: nothing."""
+    if probe == OFF:
+        return None
+    if probe:
+        endpoint = parse_endpoint(probe)
+        return Target(endpoint.host, endpoint.port)
+    if not host:
+        return None
+    if tls == "required" or tls == "implicit":
+        return Target(host, port, tls, ca_file)  # type: ignore[arg-type]  # mypy does not narrow str
+    return Target(host, port)
+
+
+async def probe(target: Target, resolver: Resolver, known: Sequence[IPAddress], device: str = "") -> Seen:
+    """One probe, by a device when one is named. `known`: the addresses of the host from before, should the
+    DNS be silent."""
+    try:
+        addresses = list(await resolver.addresses(target.host))
+    except NoSuchDomainError:
+        return Seen(False, f"{target.host} does not exist, says the DNS")
+    except DnsError as error:
+        addresses = list(known)
+        if not addresses:
+            return Seen(False, f"the DNS does not answer ({error})", is_failure=True)
+    words = f"{target.host} has no address"
+    for address in addresses[:ADDRESSES_MAX]:
+        words = await _connect(address, target.port, device)
+        if not words:
+            portal = await _portal(target, addresses, address, resolver)
+            return Seen(not portal, portal, is_portal=bool(portal), address=address)
+    return Seen(False, f"{target}: {words}", is_failure=bool(addresses))
+
+
+async def _connect(address: IPAddress, port: int, device: str) -> str:
+    """Why nobody is there; "" when somebody is, if only to refuse: what answers is there."""
+    family = socket.AF_INET6 if address.version == 6 else socket.AF_INET
+    with socket.socket(family, socket.SOCK_STREAM) as made:
+        made.setblocking(False)
+        if device:
+            _go_by(made, device)
+        try:
+            async with asyncio.timeout(CONNECT_S):
+                await asyncio.get_running_loop().sock_connect(made, (str(address), port))
+        except TimeoutError:
+            return f"no answer within {CONNECT_S:.0f} s"
+        except ConnectionRefusedError:
+            return ""
+        except OSError as error:
+            return os.strerror(error.errno or errno.EIO).lower()
+    return ""
+
+
+def _go_by(made: socket.socket, device: str) -> None:
+    """By this device whatever the routes say; where that is not allowed, by the routes."""
+    try:
+        made.setsockopt(socket.SOL_SOCKET, socket.SO_BINDTODEVICE, device.encode() + b"\0")
+    except OSError:
+        return
+
+
+async def _portal(
+    target: Target, addresses: Sequence[IPAddress], address: IPAddress, resolver: Resolver
+) -> str:
+    """Why what answered is not the Internet; "" when it may well be."""
+    try:
+        async with asyncio.timeout(PORTAL_S):
+            if not _is_number(target.host) and await _answers_everything(addresses, resolver):
+                return f"{PORTAL}: every name has the same address ({addresses[0]})"
+            if target.tls != "none" and (name := await _wrong_name(target, address)):
+                return f"{PORTAL}: {target.host} shows a certificate for {name}"
+    except (TimeoutError, OSError, NoTlsError):
+        pass  # it answers, and more than that was not asked
+    return ""
+
+
+async def _answers_everything(addresses: Sequence[IPAddress], resolver: Resolver) -> bool:
+    """Whether names that we make up lead to where the host is."""
+    for ending in _MADE_UP:
+        name = "".join(secrets.choice("abcdefghijklmnopqrstuvwxyz") for _ in range(20)) + ending
+        try:
+            found = await resolver.addresses(name)
+        except (DnsError, NoSuchDomainError):
+            return False
+        if not set(found) & set(addresses):
+            return False
+    return True
+
+
+async def _wrong_name(target: Target, address: IPAddress) -> str:
+    """Whom the certificate is for, when that is not the host; "" when it is."""
+    try:
+        return await names_somebody_else(
+            str(address), target.port, target.host, target.ca_file, is_implicit=target.tls == "implicit"
+        )
+    except ssl.SSLError:
+        return ""
+
+
+def _is_number(host: str) -> bool:
+    try:
+        ip_address(host)
+    except ValueError:
+        return False
+    return True
