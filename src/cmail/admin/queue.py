@@ -183,7 +183,7 @@ class QueueAnswers:
         change = _CHANGES.get(str(request.get("change", "")))
         if change is None:
             raise ControlError(f"no such change: {request.get('change')!r}", 64)
-        what = _meant(request, _OF_STATE[change])
+        what = _meant(request, _states_of(change, request))
         recipients = 0
         for desk in self.desks():
             changed = await desk.spool.change(what, change, desk.change_times())
@@ -228,6 +228,14 @@ class QueueAnswers:
             "is_link_down": self.link_clock.is_down,
             "is_batch": self.is_batch(),
         }
+
+
+def _states_of(change: Change, request: Fields) -> Sequence[RecipientState]:
+    """What a change can be about. What its sender holds (RFC 4865) is released by name alone: "all" would
+    send what nobody thought of."""
+    fields = request.get("filter")
+    is_named = isinstance(fields, dict) and bool(fields.get("ids") or fields.get("recipients"))
+    return _WAITING if change is Change.RELEASE and is_named else _OF_STATE[change]
 
 
 def _meant(request: Fields, states: Sequence[RecipientState]) -> QueueFilter:

@@ -183,7 +183,8 @@ def hold(is_all: bool, is_json: bool, **filters: Any) -> int:
 @command.command("release")
 @_changes
 def release(is_all: bool, is_json: bool, **filters: Any) -> int:
-    """Let go what is on hold; without a filter everything."""
+    """Let go what is on hold; without a filter everything. What its sender wants sent later goes now, when
+    its ID is given."""
     return _change("release", _filter(**filters), "released", is_json=is_json)
 
 

@@ -473,6 +473,7 @@ STATUSES: Final[dict[str, str]] = {
     "3.3": "their trouble",
     "3.4": "too large",
     "3.5": "their trouble",
+    "3.6": "temporary refusal, refused",
     "4.0": "temporary refusal, refused",
     "4.1": "no answer, no such user",  # Exchange: 550 5.4.1 Recipient address rejected
     "4.2": "hung up",
