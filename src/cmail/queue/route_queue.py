@@ -336,7 +336,7 @@ class RouteQueue:
         return None
 
     def _is_in_time(self, transaction: Transaction) -> bool:
-        """Note how much of its time is left (RFC 2852 §4.1); what is to be returned late is returned."""
+        """Note how much of its time is left (RFC 2852); what is to be returned late is returned."""
         attempts, message = self.scheduler.attempts, transaction.message
         transaction.by_s = attempts.left_ms(message) // 1000
         if not attempts.must_return(message):
@@ -422,7 +422,8 @@ class RouteQueue:
         if self._wake(count):
             self.pump()
             return
-        lanes, most, window = len(self.lanes), self.scheduler.connections_max(self.name), self.window.size
+        lanes = sum(not lane.is_spent or bool(lane.taken) for lane in self.lanes)  # the others only end yet
+        most, window = self.scheduler.connections_max(self.name), self.window.size
         is_one = self.is_site and self.scheduler.is_site_turned(self.name)  # there can be no other
         if self.large_count and self.ready.small_count() and not is_one:  # who carries it is no use to them
             most = max(2, most)

@@ -118,6 +118,13 @@ def test_the_other_connection_is_for_that_time_alone() -> None:
         assert sum(bool(lane.taken) for lane in house.scheduler.routes["relay"].lanes) == 1
         house.smtp.gate.set()
         await house.until(lambda: not house.waiting())
+        house.smtp.large_gate.clear()
+        await house.send("again@example.net", size=9 * MIB)
+        await house.settle_down()
+        await house.send("beside@example.net")
+        await house.until(lambda: sent(house)[-1] == "beside")
+        house.smtp.large_gate.set()
+        await house.until(lambda: not house.waiting())
 
     run(test, connections=1)
 
