@@ -53,8 +53,8 @@ class Report:
     original: bytes  # plain CRLF: its header section, or all of it
     is_whole: bool = False
     envid: str = ""
-    deliver_by_ms: int = 0  # wall; by when its sender wanted it delivered (RFC 2852 §5)
-    hold_until_ms: int = 0  # wall; when its sender wanted it sent (RFC 4865 §5)
+    deliver_by_ms: int = 0  # wall; by when its sender wanted it delivered (RFC 2852)
+    hold_until_ms: int = 0  # wall; when its sender wanted it sent (RFC 4865)
 
 
 @dataclass(frozen=True, slots=True)

@@ -38,7 +38,7 @@ class Envelope:
     priority: int = 0  # RFC 6710: -9..9
     deliver_by_ms: int = 0  # link-up time (it stands still off line); 0: no deadline (RFC 2852)
     hold_until_ms: int = 0  # wall time; 0: at once (RFC 4865)
-    by_mode: str = ""  # of the deadline: "N" notify, "R" return, with "T" behind it trace (RFC 2852 §4)
+    by_mode: str = ""  # of the deadline: "N" notify, "R" return, with "T" behind it trace (RFC 2852)
 
     @property
     def is_returned_late(self) -> bool:

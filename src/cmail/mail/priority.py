@@ -7,14 +7,14 @@ from typing import Final
 
 from cmail.mail.headers import find_field, has_field, remove_fields
 
-URGENT: Final = 4  # as RFC 6710 §9 has it for urgent, normal and non-urgent of RFC 2156
+URGENT: Final = 4  # as RFC 6710 has it for urgent, normal and non-urgent of RFC 2156
 NON_URGENT: Final = -4
 TUNNEL: Final = b"mt-priority"  # RFC 6758: where a server on the way does not know the extension
 
 _PRIORITY: Final = {b"urgent": URGENT, b"normal": 0, b"non-urgent": NON_URGENT}  # RFC 2156
 _IMPORTANCE: Final = {b"high": URGENT, b"normal": 0, b"low": NON_URGENT}  # RFC 2156
 _X_PRIORITY: Final = {b"1": URGENT, b"2": 2, b"3": 0, b"4": -2, b"5": NON_URGENT}  # a custom: 1 (Highest)
-_TUNNELLED: Final = {b"%d" % number: number for number in range(-9, 10)}  # RFC 6710 §4: no + and no -0
+_TUNNELLED: Final = {b"%d" % number: number for number in range(-9, 10)}  # RFC 6710: no + and no -0
 
 
 def header_priority(header: bytes) -> int:
@@ -37,7 +37,7 @@ def header_priority(header: bytes) -> int:
 
 
 def without_tunnel(header: bytes) -> bytes:
-    """The header without MT-Priority: it holds for one hop (RFC 6758 §3); the same object without one."""
+    """The header without MT-Priority: it holds for one hop (RFC 6758); the same object without one."""
     if TUNNEL not in header.lower() or not has_field(header, TUNNEL):
         return header
     return remove_fields(header, TUNNEL)

@@ -57,7 +57,6 @@ NULL_MX: Final = Detail(1, 10)  # RFC 7505 §4.2
 MAILBOX_FULL: Final = Detail(2, 2)
 FEATURE_MISSING: Final = Detail(3, 3)
 MESSAGE_TOO_LARGE: Final = Detail(3, 4)
-PRIORITY_CHANGED: Final = Detail(3, 6)  # RFC 6710 §12
 SYSTEM_FULL: Final = Detail(3, 1)
 LOCAL_TROUBLE: Final = Detail(3, 0)
 NO_ANSWER_FROM_HOST: Final = Detail(4, 1)

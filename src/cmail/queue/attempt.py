@@ -296,7 +296,7 @@ def wants(queued: QueuedRecipient, what: Notify) -> bool:
 
 
 def _is_trace_lost(message: QueuedMessage, queued: QueuedRecipient, outcome: Delivered) -> bool:
-    """RFC 2852 §4.1.4: with by-trace the sender hears where a host was given it that knows no deadlines."""
+    """RFC 2852: with by-trace the sender hears where a host was given it that knows no deadlines."""
     return (
         message.envelope.is_traced
         and not (outcome.is_local or outcome.is_by_passed_on)

@@ -93,7 +93,7 @@ class Reports:
             (Recipient(to),),
             is_smtputf8=not to.is_ascii,
             is_8bit=content.has_8bit,
-            priority=message.envelope.priority,  # RFC 6710 §4.5: as urgent as what it is about
+            priority=message.envelope.priority,  # RFC 6710: as urgent as what it is about
         )
         self._log.reported(message.queue_id, kind, queue_id)
         return NewMessage(

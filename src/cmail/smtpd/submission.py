@@ -1,6 +1,6 @@
 """What only submission does to a message (RFC 6409 §8): adds Date and Message-ID, takes Bcc out.
 
-MT-Priority is taken out of whatever comes: it holds for one hop (RFC 6758 §3), and the next one is told by
+MT-Priority is taken out of whatever comes: it holds for one hop (RFC 6758), and the next one is told by
 whoever speaks to it."""
 
 from cmail.mail.headers import has_field, remove_fields

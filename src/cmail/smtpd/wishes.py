@@ -4,7 +4,7 @@ FUTURERELEASE (RFC 4865), DELIVERBY (RFC 2852) and MT-PRIORITY (RFC 6710) are fo
 log-in, and from relay.networks. Strangers are not offered them: a deadline would have us send reports to
 whoever they name as sender, a priority would put their mail before that of people here, and a server that
 must return late mail is not to think that we do it for it. A deadline of theirs is refused as unknown; a
-priority is taken for the usual one, and that is said (RFC 6710 §4.3). LMTP is for programs, of whose senders
+priority is taken for the usual one, and that is said (RFC 6710). LMTP is for programs, of whose senders
 we know nothing."""
 
 from dataclasses import dataclass
@@ -18,7 +18,7 @@ from cmail.smtpd.offered import by_min_s, hold_max_s
 
 HOLD_TOO_LONG: Final = b"501 5.5.4 We keep no message so long before it is sent\r\n"
 OK: Final = b"2.0.0 Ok"  # what is said of a message that was taken
-LOWERED: Final = b"2.3.6 0 is the priority that it has here"  # RFC 6710 §4.3: the number comes first
+LOWERED: Final = b"2.3.6 0 is the priority that it has here"  # RFC 6710: the number comes first
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,10 +51,10 @@ def check_schedule(session: Session, schedule: Schedule) -> bytes:
         return _refuse_unknown(schedule, frozenset(("MT-PRIORITY", "BY")))
     now_ms = context.clock.wall_ms()
     if max(schedule.hold_for_s * 1000, schedule.hold_until_ms - now_ms) > longest_s * 1000:
-        return HOLD_TOO_LONG  # RFC 4865 §4
+        return HOLD_TOO_LONG  # RFC 4865
     least_s = by_min_s(limits)
     if schedule.by_s is not None and schedule.by_mode[0] == "R" and schedule.by_s < least_s:
-        return b"555 5.5.4 BY with R must be at least %d seconds here\r\n" % least_s  # RFC 2852 §3
+        return b"555 5.5.4 BY with R must be at least %d seconds here\r\n" % least_s  # RFC 2852
     return b""
 
 
@@ -72,7 +72,7 @@ def wishes_of(
         is_lowered = schedule is not None and schedule.priority
         return Wishes(said=LOWERED) if is_lowered else NONE
     asked = schedule.priority if schedule is not None else None
-    if asked is None:  # RFC 6758 §3: the field counts only where MAIL says nothing
+    if asked is None:  # RFC 6758: the field counts only where MAIL says nothing
         asked = header_priority(header) if priority is None else priority
     if schedule is None:
         return Wishes(asked) if asked else NONE

@@ -202,7 +202,7 @@ def test_a_trace_tells_where_a_deadline_ends(
 
 
 def test_a_report_is_as_urgent_as_its_message_and_knows_the_deadline() -> None:
-    """RFC 6710 §4.5, RFC 2852 §5, RFC 4865 §5."""
+    """RFC 6710, RFC 2852, RFC 4865."""
 
     async def test(house: House) -> None:
         house.smtp.outcome = lambda t, q: PermanentFailure("550 5.1.1 nobody")

@@ -127,7 +127,7 @@ def test_whose_header_is_believed(client: str, kind: str, username: str, priorit
 
 
 def test_a_priority_of_a_stranger_is_the_usual_one() -> None:
-    """It is told so (RFC 6710 §4.3), and its MT-Priority goes no further."""
+    """It is told so (RFC 6710), and its MT-Priority goes no further."""
     envelope, octets, written = hand_in("MT-PRIORITY=9", b"MT-Priority: 9\r\n" + BODY, client="192.0.2.7")
     assert envelope.priority == 0 and octets == BODY
     assert b"250 2.3.6 0 is the priority that it has here: queued as" in written

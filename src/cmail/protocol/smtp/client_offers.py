@@ -58,6 +58,6 @@ def parse_offers(reply: Reply) -> Offers:
 
 
 def _by_min_s(word: str) -> int:
-    """min-by-time, up to nine digits; extensions may stand behind a comma (RFC 2852 §3)."""
+    """min-by-time, up to nine digits; extensions may stand behind a comma (RFC 2852)."""
     digits = word.partition(",")[0]
     return int(digits) if digits.isascii() and digits.isdecimal() and len(digits) <= 9 else 0

@@ -61,7 +61,7 @@ def unsent(d: Delivery, offers: Offers, relay: str, is_lmtp: bool = False) -> Pe
 
 
 def _too_late(d: Delivery, by_s: int, offers: Offers, relay: str) -> PermanentFailure | None:
-    """BY with R (RFC 2852 §4.1): who relays to a host that does not know of deadlines, or takes none so
+    """BY with R (RFC 2852): who relays to a host that does not know of deadlines, or takes none so
     short, can promise nothing, and the sender wants it back then. LMTP is no relaying: it is the end."""
     if not d.envelope.is_returned_late:
         return None

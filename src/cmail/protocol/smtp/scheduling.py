@@ -13,12 +13,12 @@ from cmail.protocol.smtp.grammar import GrammarError
 
 HOLD_KEYWORDS: Final = frozenset(("HOLDFOR", "HOLDUNTIL"))
 KEYWORDS: Final = HOLD_KEYWORDS | {"BY", "MT-PRIORITY"}
-SECONDS_MAX: Final = 999_999_999  # nine digits: RFC 4865 §4, RFC 2852 §4
-PRIORITY_MAX: Final = 9  # RFC 6710 §2
+SECONDS_MAX: Final = 999_999_999  # nine digits: RFC 4865, RFC 2852
+PRIORITY_MAX: Final = 9  # RFC 6710
 
 _SECONDS: Final = re.compile(rb"[0-9]{1,9}\Z")
 _BY: Final = re.compile(rb"([+-]?[0-9]{1,9});([NRnr])([Tt]?)\Z")  # by-time ";" by-mode [by-trace]
-_PRIORITY: Final = re.compile(rb"(?:0|-?[1-9])\Z")  # RFC 6710 §4: no plus sign, no -0
+_PRIORITY: Final = re.compile(rb"(?:0|-?[1-9])\Z")  # RFC 6710: no plus sign, no -0
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +34,7 @@ class Schedule:
 
 
 def parse_schedule(parameters: Mapping[str, bytes]) -> Schedule:
-    """The parameters of KEYWORDS. RFC 4865 §4: HOLDFOR or HOLDUNTIL, not both."""
+    """The parameters of KEYWORDS. RFC 4865: HOLDFOR or HOLDUNTIL, not both."""
     if len(HOLD_KEYWORDS & parameters.keys()) > 1:
         raise GrammarError("HOLDFOR or HOLDUNTIL, not both")
     hold_for_s, hold_until_ms, priority = 0, 0, None
@@ -58,7 +58,7 @@ def _hold_for(value: bytes) -> int:
 
 
 def _hold_until(value: bytes) -> int:
-    """A date-time of RFC 3339. RFC 4865 §4 wants it in UTC; one with an offset is as clear."""
+    """A date-time of RFC 3339. RFC 4865 wants it in UTC; one with an offset is as clear."""
     try:
         return max(1, read_timestamp(value.decode("ascii")))
     except ValueError:  # UnicodeDecodeError is one, too
@@ -70,7 +70,7 @@ def _by(value: bytes) -> tuple[int, str]:
     if found is None:
         raise GrammarError("BY must be seconds;N or seconds;R, with T behind it for a trace")
     by_s, mode = int(found[1]), (found[2] + found[3]).decode().upper()
-    if by_s <= 0 and mode[0] == "R":  # RFC 2852 §4: what is late already cannot be returned in time
+    if by_s <= 0 and mode[0] == "R":  # RFC 2852: what is late already cannot be returned in time
         raise GrammarError("BY with R must be more than 0 seconds")
     return by_s, mode
 
@@ -87,7 +87,7 @@ def by_value(by_s: int, by_mode: str) -> str:
 
 
 def scheduling_keywords(hold_max_s: int, now_ms: int, by_min_s: int) -> tuple[str, ...]:
-    """The EHLO keywords with their parameters (RFC 4865 §3, RFC 2852 §3, RFC 6710 §3). Neither a hold of at
+    """The EHLO keywords with their parameters (RFC 4865, RFC 2852, RFC 6710). Neither a hold of at
     most 0 s nor a priority profile is named: all of -9 to 9 count here, each before the next."""
     found = []
     if hold_max_s > 0:

@@ -44,7 +44,7 @@ def test_what_mail_says(d: Delivery, offers: Offers, said: bytes) -> None:
     [(90, KNOWS_NOT, "5.3.3"), (29, KNOWS, "5.4.7"), (0, KNOWS, "5.4.7"), (-1, KNOWS, "5.4.7")],
 )
 def test_what_is_to_be_returned_is_not_given_to_who_cannot(by_s: int, offers: Offers, status: str) -> None:
-    """RFC 2852 §4.1: a host that knows no deadlines, or none so short, is not given R; nothing is said."""
+    """RFC 2852: a host that knows no deadlines, or none so short, is not given R; nothing is said."""
     machine, d = client(offers), due(by_s, "R")
     assert not machine.begin(d)
     assert out(machine) == b""
