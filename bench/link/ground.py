@@ -27,15 +27,13 @@ def hindrance() -> str:
     made = subprocess.run(["ip", "netns", "add", name], capture_output=True, text=True, check=False)
     if made.returncode:
         return f"no network namespace can be made: {made.stderr.strip()}"
-    tried = subprocess.run(
-        ["ip", "netns", "exec", name, "true"], capture_output=True, text=True, check=False
-    )
+    tried = subprocess.run(["ip", "netns", "exec", name, "true"], capture_output=True, text=True, check=False)
     subprocess.run(["ip", "netns", "del", name], check=False)
     return f"nothing can be run in a network namespace: {tried.stderr.strip()}" if tried.returncode else ""
 
 
 class Ground:
-    """`with Ground(kind) as ground:` - the near side is who is on line now and then, the far side the world."""
+    """`with Ground(kind) as ground:` - the near side is on line now and then, the far side is the world."""
 
     def __init__(self, kind: Kind) -> None:
         self._names = tuple(f"cmail-{side}-{os.getpid()}" for side in ("near", "far"))
@@ -79,9 +77,13 @@ class Ground:
 
     def run(self, side: int, command: Sequence[str], **options: Any) -> "subprocess.CompletedProcess[Any]":
         """Run a command on one side to its end."""
-        return subprocess.run(self.command(side, command), **{"check": True, "capture_output": True, **options})
+        return subprocess.run(
+            self.command(side, command), **{"check": True, "capture_output": True, **options}
+        )
 
-    def start(self, side: int, command: Sequence[str], log: IO[bytes], **options: Any) -> "subprocess.Popen[Any]":
+    def start(
+        self, side: int, command: Sequence[str], log: IO[bytes], **options: Any
+    ) -> "subprocess.Popen[Any]":
         """Start a program on one side."""
         return subprocess.Popen(
             self.command(side, command), stdin=subprocess.DEVNULL, stdout=log, stderr=log, **options

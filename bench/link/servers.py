@@ -9,7 +9,7 @@ import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 from corpus import RECEIVING, SENDING, Mail
 from ground import FAR_ADDRESS, NEAR_ADDRESS, Ground
@@ -18,7 +18,7 @@ from wire import FAR, NEAR
 from cmail.net.control import BlockingControlClient, ControlError
 
 PORT = 2525
-START_S = 60.0
+START_S = 20.0
 QUEUES = "active bounce corrupt defer deferred flush hold incoming private saved trace"
 
 NEAR_TOML = """[host]
@@ -170,12 +170,12 @@ class CmailPair:
             return False
         return all(child["state"] == "running" for child in children)
 
-    def ask(self, folder: Path, name: str, question: str, **arguments: object) -> dict[str, object]:
+    def ask(self, folder: Path, name: str, question: str, **arguments: Any) -> dict[str, Any]:
         """A question to a process of one of them."""
         found = BlockingControlClient(str(folder / "data/run"), name, 30.0).ask(question, arguments)
         return dict(found.ok)
 
-    def waiting(self) -> list[dict[str, object]]:
+    def waiting(self) -> list[dict[str, Any]]:
         """The recipients in the sender's queue."""
         found = []
         for path in sorted((self.near / "data/run").glob("worker-*.sock")):

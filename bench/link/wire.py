@@ -43,6 +43,8 @@ class Counts:
 
     octets_out: int
     octets_in: int
+    packets_out: int
+    packets_in: int
     lost: int
     connections: int
 
@@ -112,12 +114,14 @@ class _Link:
         self._delay_s = kind.round_trip_ms / 2000
         self._loss = kind.loss_percent / 100
         self._is_new_address = kind.is_new_address
-        self._room_s = max(30_000 / self._rate, 2 * kind.round_trip_ms / 1000)  # as modems have: they keep much
+        self._room_s = max(
+            30_000 / self._rate, 2 * kind.round_trip_ms / 1000
+        )  # as modems have: they keep much
         self._chance = (random.Random(seed), random.Random(seed + 1))
         self._free_at = [0.0, 0.0]
         self._flying: list[tuple[float, int, int, bytes]] = []
         self._count = 0
-        self._octets = [0, 0]
+        self._octets, self._packets = [0, 0], [0, 0]
         self._lost = 0
         self._connections = 0
         self._flows: set[tuple[int, int]] = set()
@@ -127,7 +131,7 @@ class _Link:
 
     def answer(self, question: str, now: float) -> Any:
         if question == "counts":
-            return (*self._octets, self._lost, self._connections)
+            return (*self._octets, *self._packets, self._lost, self._connections)
         self._set(is_up=question == "up")
         return now
 
@@ -173,13 +177,12 @@ class _Link:
             return
         self._free_at[side] = start + len(packet) / self._rate
         self._octets[side] += len(packet)
+        self._packets[side] += 1
         if self._chance[side].random() < self._loss:
             self._lost += 1
             return
         self._count += 1
-        heapq.heappush(
-            self._flying, (self._free_at[side] + self._delay_s, self._count, 1 - side, packet)
-        )
+        heapq.heappush(self._flying, (self._free_at[side] + self._delay_s, self._count, 1 - side, packet))
 
     def deliver(self, now: float) -> float:
         """What has arrived by now; how long until the next does."""
@@ -198,9 +201,7 @@ def reset_for(packet: bytes) -> bytes:
     start = (packet[0] & 15) * 4
     source, target = packet[12:16], packet[16:20]
     source_port, target_port, sequence, acknowledged = struct.unpack_from("!HHII", packet, start)
-    segment = struct.pack(
-        "!HHIIBBHHH", target_port, source_port, acknowledged, sequence, 0x50, RST, 0, 0, 0
-    )
+    segment = struct.pack("!HHIIBBHHH", target_port, source_port, acknowledged, sequence, 0x50, RST, 0, 0, 0)
     pseudo = target + source + struct.pack("!BBH", 0, TCP, len(segment))
     segment = segment[:16] + struct.pack("!H", _checksum(pseudo + segment)) + segment[18:]
     head = struct.pack("!BBHHHBBH", 0x45, 0, 20 + len(segment), 0, 0, 64, TCP, 0) + target + source
@@ -208,7 +209,7 @@ def reset_for(packet: bytes) -> bytes:
 
 
 def _checksum(octets: bytes) -> int:
-    total = sum(struct.unpack(f"!{len(octets) // 2}H", octets))
+    total: int = sum(struct.unpack(f"!{len(octets) // 2}H", octets))
     while total >> 16:
         total = (total & 0xFFFF) + (total >> 16)
     return ~total & 0xFFFF

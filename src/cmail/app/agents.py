@@ -12,14 +12,16 @@ from cmail.delivery.agent import DeliveryAgent
 from cmail.delivery.lmtp import LmtpAgent
 from cmail.delivery.local import LocalAgent
 from cmail.delivery.smtp import SmtpAgent
+from cmail.link.clock import LinkView
 from cmail.mail.address import Address
 from cmail.net.dns_client import DnsClient
 from cmail.observe import maillog
-from cmail.policy.routing import LOCAL
+from cmail.policy.routing import LOCAL, is_internet
 from cmail.storage.mailboxes import MaildirStore
-from cmail.world import Clock, IPAddress, LinkClock
+from cmail.world import Clock, IPAddress
 
 LOCAL_LANES: Final = 2  # each takes many messages a thread hop
+THIN_CONNECTIONS: Final = 2  # on a thin link: one that streams fills it, and the other is for small mail
 
 
 class Chance:
@@ -40,9 +42,10 @@ class Agents:
         own_ports: frozenset[int],
         mailbox_of: Callable[[Address], Address | None],
         clock: Clock,
-        link_clock: LinkClock,
+        link_clock: LinkView,
     ) -> None:
         self._snapshot = snapshot
+        self._link_clock = link_clock
         self._workers_count = workers_count
         self._own_ports = own_ports
         self._mailbox_of = mailbox_of
@@ -60,6 +63,7 @@ class Agents:
             _log,
             self._is_own_address,
             lambda: link_clock.is_down,
+            line=lambda: link_clock.orders,
         )
         self.smtp = self._smtp  # which sites are reached by, too
         self._lmtp = LmtpAgent(settings.local, host.hostname, clock, self.resolver, _log)
@@ -91,6 +95,8 @@ class Agents:
         """This worker's share of the connections to a next hop."""
         if route == LOCAL:
             return LOCAL_LANES
+        if self._link_clock.orders.is_thin and is_internet(route):
+            return max(1, THIN_CONNECTIONS // self._workers_count)
         return max(1, self._snapshot.settings.smtp.advanced.connections // self._workers_count)
 
     def _password(self) -> str:

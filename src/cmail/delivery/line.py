@@ -4,15 +4,15 @@ import asyncio
 import ssl
 from collections import deque
 from dataclasses import dataclass
-from typing import Final, cast
+from typing import Any, Final, cast
 
+from cmail.delivery.fit import FAST, Fit
 from cmail.mail.limits import TLS_HANDSHAKE_TIMEOUT_S
 from cmail.mail.status import BAD_CONNECTION
 from cmail.protocol.smtp.client_handshake import HandshakeError, Manners, Say, StartTls, handshake
 from cmail.protocol.smtp.client_offers import Offers
 from cmail.protocol.smtp.client_replies import Replies, read_reply
 
-_WRITE_BUFFER_MAX: Final = 512 * 1024
 _TURNING: Final = {"STARTTLS": b"220", "ATRN": b"250"}
 
 
@@ -23,6 +23,7 @@ class SessionLimits:
     idle_s: float = 2.0
     transactions_max: int = 1000
     patience: float = 1.0  # all time-outs times this: a test has less of it
+    fit: Fit = FAST
 
 
 class Line(asyncio.Protocol):
@@ -42,12 +43,6 @@ class Line(asyncio.Protocol):
         self._deadline = 0.0
         self._waits_for = "the greeting"
         self.ended: asyncio.Future[None] = loop.create_future()
-
-    @property
-    def local_address(self) -> str:
-        """The IP address of our end; "" when it has none."""
-        name = self._transport.get_extra_info("sockname") if self._transport is not None else None
-        return str(name[0]) if isinstance(name, tuple) else ""
 
     @property
     def local_address(self) -> str:
@@ -126,7 +121,7 @@ class Line(asyncio.Protocol):
         if tls is None or self._lost_reason:
             raise HandshakeError("the connection was lost, at the TLS handshake", BAD_CONNECTION)
         self._transport = tls
-        tls.set_write_buffer_limits(_WRITE_BUFFER_MAX)
+        tls.set_write_buffer_limits(self._limits.fit.buffer_max)
 
     def data_received(self, data: bytes) -> None:
         """From the transport."""
@@ -146,19 +141,26 @@ class Line(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """From the transport."""
         self._transport = cast(asyncio.Transport, transport)
-        self._transport.set_write_buffer_limits(_WRITE_BUFFER_MAX)
+        fit = self._limits.fit
+        self._transport.set_write_buffer_limits(fit.buffer_max)
+        fit.suit(self._socket)
 
     def connection_lost(self, exc: Exception | None) -> None:
         """From the transport."""
         self._lost_reason = f"the connection was lost ({exc})" if exc else "the server closed the connection"
         self._give_up(f"{self._lost_reason}, at {self._waits_for}")
 
+    @property
+    def _socket(self) -> Any:
+        """The socket of the connection, to ask and to tell it things; None: there is none."""
+        return self._transport.get_extra_info("socket") if self._transport is not None else None
+
     def _give_up(self, reason: str) -> None:
         """Nobody answers the handshake any more."""
         if self._waiter is not None and not self._waiter.done():
             self._waiter.set_exception(HandshakeError(reason, BAD_CONNECTION))
 
-    def _write(self, octets: bytes) -> None:
+    def _write(self, octets: bytes | memoryview) -> None:
         if self._transport is not None:
             self._transport.write(octets)
 

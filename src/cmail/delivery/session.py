@@ -1,12 +1,13 @@
 """Session: the transactions of one connection; feeds the client machine, takes from the Work."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextlib import aclosing
 from typing import Final, cast
 
-from cmail.delivery.agent import Transaction, Work
+from cmail.delivery.agent import PAUSE_MAX_S, Transaction, Work
 from cmail.delivery.content_files import pieces
+from cmail.delivery.fit import drop_unsent, never_sent, round_trip_s, unacknowledged
 from cmail.delivery.line import Line, SessionLimits
 from cmail.mail.limits import (
     CLIENT_BLOCK_TIMEOUT_S,
@@ -21,6 +22,7 @@ from cmail.mail.outcome import Delivered, NotNow, TemporaryFailure
 from cmail.mail.status import BAD_CONNECTION
 from cmail.protocol.smtp.client import SmtpClient
 from cmail.protocol.smtp.client_delivery import Delivery, Stage
+from cmail.protocol.smtp.client_window import window_for
 
 HALTED_DOT_TIMEOUT_S: Final = 60.0  # a final dot is out and the link goes down: fewer duplicates
 
@@ -72,6 +74,7 @@ class Session(Line):
     ) -> None:
         """Take and settle until nothing is left and the idle time is over; `ended` tells."""
         self._machine, self._work = machine, work
+        machine.window = window_for(self._limits.fit.rate, round_trip_s(self._socket))
         self._monotonic, self._blame = monotonic, blame
         if self._lost_reason:
             self._fail(self._lost_reason)
@@ -179,7 +182,8 @@ class Session(Line):
             more = self._more = asyncio.ensure_future(work.more())
             more.add_done_callback(self._on_more)
             self._waits_for = "idle"
-            self._set_deadline(self._limits.idle_s / self._limits.patience)
+            idle_s = self._limits.fit.idle_s(self._limits.idle_s)
+            self._set_deadline(idle_s / self._limits.patience)
 
     def _on_more(self, more: "asyncio.Future[None]") -> None:
         if self._more is not more:
@@ -210,13 +214,15 @@ class Session(Line):
                 self._write(content.prefix)
             async with aclosing(pieces(content.path)) as octets:
                 async for piece in octets:
-                    if machine.streaming is not delivery:
-                        return
-                    count += len(piece)
-                    self._write(piece)
-                    self._unsent = 0
-                    self._set_deadline(CLIENT_BLOCK_TIMEOUT_S)
-                    await self._drained()
+                    for part in self._parts(piece):
+                        if machine.streaming is not delivery:
+                            return
+                        count += len(part)
+                        self._write(part)
+                        self._unsent = 0
+                        self._set_deadline(CLIENT_BLOCK_TIMEOUT_S)
+                        await self._drained()
+                        await self._let_pass()
         except OSError as error:
             self._stream_failed(f"the content of the message cannot be read: {error.strerror}")
             return
@@ -229,6 +235,22 @@ class Session(Line):
             return
         machine.streamed()
         self._pump()
+
+    def _parts(self, piece: bytes) -> Iterable[bytes | memoryview]:
+        """On a thin link a piece is minutes: smaller mail would wait behind it."""
+        size = self._limits.fit.piece_octets
+        if not size or len(piece) <= size:
+            return (piece,)
+        view = memoryview(piece)
+        return (view[start : start + size] for start in range(0, len(piece), size))
+
+    async def _let_pass(self) -> None:
+        """Smaller mail on another connection goes first, where the line cannot carry both."""
+        assert self._work is not None
+        pause = self._work.pause()
+        if pause is not None:
+            self._set_deadline(PAUSE_MAX_S + CLIENT_BLOCK_TIMEOUT_S)
+            await pause
 
     def _stream_failed(self, reason: str) -> None:
         machine = self._machine
@@ -286,10 +308,20 @@ class Session(Line):
         try:
             if not machine.is_done:
                 self.was_idle = machine.is_idle
-                for delivery in machine.lost(reason):
+                for delivery in machine.lost(reason, self._never_sent()):
                     self._end(delivery)
         finally:
             self._finish()
+
+    def _never_sent(self) -> int:
+        """Octets that we wrote and that never leave this machine: a message that ends in them is not
+        doubted. Under TLS records are counted, which are longer: half of it is certain."""
+        transport, sock = self._transport, self._socket
+        if transport is None or sock is None:
+            return 0
+        drop_unsent(sock)
+        octets = transport.get_write_buffer_size() + never_sent(sock)
+        return octets // 2 if transport.get_extra_info("ssl_object") is not None else octets
 
     def _quit(self) -> None:
         """In order (RFC 5321 §4.1.1.10)."""
@@ -332,9 +364,12 @@ class Session(Line):
             self._fail(f"no reply in time, to {name}")
 
     def _is_slow(self) -> bool:
-        """Whether what we wrote is still on its way: the peer's time begins when it has all of it, and half a
-        megabyte takes a satellite half an hour. A peer that reads next to nothing is not waited for."""
-        unsent = self._transport.get_write_buffer_size() if self._transport is not None else 0
+        """Whether what we wrote is still on its way, in our buffers or in the kernel's: the peer's time
+        begins when it has all of it, and half a megabyte takes a satellite half an hour. A peer that reads
+        next to nothing is not waited for."""
+        unsent = 0
+        if self._transport is not None:
+            unsent = self._transport.get_write_buffer_size() + unacknowledged(self._socket)
         before, self._unsent = self._unsent, unsent
         if not before:
             return unsent > 0

@@ -12,13 +12,15 @@ from typing import Final, cast
 from cmail.delivery.agent import Ending, Finished, HostTrouble, RouteRefusal, Work
 from cmail.delivery.blame import Blame
 from cmail.delivery.connections import OpenError, Peer, Tls
+from cmail.delivery.fit import FAST, Fit
 from cmail.delivery.hosts import Host, MxRouter, NoHostError, upstream_hosts
 from cmail.delivery.lane import run_session
 from cmail.delivery.line import SessionLimits
 from cmail.delivery.settings import SmtpSettings
 from cmail.mail.outcome import NotNow, PermanentFailure, TemporaryFailure
 from cmail.mail.status import LOCAL_TROUBLE, ROUTING_LOOP, UNABLE_TO_ROUTE
-from cmail.policy.routing import HOST_PREFIX, MX_PREFIX, RELAY, parse_host_route
+from cmail.policy.orders import FREE, Orders
+from cmail.policy.routing import HOST_PREFIX, MX_PREFIX, RELAY, is_near, parse_host_route
 from cmail.protocol.sasl_client import Credentials
 from cmail.world import Clock, Entropy, IPAddress, Resolver
 
@@ -34,6 +36,7 @@ class _Way:
     tls: Tls
     is_ours: bool  # the settings name it: what is wrong between us and it never bounces anything
     has_log_in: bool = False
+    is_near: bool = False  # within our own walls: the rate of the link does not matter
 
 
 class SmtpAgent:
@@ -52,12 +55,14 @@ class SmtpAgent:
         is_own_address: Callable[[IPAddress, int], bool] = lambda address, port: False,
         is_offline: Callable[[], bool] = lambda: False,
         patience: float = 1.0,
+        line: Callable[[], Orders] = lambda: FREE,
     ) -> None:
         self._resolver, self._clock, self._entropy = resolver, clock, entropy
         self._log = log or (lambda line: None)
         self._is_own_address = is_own_address
         self._is_offline = is_offline
         self._patience = patience
+        self._line = line
         self._blame = Blame()
         self._silent: dict[Host, float] = {}  # it did not answer, or breaks messages: tried last until then
         self.update(settings, hostname, password, ca_file)
@@ -116,7 +121,9 @@ class SmtpAgent:
             reason = f"the host {name}:{port} of {whose} is this server itself"
             self._log(f"warning: {reason}")
             return HostTrouble(TemporaryFailure(reason, NotNow.HOST, ROUTING_LOOP))
-        ending, _ = await self._try_hosts(_in_order(hosts), work, _Way(tls, is_ours=True))
+        ending, _ = await self._try_hosts(
+            _in_order(hosts), work, _Way(tls, is_ours=True, is_near=is_near(name))
+        )
         return ending
 
     async def _run_mx(self, domain: str, work: Work) -> Ending:
@@ -204,8 +211,17 @@ class SmtpAgent:
             credentials=credentials,
             ca_file=self._ca_file,
             timeout=advanced.timeout,
-            limits=session_limits(advanced.idle, advanced.messages_per_connection, self._patience),
+            limits=session_limits(
+                advanced.idle, advanced.messages_per_connection, self._patience, self._fit(host, way)
+            ),
         )
+
+    def _fit(self, host: Host, way: _Way) -> Fit:
+        """Only a thin link is worth that a connection suits it."""
+        orders = self._line()
+        if not orders.is_thin or way.is_near or host.address.is_loopback:
+            return FAST
+        return Fit(orders.rate)
 
     async def _read_password(self) -> str:
         try:
@@ -216,9 +232,9 @@ class SmtpAgent:
             raise OpenError(TemporaryFailure(reason, NotNow.HOST, LOCAL_TROUBLE)) from None
 
 
-def session_limits(idle: timedelta, transactions_max: int, patience: float) -> SessionLimits:
+def session_limits(idle: timedelta, transactions_max: int, patience: float, fit: Fit = FAST) -> SessionLimits:
     """The limits of a session from settings."""
-    return SessionLimits(idle.total_seconds(), transactions_max, patience)
+    return SessionLimits(idle.total_seconds(), transactions_max, patience, fit)
 
 
 async def _in_order(hosts: list[Host]) -> AsyncGenerator[Host, None]:

@@ -13,9 +13,8 @@ from cmail.protocol.smtp.client_delivery import Delivery, Stage
 from cmail.protocol.smtp.client_offers import Offers
 from cmail.protocol.smtp.client_outcomes import delivered, detail_of, is_too_many, refused, unsent
 from cmail.protocol.smtp.client_replies import Replies, read_reply
+from cmail.protocol.smtp.client_window import Window
 
-UNACKNOWLEDGED_MAX: Final = 8  # messages sent by BDAT whose reply waits; a lost connection doubts them all
-UNACKNOWLEDGED_OCTETS_MAX: Final = 512 * 1024  # of them together, so that a slow peer costs no memory
 DOUBT: Final = "it may have arrived, and then arrives twice"
 DOUBT_MAX: Final = 500
 _LOG_IN_TROUBLE: Final = (b"530", b"535", b"538")  # RFC 4954 §6: what is wrong between us and our upstream
@@ -43,7 +42,9 @@ class SmtpClient:
         self._is_upstream = is_upstream
         self._is_pipelining = offers.has_pipelining
         self._is_chunking = offers.has_chunking and offers.has_pipelining
-        self._flight_max = UNACKNOWLEDGED_MAX if self._is_chunking else 2
+        self._flight_max = 2
+        self._octets_max = 0
+        self.window = Window()
         self._replies = Replies()
         self._flight: deque[Delivery] = deque()
         self._again: deque[Delivery] = deque()  # in their next round, as soon as the line is free
@@ -59,6 +60,17 @@ class SmtpClient:
         self.trouble: Reply | None = None
 
     # What the driver asks.
+
+    @property
+    def window(self) -> Window:
+        """How much may be out before it is acknowledged; the driver sets it."""
+        return self._window
+
+    @window.setter
+    def window(self, window: Window) -> None:
+        self._window = window
+        self._flight_max = window.messages if self._is_chunking else 2
+        self._octets_max = window.octets
 
     @property
     def is_idle(self) -> bool:
@@ -84,7 +96,7 @@ class SmtpClient:
             self._is_pipelining
             and len(flight) < self._flight_max
             and flight[-1].is_content_out
-            and self._unacknowledged < UNACKNOWLEDGED_OCTETS_MAX
+            and self._unacknowledged < self._octets_max
         )
 
     def take_outgoing(self) -> list[bytes]:
@@ -325,6 +337,8 @@ class SmtpClient:
             outcome: Outcome | None
             if code[0] == 0x32:
                 outcome = delivered(raw, self._relay, self._offers.has_dsn)
+                if d.by_s is not None and self._offers.has_deliverby:
+                    outcome = replace(outcome, is_by_passed_on=True)
             elif (outcome := self._failure("content", raw)) is None:
                 return
             if self._is_lmtp:  # RFC 2033 §4.2: one reply for each recipient that was accepted
@@ -332,8 +346,6 @@ class SmtpClient:
                 d.cursor += 1
                 if d.cursor < len(d.accepted):
                     return
-                if d.by_s is not None and self._offers.has_deliverby:
-                    outcome = replace(outcome, is_by_passed_on=True)
             else:
                 for i in d.accepted:
                     d.outcomes[i] = outcome
@@ -418,8 +430,10 @@ class SmtpClient:
         self._close(reason)
         return self._take_ended()
 
-    def lost(self, reason: str) -> list[Delivery]:
-        """The connection has ended, or is to end because nobody answers; how the deliveries end."""
+    def lost(self, reason: str, unsent: int = 0) -> list[Delivery]:
+        """The connection has ended, or is to end because nobody answers; how the deliveries end. The
+        last `unsent` octets that we wrote never leave this machine."""
+        self._take_in(unsent)
         self._close(reason)
         return self._take_ended()
 
@@ -432,6 +446,23 @@ class SmtpClient:
             self._put_back(d, "the delivery was stopped")
         self._drop_again()
         return self._take_ended()
+
+    def _take_in(self, unsent: int) -> None:
+        """Whose content ends in octets that were never sent cannot have been taken: it is not doubted."""
+        for d in reversed(self._flight):
+            if unsent <= 0 or not d.is_content_out:
+                return
+            d.is_content_out = False
+            unsent -= self._octets_at_most(d)
+
+    def _octets_at_most(self, d: Delivery) -> int:
+        """How many octets it was, from RSET to the end of its content."""
+        offers = self._offers
+        commands = mail_command(d.envelope, d.content, offers, d.is_utf8, d.by_s)
+        recipients = (rcpt_command(d.recipients[i], offers, d.is_utf8) for i in d.pending)
+        return (
+            100 + len(commands) + sum(map(len, recipients)) + max(d.content.size_bytes, d.content.wire_bytes)
+        )
 
     def _take_ended(self) -> list[Delivery]:
         ended, self._ended = self._ended, []

@@ -1,0 +1,122 @@
+"""Fit: how a connection suits the link that it goes over: what the kernel is told of its socket, and how much
+of what we write lies in buffers, where nothing smaller can pass it."""
+
+import contextlib
+import fcntl
+import socket
+import struct
+import termios
+from dataclasses import dataclass
+from typing import Any, Final
+
+# Linux; Python names some of them from 3.12 or 3.13 on.
+_SO_MAX_PACING_RATE: Final = 47
+_TCP_NOTSENT_LOWAT: Final = 25
+_TCP_RTO_MAX_MS: Final = 44  # Linux 6.15; older kernels refuse it, and wait up to two minutes
+_SIOCOUTQ: Final = termios.TIOCOUTQ
+_SIOCOUTQNSD: Final = 0x894B
+_ROUND_TRIP_AT: Final = 68  # tcpi_rtt in struct tcp_info, microseconds
+_TCP_INFO_OCTETS: Final = 104
+
+# A link that is dead and says nothing is noticed; one that is away for a minute keeps its connections.
+_UNACKNOWLEDGED_MS: Final = 180_000  # RFC 5482; CLIENT_BLOCK_TIMEOUT_S has the same reason
+_KEEPALIVE: Final = (
+    (socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1),
+    (socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, 60),
+    (socket.IPPROTO_TCP, socket.TCP_KEEPINTVL, 30),
+    (socket.IPPROTO_TCP, socket.TCP_KEEPCNT, 4),
+    (socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, _UNACKNOWLEDGED_MS),
+)
+_RTO_MAX_MS: Final = 5_000  # when a link is back, a connection that outlived the gap goes on this soon
+
+_OCTETS_A_KBIT: Final = 125
+_PACING: Final = (
+    1.03  # of the rate, or a queue grows at the modem and overflows; it counts the octets with their headers
+)
+_KERNEL_S: Final = 0.25  # so much that is not sent yet may lie in the kernel
+_BUFFER_S: Final = 0.25  # and in the transport
+_LEAST_OCTETS: Final = 2048  # of each: a segment and the beginning of the next
+_BUFFER_MAX: Final = 512 * 1024
+_PIECE_S: Final = 2.0  # of content from a file, between two looks at what else there is
+_PIECE_OCTETS_MIN: Final = 4096
+_THIN_IDLE_S: Final = 10.0  # a new connection costs three round trips, an open one nothing
+
+
+@dataclass(frozen=True, slots=True)
+class Fit:
+    """For a link of this rate; 0: it is fast, or nobody said."""
+
+    rate: int = 0  # kbit/s
+
+    @property
+    def buffer_max(self) -> int:
+        """Octets in the transport beyond which no further message is begun."""
+        return self._octets(_BUFFER_S, _LEAST_OCTETS) if self.rate else _BUFFER_MAX
+
+    @property
+    def piece_octets(self) -> int:
+        """How much of a large content goes out before one looks again; 0: as much as was read."""
+        return self._octets(_PIECE_S, _PIECE_OCTETS_MIN) if self.rate else 0
+
+    def idle_s(self, set_s: float) -> float:
+        """How long a connection stays open for the next message."""
+        return max(set_s, _THIN_IDLE_S) if self.rate and set_s else set_s
+
+    def _octets(self, seconds: float, least: int) -> int:
+        return max(least, min(int(self.rate * _OCTETS_A_KBIT * seconds), _BUFFER_MAX))
+
+    def suit(self, sock: Any) -> None:
+        """Tell the kernel. What it does not know or does not allow is left as it is."""
+        if sock is None or sock.family not in (socket.AF_INET, socket.AF_INET6):
+            return
+        options = list(_KEEPALIVE)
+        if self.rate:
+            octets_a_second = int(self.rate * _OCTETS_A_KBIT * _PACING)
+            options += [
+                (socket.SOL_SOCKET, _SO_MAX_PACING_RATE, octets_a_second),
+                (socket.IPPROTO_TCP, _TCP_NOTSENT_LOWAT, self._octets(_KERNEL_S, _LEAST_OCTETS)),
+                (socket.IPPROTO_TCP, _TCP_RTO_MAX_MS, _RTO_MAX_MS),
+            ]
+        for level, option, value in options:
+            with contextlib.suppress(OSError):
+                sock.setsockopt(level, option, value)
+
+
+FAST: Final = Fit()
+
+
+def round_trip_s(sock: Any) -> float:
+    """What the kernel has measured of this connection; 0: nothing."""
+    if sock is None or sock.family not in (socket.AF_INET, socket.AF_INET6):
+        return 0.0
+    try:
+        info = sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, _TCP_INFO_OCTETS)
+    except OSError:
+        return 0.0
+    return float(struct.unpack_from("=I", info, _ROUND_TRIP_AT)[0]) / 1e6
+
+
+def unacknowledged(sock: Any) -> int:
+    """Octets that the kernel has and the other end has not said to have."""
+    return _asked(sock, _SIOCOUTQ)
+
+
+def never_sent(sock: Any) -> int:
+    """Octets that the kernel has and never sent."""
+    return _asked(sock, _SIOCOUTQNSD)
+
+
+def drop_unsent(sock: Any) -> None:
+    """What the kernel has not sent is not sent any more when the connection is closed."""
+    if sock is not None:
+        with contextlib.suppress(OSError):
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+
+
+def _asked(sock: Any, question: int) -> int:
+    if sock is None:
+        return 0
+    try:
+        return int(struct.unpack("=i", fcntl.ioctl(sock.fileno(), question, b"\0\0\0\0"))[0])
+    except OSError:
+        return 0

@@ -1,0 +1,98 @@
+"""What a socket is told so that its connection suits a link; what can be read from it."""
+
+import socket
+from collections.abc import Iterator
+
+import pytest
+
+from cmail.delivery.fit import FAST, Fit, drop_unsent, never_sent, round_trip_s, unacknowledged
+
+PACING, NOTSENT_LOWAT = 47, 25
+
+
+@pytest.fixture
+def pair() -> Iterator[tuple[socket.socket, socket.socket]]:
+    """Both ends of a connection over loopback."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        near = socket.create_connection(listener.getsockname())
+        far, _ = listener.accept()
+        with near, far:
+            yield near, far
+
+
+def test_thin_link_is_not_flooded(pair: tuple[socket.socket, socket.socket]) -> None:
+    """The kernel sends no faster than the link carries and keeps next to nothing back: small mail that
+    comes later is not behind minutes of octets."""
+    near, _ = pair
+    Fit(256).suit(near)
+    assert near.getsockopt(socket.SOL_SOCKET, PACING) == pytest.approx(32_000, rel=0.1)
+    assert near.getsockopt(socket.IPPROTO_TCP, NOTSENT_LOWAT) == 8000
+    assert Fit(256).buffer_max == 8000
+    near.setblocking(False)
+    sent = 0
+    with pytest.raises(BlockingIOError):
+        while True:
+            sent += near.send(bytes(4096))
+    assert sent < 256 * 1024
+
+
+@pytest.mark.parametrize("fit", [FAST, Fit(256)])
+def test_dead_link_is_noticed(fit: Fit, pair: tuple[socket.socket, socket.socket]) -> None:
+    """Octets that nobody acknowledges, and a peer that is gone, end the connection in minutes."""
+    near, _ = pair
+    fit.suit(near)
+    assert near.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE)
+    assert 60_000 <= near.getsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT) <= 300_000
+
+
+def test_fast_link_is_left_alone(pair: tuple[socket.socket, socket.socket]) -> None:
+    """Where nobody named a rate the kernel finds it out."""
+    near, _ = pair
+    before = near.getsockopt(socket.SOL_SOCKET, PACING)
+    FAST.suit(near)
+    assert near.getsockopt(socket.SOL_SOCKET, PACING) == before
+    assert FAST.buffer_max == 512 * 1024 and not FAST.piece_octets
+
+
+@pytest.mark.parametrize("rate", [1, 9, 64, 256, 2048])
+def test_buffers_hold_less_than_a_piece(rate: int) -> None:
+    """A piece of a large content goes out in seconds, and buffers are a part of it; never nothing."""
+    fit = Fit(rate)
+    assert 2048 <= fit.buffer_max <= fit.piece_octets <= max(4096, rate * 125 * 4)
+
+
+def test_connection_stays_for_the_next_message_longer_where_a_new_one_costs() -> None:
+    """Idle time is that of the settings where the link is fast; 0 there means at once everywhere."""
+    assert FAST.idle_s(2.0) == 2.0
+    assert Fit(64).idle_s(2.0) == 10.0
+    assert Fit(64).idle_s(60.0) == 60.0
+    assert Fit(64).idle_s(0.0) == 0.0
+
+
+def test_what_was_not_sent_is_known_and_dropped(pair: tuple[socket.socket, socket.socket]) -> None:
+    """What lies in the kernel is counted, and does not leave after the connection was given up."""
+    near, far = pair
+    assert unacknowledged(near) == never_sent(near) == 0
+    assert round_trip_s(near) > 0
+    near.setblocking(False)
+    sent = 0
+    with pytest.raises(BlockingIOError):
+        while True:
+            sent += near.send(bytes(65536))
+    assert 0 < never_sent(near) <= unacknowledged(near) <= sent
+    drop_unsent(near)
+    near.close()
+    far.settimeout(5)
+    with pytest.raises(ConnectionResetError):
+        while far.recv(65536):
+            pass
+
+
+def test_socket_without_tcp_has_nothing_to_say() -> None:
+    """LMTP goes over a path; a connection that is gone has no socket."""
+    near, far = socket.socketpair()
+    with near, far:
+        Fit(64).suit(near)
+        assert round_trip_s(near) == 0.0 and never_sent(near) == 0
+    Fit(64).suit(None)
+    assert round_trip_s(None) == never_sent(None) == unacknowledged(None) == 0
