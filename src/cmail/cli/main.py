@@ -26,6 +26,7 @@ COMMANDS: Final = {
     "alias": ("cmail.cli.alias", "Aliases: add, list, delete."),
     "link": ("cmail.cli.link", "The line to the Internet: up, down, status."),
     "collect": ("cmail.cli.collect", "Mail that waits elsewhere: now, status, list, fetch."),
+    "site": ("cmail.cli.site", "Servers that come and go: what waits for them."),
     "checks": ("cmail.cli.checks", "DNS, certificate, way out, clock, disk: is all right?"),
     "backup": ("cmail.cli.backup", "A copy of everything, while mail flows."),
     "restore": ("cmail.cli.restore", "Bring back what backup has copied."),
