@@ -195,6 +195,18 @@ def test_many_messages_on_a_connection(
     run(main)
 
 
+def test_a_connection_says_from_which_address_it_goes() -> None:
+    """A link that goes away takes its addresses along: whoever goes from them is ended at once."""
+
+    async def main() -> None:
+        async with SinkMx({}) as sink:
+            work = MemoryWork([transaction(1)])
+            await relay(sink, work)
+            assert work.addresses == ["127.0.0.1"] and ends(work) == "d"
+
+    run(main)
+
+
 def test_refused_recipient_does_not_join_the_next_message() -> None:
     """A server that keeps a refused BDAT transaction open must not mix two messages."""
 
