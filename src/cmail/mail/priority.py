@@ -17,11 +17,16 @@ _X_PRIORITY: Final = {b"1": URGENT, b"2": 2, b"3": 0, b"4": -2, b"5": NON_URGENT
 _TUNNELLED: Final = {b"%d" % number: number for number in range(-9, 10)}  # RFC 6710: no + and no -0
 
 
+def names_priority(header: bytes) -> bool:
+    """Whether the functions below could find anything: one look for all of them, at each message."""
+    lower = header.lower()
+    return b"riority" in lower or b"mportance" in lower
+
+
 def header_priority(header: bytes) -> int:
     """The priority that the header section asks for, -9 to 9; 0 when it asks for none. The first of the
     fields that says something known is believed."""
-    lower = header.lower()
-    if b"riority" not in lower and b"importance" not in lower:
+    if not names_priority(header):
         return 0
     for name, meanings in (
         (TUNNEL, _TUNNELLED),
@@ -38,9 +43,7 @@ def header_priority(header: bytes) -> int:
 
 def without_tunnel(header: bytes) -> bytes:
     """The header without MT-Priority: it holds for one hop (RFC 6758); the same object without one."""
-    if TUNNEL not in header.lower() or not has_field(header, TUNNEL):
-        return header
-    return remove_fields(header, TUNNEL)
+    return remove_fields(header, TUNNEL) if has_field(header, TUNNEL) else header
 
 
 def tunnel_field(priority: int) -> bytes:

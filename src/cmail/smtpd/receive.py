@@ -11,7 +11,7 @@ from typing import Final
 from cmail.mail import headers, limits
 from cmail.mail.content import Content
 from cmail.mail.envelope import Envelope
-from cmail.mail.priority import header_priority
+from cmail.mail.priority import header_priority, names_priority
 from cmail.mail.queue_id import QueueId, print_queue_id
 from cmail.mail.trace import is_looping, received
 from cmail.policy.validation.examine import Examination
@@ -22,7 +22,7 @@ from cmail.smtpd.content_file import ContentFile, Writers
 from cmail.smtpd.facts import Session, Transaction
 from cmail.smtpd.judge import judge_now
 from cmail.smtpd.submission import added_fields, as_passed_on
-from cmail.smtpd.wishes import OK, wishes_of
+from cmail.smtpd.wishes import NO_WISHES, OK, wishes_of
 from cmail.storage.spool import NewMessage, Spool
 
 LOOP: Final = b"554 5.4.6 Too many Received fields: the message goes round in circles\r\n"
@@ -79,7 +79,7 @@ class Receiver:
         self._held = 0  # octets that the budget was charged with
         self.head = b""  # header section of content in a file, as it stands there
         self.hidden_bytes = 0  # of the header that came and is not in the file: Bcc, MT-Priority
-        self.priority: int | None = None  # what the header of content in a file asked for
+        self.priority = 0  # what the header of content in a file asked for
         self.file: ContentFile | None = None
         self.queue_id = QueueId(0)
         self.refusal = b""  # when it cannot be taken, whatever still comes
@@ -219,13 +219,15 @@ def new_message(
         priority = receiver.priority
         size_bytes -= receiver.hidden_bytes
     else:
-        priority = None
-        shown = as_passed_on(header, hides_bcc=is_submission)
+        is_named = names_priority(header)
+        priority = header_priority(header) if is_named else 0
+        shown = as_passed_on(header, hides_bcc=is_submission) if is_named or is_submission else header
         if shown is not header:
             octets = shown + octets[len(header) :]
             size_bytes -= len(header) - len(shown)
-    link_ms = context.link_clock.link_ms()
-    wishes = wishes_of(session, mail, header, arrived_ms, link_ms, priority)
+    link_ms, wishes = context.link_clock.link_ms(), NO_WISHES
+    if priority or mail.schedule is not None:
+        wishes = wishes_of(session, mail.schedule, priority, arrived_ms, link_ms)
     content = Content(
         prefix,
         octets,

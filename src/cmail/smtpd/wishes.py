@@ -10,8 +10,7 @@ we know nothing."""
 from dataclasses import dataclass
 from typing import Final
 
-from cmail.mail.priority import header_priority
-from cmail.protocol.smtp.commands import Mail, unknown_parameter
+from cmail.protocol.smtp.commands import unknown_parameter
 from cmail.protocol.smtp.scheduling import HOLD_KEYWORDS, Schedule
 from cmail.smtpd.facts import Session
 from cmail.smtpd.offered import by_min_s, hold_max_s
@@ -32,7 +31,7 @@ class Wishes:
     said: bytes = OK
 
 
-NONE: Final = Wishes()
+NO_WISHES: Final = Wishes()
 
 
 def may_ask(session: Session) -> bool:
@@ -64,18 +63,16 @@ def _refuse_unknown(schedule: Schedule, known: frozenset[str]) -> bytes:
 
 
 def wishes_of(
-    session: Session, mail: Mail, header: bytes, arrived_ms: int, link_ms: int, priority: int | None = None
+    session: Session, schedule: Schedule | None, header_priority: int, arrived_ms: int, link_ms: int
 ) -> Wishes:
-    """What a message gets. `header`: its header section; `priority`: what that says, if it was looked at."""
-    schedule = mail.schedule
+    """What a message gets of what MAIL and its header section ask for."""
     if not may_ask(session):
         is_lowered = schedule is not None and schedule.priority
-        return Wishes(said=LOWERED) if is_lowered else NONE
-    asked = schedule.priority if schedule is not None else None
-    if asked is None:  # RFC 6758: the field counts only where MAIL says nothing
-        asked = header_priority(header) if priority is None else priority
+        return Wishes(said=LOWERED) if is_lowered else NO_WISHES
     if schedule is None:
-        return Wishes(asked) if asked else NONE
+        return Wishes(header_priority)
+    # RFC 6758: the field counts only where MAIL says nothing.
+    asked = header_priority if schedule.priority is None else schedule.priority
     until_ms = schedule.hold_until_ms or arrived_ms + schedule.hold_for_s * 1000
     held_ms = max(0, until_ms - arrived_ms)
     if schedule.by_s is None:
