@@ -1,0 +1,25 @@
+"""`cmail site list`: the workers' rows as one for each site."""
+
+from cmail.cli.site import add_up, as_json, describe
+
+ROW = {"name": "ship", "domains": ["ship.example"], "messages": 2, "octets": 1024, "held": 0} | {
+    "is_there": False,
+    "seen_ms": 0,
+    "how": "",
+}
+
+
+def test_what_the_workers_say_is_added_up() -> None:
+    """Counts together; the latest of what was seen; there when one says so."""
+    later = {**ROW, "messages": 1, "octets": 512, "held": 1, "is_there": True, "seen_ms": 9, "how": "ATRN"}
+    (found,) = add_up([ROW, later, {**ROW, "messages": 0, "octets": 0, "seen_ms": 3, "how": "ETRN"}])
+    assert (found["messages"], found["octets"], found["held"]) == (3, 1536, 1)
+    assert found["is_there"] and found["how"] == "ATRN"
+    assert as_json(found)["last_seen"] and as_json(add_up([ROW])[0])["last_seen"] is None
+
+
+def test_a_line_for_people() -> None:
+    """How much, whether something is on hold, when it was here."""
+    assert describe(add_up([ROW])[0]) == "ship (ship.example): 2 messages wait, 1 KiB; never seen"
+    one = add_up([{**ROW, "messages": 1, "held": 1, "is_there": True, "seen_ms": 1, "how": "ETRN x"}])[0]
+    assert "1 message waits, 1 KiB, 1 on hold; it is there now; last seen" in describe(one)
