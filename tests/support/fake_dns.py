@@ -79,17 +79,18 @@ class FakeDnsServer:
     is_truncated: bool = False
     asked: list[str] = field(default_factory=list)
     port: int = 0
+    host: str = "127.0.0.1"
 
     @property
     def address(self) -> str:
-        return f"127.0.0.1:{self.port}"
+        return f"{self.host}:{self.port}"
 
     async def __aenter__(self) -> "FakeDnsServer":
         loop = asyncio.get_running_loop()
-        self._tcp = await asyncio.start_server(self._serve_tcp, "127.0.0.1", self.port)
+        self._tcp = await asyncio.start_server(self._serve_tcp, self.host, self.port)
         self.port = self._tcp.sockets[0].getsockname()[1]
         self._udp, _ = await loop.create_datagram_endpoint(
-            lambda: _Udp(self), local_addr=("127.0.0.1", self.port)
+            lambda: _Udp(self), local_addr=(self.host, self.port)
         )
         return self
 

@@ -60,7 +60,8 @@ def wait_for(condition: Callable[[], Any], what: str = "it", timeout_s: float = 
 class RunningCmail:
     """A server and its folder. As root it runs as the user `nobody`, as an installed one would run as
     `cmail`. `settings` is the whole settings file; `more` is appended to the usual one. `domains` are
-    those of users and aliases that are made before the first start."""
+    those of users and aliases that are made before the first start. `prefix`: a command that starts
+    another one and becomes it (`ip netns exec NAME`)."""
 
     def __init__(
         self,
@@ -72,6 +73,7 @@ class RunningCmail:
         users: Sequence[tuple[str, str]] = (("anna@example.org", "secret"),),
         aliases: Sequence[tuple[str, Sequence[str]]] = (),
         domains: Sequence[str] = ("example.org",),
+        prefix: Sequence[str] = (),
     ) -> None:
         self.folder = reachable(folder) / "cmail"
         self.folder.mkdir(mode=0o755, exist_ok=True)
@@ -83,6 +85,7 @@ class RunningCmail:
         self.config.chmod(0o644)
         self._environ = environ or {}
         self._users, self._aliases, self._domains = users, aliases, domains
+        self._prefix = prefix
         self.process: subprocess.Popen[bytes] | None = None
 
     def __enter__(self) -> Self:
@@ -103,7 +106,7 @@ class RunningCmail:
         """Start it and do not wait."""
         with open(self.log_file, "ab") as log, open(self.screen_file, "wb") as screen:
             self.process = subprocess.Popen(
-                [sys.executable, "-m", "cmail", "serve", "--config", str(self.config)],
+                [*self._prefix, sys.executable, "-m", "cmail", "serve", "--config", str(self.config)],
                 stdin=subprocess.DEVNULL,
                 stdout=screen,
                 stderr=log,

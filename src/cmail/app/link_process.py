@@ -41,7 +41,7 @@ class LinkProcess:
         links = Links(estate.settings.link)
         path = os.path.join(estate.data_dir, LINK_FILE)
         self._link = Link(path, self._lived, self._clock, maillog, links, self._workers.tell)
-        self._watching = Watching(self._link, self._workers, lambda: self._resolver)
+        self._watching = Watching(self._link, self._workers, self._new_resolver)
         history = History(os.path.join(estate.data_dir, HISTORY_FILE), maillog)
         self._exchanging = Exchanging(self._link, self._workers, history, self._clock)
         self._kicking = Kicking(estate.run_folder, names, lambda: self._link.reading.is_down)
@@ -91,6 +91,9 @@ class LinkProcess:
         await self._collecting.stop()
         with contextlib.suppress(OSError):  # said before, and the note of before is good enough
             await asyncio.to_thread(lived.note, self._clock_file, RealClock(), self._lived)
+
+    def _new_resolver(self) -> DnsClient:
+        return DnsClient(self._snapshot.settings.dns)
 
     async def _note_the_time(self) -> None:
         """Now and then, so that the next start knows how long we were there. A full disk is said once."""

@@ -144,7 +144,8 @@ class Watching:
     async def _probe(self, link: OneLink) -> None:
         """One after the other, while there is doubt."""
         while link.doubt.is_open and (target := self._target()) is not None:
-            seen = await probe(target, self._resolver(), self._link.links.upstream, self._device(link))
+            resolver = self._resolver()  # a new one: what it knew before may be what is no longer true
+            seen = await probe(target, resolver, self._link.links.upstream, self._device(link))
             self._conclude(link, seen, target)
             await self._link.look(self.facts())
             if not link.doubt.is_open:

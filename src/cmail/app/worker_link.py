@@ -15,12 +15,14 @@ from cmail.mail.status import NO_ANSWER_FROM_HOST
 from cmail.net.control import AnswerFunction, ControlClient, ControlError, Fields
 from cmail.observe import maillog, metrics
 from cmail.policy.orders import Orders, parse_orders
+from cmail.policy.routing import RELAY
 from cmail.queue.lane import Lane
 from cmail.queue.scheduler import Scheduler
 from cmail.storage.spool import FIRST, QueuedMessage
 
 TELL_EVERY_S: Final = 1.0
 WELL_EVERY_S: Final = 10.0
+STUCK_S: Final = 30.0  # nothing is settled: a look costs a probe, to wait for the time-out costs minutes
 LISTED_MAX: Final = 100  # of what waits, for a plan
 ROUTES_LISTED_MAX: Final = 50
 _LISTED_OCTETS: Final = 2**21  # of content that is read along
@@ -38,8 +40,8 @@ class WorkerLink:
         self._schedulers = schedulers
         self._link_clock = link_clock
         self.said_again: Callable[[], None] = lambda: None  # the link is up, says somebody who knows
-        self._settled: dict[Lane, int] = {}  # at the last look
-        self._seen = ""  # what is to be told: ok, offline or timeout
+        self._settled: dict[Lane, tuple[int, float]] = {}  # how many at the last look, and since when
+        self._seen = ""  # what is to be told: ok, offline, silent or timeout
         self._told, self._told_at = "", 0.0  # what was told last, and when
         self._woken = asyncio.Event()
 
@@ -129,12 +131,13 @@ class WorkerLink:
     def _needs_link(self, route: str) -> bool:
         return any(scheduler.router.needs_link(route) for scheduler in self._schedulers()[:1])
 
-    def _ended(self, ending: Ending) -> None:
+    def _ended(self, route: str, ending: Ending) -> None:
+        """Of the upstream server one silence is enough to look, of others it takes two in a row."""
         if isinstance(ending, HostTrouble) and not ending.transactions_count:
             if ending.failure.kind is NotNow.OFFLINE:
                 self._tell("offline")
             elif ending.failure.detail == NO_ANSWER_FROM_HOST and "timed out" in ending.failure.reason:
-                self._tell("timeout")
+                self._tell("silent" if route == RELAY else "timeout")
 
     def _tell(self, kind: str) -> None:
         self._seen = kind
@@ -148,7 +151,7 @@ class WorkerLink:
             except TimeoutError:
                 pass
             self._woken.clear()
-            kind, self._seen = "ok" if self._has_delivered() else self._seen, ""
+            kind, self._seen = self._look() or self._seen, ""
             if kind and (kind != "ok" or self._is_news()):
                 self._told, self._told_at = kind, asyncio.get_running_loop().time()
                 await self._say(kind)
@@ -159,18 +162,24 @@ class WorkerLink:
         now = asyncio.get_running_loop().time()
         return self._told != "ok" or self._link_clock.is_down or now >= self._told_at + WELL_EVERY_S
 
-    def _has_delivered(self) -> bool:
-        """Whether something was delivered since the last look, on a route that needs the link."""
+    def _look(self) -> str:
+        """What the connections that need the link say now: that something was delivered since the last look
+        (ok), or that for long nothing was settled on one that has something to send (silent)."""
         before, self._settled = self._settled, {}
-        is_new = False
+        now, is_new, is_stuck = asyncio.get_running_loop().time(), False, False
         for scheduler in self._schedulers():
             for route in scheduler.routes.values():
                 if not route.needs_link:
                     continue
                 for lane in route.lanes:
-                    self._settled[lane] = lane.settled_count
-                    is_new |= lane.has_delivered and lane.settled_count > before.get(lane, 0)
-        return is_new
+                    count, since = before.get(lane, (0, now))
+                    is_new |= lane.has_delivered and lane.settled_count > count
+                    if lane.settled_count != count or not lane.taken:
+                        since = now
+                    elif now - since >= STUCK_S:
+                        is_stuck, since = True, now + STUCK_S  # again after twice the time
+                    self._settled[lane] = lane.settled_count, since
+        return "ok" if is_new else "silent" if is_stuck else ""
 
     async def _say(self, kind: str) -> None:
         try:
@@ -184,7 +193,7 @@ class _Watched:
     """A DeliveryAgent with somebody who looks at how its connections end."""
 
     def __init__(
-        self, agent: DeliveryAgent, needs_link: Callable[[str], bool], ended: Callable[[Ending], None]
+        self, agent: DeliveryAgent, needs_link: Callable[[str], bool], ended: Callable[[str, Ending], None]
     ) -> None:
         self._agent, self._needs_link, self._ended = agent, needs_link, ended
 
@@ -192,7 +201,7 @@ class _Watched:
         """See DeliveryAgent."""
         ending = await self._agent.run(route, work)
         if self._needs_link(route):
-            self._ended(ending)
+            self._ended(route, ending)
         return ending
 
 

@@ -5,8 +5,8 @@ from typing import Final
 from cmail.link.judging import State, Verdict
 
 FAILURES: Final = 3  # probes in a row that say down, while nothing is delivered
-QUICK_S: Final = 3.0  # between those: each attempt of a message in that time would be counted
-TIMEOUTS: Final = 2  # deliveries in a row that time out
+QUICK_S: Final = 2.0  # between those: each attempt of a message in that time would be counted
+TIMEOUTS: Final = 2  # deliveries in a row that time out, to hosts that may be down themselves
 
 
 class Doubt:
@@ -23,10 +23,11 @@ class Doubt:
         self.is_open = True
 
     def seen(self, *, is_ok: bool, kind: str) -> None:
-        """How a delivery ended: fine, or for want of a way there ("offline") or in silence ("timeout")."""
+        """How a delivery ended: fine, or for want of a way there ("offline"), or with no answer of the
+        upstream server ("silent") or of some other ("timeout")."""
         if is_ok:
             self.end()
-        elif kind == "offline":
+        elif kind in ("offline", "silent"):
             self.begin()
         elif kind == "timeout":
             self._timeouts += 1

@@ -17,7 +17,7 @@ from cmail.net.tls_look import NoTlsError, names_somebody_else
 from cmail.settings import parse_endpoint
 from cmail.world import DnsError, IPAddress, NoSuchDomainError, Resolver
 
-CONNECT_S: Final = 10.0  # three tries of TCP over a satellite
+CONNECT_S: Final = 5.0  # three tries of TCP, over a satellite too
 PORTAL_S: Final = 15.0  # names and a handshake
 ADDRESSES_MAX: Final = 3
 OFF: Final = "off"

@@ -32,7 +32,7 @@ _DUMP: Final = 0x300
 GROUPS: Final = 0x1 | 0x10 | 0x40 | 0x100 | 0x400  # links; addresses and routes of IPv4 and IPv6
 
 _IS_UP, _IS_LOOPBACK, _IS_LOWER_UP = 0x1, 0x8, 0x10000
-_NOT_OPERATIONAL: Final = frozenset({1, 2, 3, 5})  # not present, down, lower layer down, dormant
+_DORMANT: Final = 5  # carrier, but nobody has let us in yet (802.1X, Wi-Fi)
 _TENTATIVE_OR_WORSE: Final = 0x40 | 0x08  # nobody has said yet that the address is free, or it is not
 _CLONED: Final = 0x200  # a route of the cache
 _UNICAST: Final = 1
@@ -190,7 +190,7 @@ def _device(body: bytes) -> Device | None:
         elif kind == 16 and value:
             operstate = value[0]
     is_up = bool(flags & _IS_UP)
-    has_carrier = is_up and bool(flags & _IS_LOWER_UP) and operstate not in _NOT_OPERATIONAL
+    has_carrier = is_up and bool(flags & _IS_LOWER_UP) and operstate != _DORMANT
     return Device(index, name, is_up, has_carrier, bool(flags & _IS_LOOPBACK), operstate)
 
 
