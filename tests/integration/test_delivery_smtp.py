@@ -14,6 +14,7 @@ import pytest
 import trustme
 
 from cmail.delivery.agent import Ending, Finished, HostTrouble, RouteRefusal
+from cmail.delivery.fit import Fit
 from cmail.delivery.settings import AdvancedSettings, SmtpSettings
 from cmail.delivery.smtp import SmtpAgent
 from cmail.mail.content import Content, from_plain
@@ -988,5 +989,69 @@ def test_update_holds_from_the_next_connection_on() -> None:
             await smtp.run("relay", work)
             assert (len(first.taken), len(second.taken)) == (1, 1)
             assert second.heard[0] == "EHLO new.example.org"
+
+    run(main)
+
+
+EARLY = ("PIPELINING", "8BITMIME", "CHUNKING", "PIPECONNECT")
+
+
+@pytest.mark.parametrize("is_tls", [False, True], ids=["clear", "STARTTLS"])
+def test_second_connection_over_a_thin_link_does_not_wait_for_the_greeting(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, is_tls: bool
+) -> None:
+    """What the host offered is remembered: EHLO, STARTTLS and the log-in go out ahead of their turn."""
+    monkeypatch.setattr(SmtpAgent, "_fit", lambda *_: Fit(256))
+    ca = trustme.CA()
+    ca.cert_pem.write_to_path(str(tmp_path / "ca.pem"))
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    ca.issue_cert("127.0.0.1").configure_cert(context)
+
+    async def main() -> None:
+        offered = [*EARLY, *(["AUTH PLAIN"] if is_tls else [])]
+        async with SinkMx(
+            extensions=offered, tls=context if is_tls else None, users={"ann": PASSWORD}
+        ) as sink:
+            options: dict[str, Any] = {"tls": "required", "username": "ann"} if is_tls else {"tls": "none"}
+            sender = agent(settings(sink.port, idle_ms=0, **options), ca_file=str(tmp_path / "ca.pem"))
+            for number in range(3):
+                work = MemoryWork([transaction(number)])
+                ending = await asyncio.wait_for(sender.run("relay", work), 5)
+                work.check()
+                assert type(ending) is Finished and ends(work, number) == "d"
+            assert len(sink.taken) == 3 and sink.connections == 3
+            if is_tls:
+                assert all(taken.is_encrypted and taken.user == "ann" for taken in sink.taken)
+            [known] = sender._known._known.values()
+            assert known.is_early and known.has_starttls == is_tls
+
+    run(main)
+
+
+@pytest.mark.parametrize(
+    "script",
+    [
+        pytest.param({"connect@1": b"554 5.5.0 you speak too soon\r\n"}, id="refused"),
+        pytest.param({"connect@1": CLOSE}, id="hangs up"),
+        pytest.param({"EHLO@1": b"503 5.5.1 greet first\r\n"}, id="EHLO refused"),
+        pytest.param({"EHLO@1": b"250 other\r\n"}, id="another host"),
+        pytest.param({"EHLO@1": RESET}, id="resets"),
+    ],
+)
+def test_host_that_is_not_as_it_was_gets_the_mail_in_the_usual_order(
+    monkeypatch: pytest.MonkeyPatch, script: Mapping[str, Reaction]
+) -> None:
+    """Nothing is lost, and no attempt is counted, when what was remembered does not hold any more."""
+    monkeypatch.setattr(SmtpAgent, "_fit", lambda *_: Fit(256))
+
+    async def main() -> None:
+        async with SinkMx(script, EARLY) as sink:
+            sender = agent(settings(sink.port, idle_ms=0))
+            for number in range(2):
+                work = MemoryWork([transaction(number)])
+                ending = await asyncio.wait_for(sender.run("relay", work), 5)
+                work.check()
+                assert type(ending) is Finished and ends(work, number) == "d" and not work.put_backs
+            assert len(sink.taken) == 2
 
     run(main)

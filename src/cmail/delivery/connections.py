@@ -13,10 +13,17 @@ from cmail.delivery.session import Session
 from cmail.mail.limits import TLS_HANDSHAKE_TIMEOUT_S
 from cmail.mail.outcome import NotNow, TemporaryFailure
 from cmail.mail.reply import Reply
-from cmail.mail.status import BAD_CONNECTION, LOCAL_TROUBLE, NO_ANSWER_FROM_HOST, SECURITY, Detail
+from cmail.mail.status import (
+    BAD_CONNECTION,
+    CREDENTIALS_BAD,
+    LOCAL_TROUBLE,
+    NO_ANSWER_FROM_HOST,
+    SECURITY,
+    Detail,
+)
 from cmail.net.tls_client import client_context
 from cmail.protocol.sasl_client import Credentials
-from cmail.protocol.smtp.client_handshake import HandshakeError, Manners
+from cmail.protocol.smtp.client_handshake import Acquaintance, HandshakeError, Manners
 from cmail.protocol.smtp.client_offers import Offers
 
 Tls = Literal["none", "opportunistic", "required", "implicit"]
@@ -38,6 +45,7 @@ class Peer:
     ca_file: str = ""
     timeout: timedelta = timedelta(seconds=30)
     limits: SessionLimits = field(default_factory=SessionLimits)
+    known: Acquaintance | None = None  # what it said of itself last time; None: nobody remembers
 
     @property
     def relay(self) -> str:
@@ -66,11 +74,31 @@ class _TlsFailedError(Exception):
 async def open_session(peer: Peer) -> tuple[Session, Offers]:
     """A session that has logged in, and what the peer offers in it; OpenError."""
     try:
-        return await _open(peer)
+        return await _open_as_known(peer)
     except _TlsFailedError as error:
         if peer.tls != "opportunistic":
             raise _failed(peer, f"TLS: {error}", detail=SECURITY) from None
-    return await _open(replace(peer, tls="none"))  # RFC 7435: rather in the clear than not at all
+    return await _open(replace(peer, tls="none", known=None))  # RFC 7435: rather in the clear than not at all
+
+
+async def _open_as_known(peer: Peer) -> tuple[Session, Offers]:
+    """With commands ahead of their turn where the peer takes them so. Where that comes to nothing it is
+    not as it was: once more, in the usual order. No message is in it yet."""
+    if peer.known is None:
+        return await _open(peer)
+    known = replace(peer.known)  # other connections to it are being opened meanwhile
+    try:
+        found = await _open(replace(peer, known=known))
+    except (OpenError, _TlsFailedError) as error:
+        if not known.is_tried:
+            raise
+        peer.known.learn(Acquaintance())
+        if isinstance(error, OpenError) and error.failure.detail == CREDENTIALS_BAD:
+            raise  # it has understood what we said
+        known = Acquaintance()
+        found = await _open(replace(peer, known=known))
+    peer.known.learn(known)
+    return found
 
 
 async def _open(peer: Peer) -> tuple[Session, Offers]:
@@ -83,6 +111,7 @@ async def _open(peer: Peer) -> tuple[Session, Offers]:
         is_lmtp=peer.is_lmtp,
         is_encrypted=peer.tls == "implicit",
         is_loopback=peer.is_loopback,
+        known=peer.known,
     )
     try:
         return session, await session.shake(manners, context, _server_name(peer))

@@ -83,7 +83,7 @@ class Line(asyncio.Protocol):
 
     async def _say(self, step: Say) -> bytes:
         if step.octets:
-            if self._came:
+            if self._came and not step.is_early:
                 said = read_reply(self._came[0])
                 raise HandshakeError(f"the server said more than it was asked: {said}", BAD_CONNECTION, said)
             self._write(step.octets)

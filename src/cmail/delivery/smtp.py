@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Final, cast
 
+from cmail.delivery.acquaintances import Acquaintances
 from cmail.delivery.agent import Ending, Finished, HostTrouble, RouteRefusal, Work
 from cmail.delivery.blame import Blame
 from cmail.delivery.connections import OpenError, Peer, Tls
@@ -64,6 +65,7 @@ class SmtpAgent:
         self._patience = patience
         self._line = line
         self._blame = Blame()
+        self._known = Acquaintances()
         self._silent: dict[Host, float] = {}  # it did not answer, or breaks messages: tried last until then
         self.update(settings, hostname, password, ca_file)
 
@@ -201,6 +203,7 @@ class SmtpAgent:
     async def _peer(self, host: Host, way: _Way) -> Peer:
         settings = self._settings
         advanced = settings.advanced
+        fit = self._fit(host, way)
         credentials = None
         if way.has_log_in:
             credentials = Credentials(settings.username, await self._read_password())
@@ -211,9 +214,8 @@ class SmtpAgent:
             credentials=credentials,
             ca_file=self._ca_file,
             timeout=advanced.timeout,
-            limits=session_limits(
-                advanced.idle, advanced.messages_per_connection, self._patience, self._fit(host, way)
-            ),
+            limits=session_limits(advanced.idle, advanced.messages_per_connection, self._patience, fit),
+            known=self._known.of(host, way.tls, has_log_in=way.has_log_in) if fit.rate else None,
         )
 
     def _fit(self, host: Host, way: _Way) -> Fit:

@@ -2,7 +2,7 @@
 
 import base64
 import binascii
-from collections.abc import Generator
+from collections.abc import Generator, Sequence
 from dataclasses import dataclass
 from typing import Final, Literal
 
@@ -16,11 +16,38 @@ from cmail.mail.status import (
     UNDEFINED,
     Detail,
 )
-from cmail.protocol.sasl_client import STEPS_MIN, Credentials, SaslError, choose_mechanism, exchange
+from cmail.protocol.sasl_client import (
+    STEPS_MIN,
+    Credentials,
+    Exchange,
+    SaslError,
+    choose_mechanism,
+    exchange,
+)
 from cmail.protocol.smtp.client_offers import Offers, parse_offers
 from cmail.protocol.smtp.client_replies import read_reply
 
+_STARTTLS: Final = b"STARTTLS\r\n"
 _INITIAL_RESPONSE_MAX: Final = 480  # RFC 4954 §4: the AUTH command must fit in 512 octets
+
+
+@dataclass(slots=True)
+class Acquaintance:
+    """What a host said of itself last time. Commands are sent ahead of their turn only where it has said
+    that it takes them so; nothing is believed that it has not said again by the time that it matters."""
+
+    is_early: bool = False  # EHLO and one command may come before the greeting (PIPECONNECT)
+    has_starttls: bool = False
+    mechanisms: tuple[str, ...] = ()  # of AUTH, where we logged in
+    is_tried: bool = False  # something was sent ahead of its turn on this connection
+
+    def learn(self, other: "Acquaintance") -> None:
+        """What it says now."""
+        self.is_early, self.has_starttls, self.mechanisms = (
+            other.is_early,
+            other.has_starttls,
+            other.mechanisms,
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +60,7 @@ class Manners:
     is_lmtp: bool = False
     is_encrypted: bool = False  # already, by implicit TLS
     is_loopback: bool = False
+    known: Acquaintance | None = None  # None: nothing is remembered
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +70,7 @@ class Say:
     octets: bytes
     name: str  # of the stage, for people; holds no secret
     timeout_s: float = CLIENT_MAIL_TIMEOUT_S
+    is_early: bool = False  # what was sent before may still be unanswered, or be answered already
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,27 +93,50 @@ Handshake = Generator[Say | StartTls, bytes, Offers]
 
 def handshake(manners: Manners) -> Handshake:
     """Yields what to do, is sent the replies as octets, returns the offers that hold from now on."""
-    greeting = read_reply((yield Say(b"", "the greeting", CLIENT_GREETING_TIMEOUT_S)))
+    known = manners.known or Acquaintance()
+    ahead = known.is_early
+    is_tls_meant = manners.tls != "none" and not manners.is_encrypted
+    is_tls_ahead = ahead and is_tls_meant and known.has_starttls
+    is_safe = manners.is_encrypted or manners.is_loopback
+    log_in = LogIn(manners.credentials) if manners.credentials is not None else None
+    first = b""
+    if ahead:
+        known.is_tried = True
+        first = _hello_command(manners)
+        if is_tls_ahead:
+            first += _STARTTLS
+        elif log_in is not None and not is_tls_meant:
+            first += log_in.ahead(known.mechanisms, is_safe)
+    greeting = read_reply((yield Say(first, "the greeting", CLIENT_GREETING_TIMEOUT_S, is_early=ahead)))
     if greeting.code // 100 != 2:
         raise _refused("the greeting", greeting)
-    offers = yield from _hello(manners)
-    is_encrypted = manners.is_encrypted
-    if manners.tls != "none" and not is_encrypted:
-        is_encrypted = yield from _start_tls(manners, offers)
-        if is_encrypted:
-            offers = yield from _hello(manners)  # RFC 3207 §4.2: what was said before is forgotten
-    if manners.credentials is not None:
-        yield from _log_in(manners.credentials, offers, is_encrypted or manners.is_loopback)
+    offers = yield from _hello(manners, is_out=ahead)
+    known.is_early, known.has_starttls = offers.has_early_pipelining, offers.has_starttls
+    if is_tls_meant and (yield from _start_tls(manners, offers, is_out=is_tls_ahead)):
+        is_safe = True
+        second = b""
+        if log_in is not None and ahead and known.is_early:
+            second = log_in.ahead(known.mechanisms, is_safe)
+        offers = yield from _hello(manners, second)  # RFC 3207 §4.2: what was said before is forgotten
+    if log_in is not None:
+        yield from log_in.converse(offers, is_safe)
+        known.mechanisms = offers.mechanisms
     return offers
 
 
-def _hello(manners: Manners) -> Handshake:
+def _hello_command(manners: Manners) -> bytes:
     verb = "LHLO" if manners.is_lmtp else "EHLO"
-    raw = yield Say(f"{verb} {manners.hostname}\r\n".encode(), verb)
+    return f"{verb} {manners.hostname}\r\n".encode()
+
+
+def _hello(manners: Manners, ahead: bytes = b"", *, is_out: bool = False) -> Handshake:
+    """`ahead` goes out behind it. `is_out`: it was said before."""
+    verb = "LHLO" if manners.is_lmtp else "EHLO"
+    raw = yield Say(b"" if is_out else _hello_command(manners) + ahead, verb, is_early=is_out)
     reply = read_reply(raw)
     if reply.code // 100 == 2:
         return parse_offers(read_reply(raw, is_whole=True))
-    if reply.is_permanent and not manners.is_lmtp:  # RFC 5321 §3.2: then HELO
+    if reply.is_permanent and not (manners.is_lmtp or is_out or ahead):  # RFC 5321 §3.2: then HELO
         helo = read_reply((yield Say(f"HELO {manners.hostname}\r\n".encode(), "HELO")))
         if helo.code // 100 == 2:
             return Offers()
@@ -92,46 +144,84 @@ def _hello(manners: Manners) -> Handshake:
     raise _refused(verb, reply)
 
 
-def _start_tls(manners: Manners, offers: Offers) -> Generator[Say | StartTls, bytes, bool]:
+def _start_tls(manners: Manners, offers: Offers, *, is_out: bool) -> Generator[Say | StartTls, bytes, bool]:
     is_required = manners.tls == "required"
     if not offers.has_starttls:
+        if is_out:
+            raise HandshakeError("STARTTLS is not offered any more")
         if is_required:
             raise HandshakeError("TLS is required and the server does not offer STARTTLS", ENCRYPTION_NEEDED)
         return False
-    reply = read_reply((yield Say(b"STARTTLS\r\n", "STARTTLS")))
+    reply = read_reply((yield Say(b"" if is_out else _STARTTLS, "STARTTLS", is_early=is_out)))
     if reply.code == 220:
         yield StartTls()
         return True
-    if is_required or reply.code == 421:
+    if is_required or is_out or reply.code == 421:
         raise _refused("STARTTLS", reply)
     return False
 
 
-def _log_in(credentials: Credentials, offers: Offers, is_safe: bool) -> Generator[Say, bytes, None]:
-    mechanism = choose_mechanism(offers.mechanisms, is_safe)
-    if mechanism is None:
-        raise HandshakeError(_no_mechanism(offers, is_safe), SECURITY)
-    steps = exchange(mechanism, credentials)
-    try:
-        first = next(steps)
-        said = 0 if first is None else 1
-        octets, is_held = _auth_command(mechanism, first)
+class LogIn:
+    """AUTH (RFC 4954), perhaps with its first command ahead of its turn."""
+
+    def __init__(self, credentials: Credentials) -> None:
+        self._credentials = credentials
+        self._mechanism: str | None = None
+        self._steps: Exchange
+        self._first: bytes | None = None
+        self._octets, self._is_held = b"", False
+
+    def ahead(self, mechanisms: Sequence[str], is_safe: bool) -> bytes:
+        """The AUTH command for what was offered last time; nothing when that was nothing."""
+        mechanism = choose_mechanism(mechanisms, is_safe)
+        if mechanism is None:
+            return b""
+        try:
+            self._begin(mechanism)
+        except SaslError:  # its turn will come, and then it is said
+            self._mechanism = None
+            return b""
+        return self._octets
+
+    def _begin(self, mechanism: str) -> None:
+        self._mechanism = mechanism
+        self._steps = exchange(mechanism, self._credentials)
+        self._first = next(self._steps)
+        self._octets, self._is_held = _auth_command(mechanism, self._first)
+
+    def converse(self, offers: Offers, is_safe: bool) -> Generator[Say, bytes, None]:
+        """To its end; HandshakeError."""
+        username = self._credentials.username
+        try:
+            said = yield from self._converse(offers, is_safe)
+        except SaslError as error:
+            raise HandshakeError(f"the log-in as {username}: {error}", CREDENTIALS_BAD) from None
+        if said < STEPS_MIN[self._mechanism or ""]:
+            raise HandshakeError("the log-in: the server did not prove that it knows us", SECURITY)
+
+    def _converse(self, offers: Offers, is_safe: bool) -> Generator[Say, bytes, int]:
+        is_out = self._mechanism is not None
+        mechanism = choose_mechanism(offers.mechanisms, is_safe)
+        if is_out and mechanism != self._mechanism:
+            raise HandshakeError("the log-in: the server offers other ways than last time", SECURITY)
+        if mechanism is None:
+            raise HandshakeError(_no_mechanism(offers, is_safe), SECURITY)
+        if not is_out:
+            self._begin(mechanism)
+        octets, said = b"" if is_out else self._octets, 0 if self._first is None else 1
         while True:
-            reply = read_reply((yield Say(octets, f"AUTH {mechanism}")))
+            reply = read_reply((yield Say(octets, f"AUTH {mechanism}", is_early=is_out)))
+            is_out = False
             if reply.code == 235:
-                break
+                return said
             if reply.code != 334:
-                raise _refused(f"the log-in as {credentials.username}", reply, CREDENTIALS_BAD)
-            if is_held:
-                octets, is_held = _line(first or b""), False
+                raise _refused(f"the log-in as {self._credentials.username}", reply, CREDENTIALS_BAD)
+            if self._is_held:
+                octets, self._is_held = _line(self._first or b""), False
                 continue
-            answer = steps.send(_challenge(reply))
+            answer = self._steps.send(_challenge(reply))
             said += 1
             octets = _line(answer or b"")
-    except SaslError as error:
-        raise HandshakeError(f"the log-in as {credentials.username}: {error}", CREDENTIALS_BAD) from None
-    if said < STEPS_MIN[mechanism]:
-        raise HandshakeError("the log-in: the server did not prove that it knows us", SECURITY)
 
 
 def _auth_command(mechanism: str, first: bytes | None) -> tuple[bytes, bool]:

@@ -1,8 +1,12 @@
 """Offers: what a server said in its reply to EHLO or LHLO, as far as a client cares (RFC 5321 §4.1.1.1)."""
 
 from dataclasses import dataclass
+from typing import Final
 
 from cmail.mail.reply import Reply
+
+# The name that Exim has for it, its first one, and that of draft-harris-early-pipe.
+_EARLY: Final = frozenset(("PIPECONNECT", "X_PIPE_CONNECT", "PIPE_CONNECT"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,6 +26,7 @@ class Offers:
     has_deliverby: bool = False  # RFC 2852
     by_min_s: int = 0  # the shortest deadline that it takes; 0: any
     has_mt_priority: bool = False  # RFC 6710
+    has_early_pipelining: bool = False  # PIPECONNECT: EHLO may come before the greeting
 
 
 def parse_offers(reply: Reply) -> Offers:
@@ -54,6 +59,7 @@ def parse_offers(reply: Reply) -> Offers:
         has_deliverby="DELIVERBY" in keywords,
         by_min_s=by_min_s,
         has_mt_priority="MT-PRIORITY" in keywords,
+        has_early_pipelining=not keywords.isdisjoint(_EARLY),
     )
 
 

@@ -5,7 +5,13 @@ import base64
 import pytest
 
 from cmail.protocol.sasl_client import Credentials
-from cmail.protocol.smtp.client_handshake import HandshakeError, Manners, StartTls, handshake
+from cmail.protocol.smtp.client_handshake import (
+    Acquaintance,
+    HandshakeError,
+    Manners,
+    StartTls,
+    handshake,
+)
 from cmail.protocol.smtp.client_offers import Offers
 
 ANN = Credentials("ann", "s3cret")
@@ -136,3 +142,99 @@ def test_long_initial_response_waits_for_its_challenge() -> None:
     said, _ = converse(manners, ["220 hi", "250-mx\n250 AUTH PLAIN", "334 ", "235 ok"])
     assert said[1] == "AUTH PLAIN"
     assert base64.b64decode(said[2]) == b"\0" + b"a" * 500 + b"\0s3cret"
+
+
+EARLY = "250-mx\n250 PIPECONNECT"
+EARLY_TLS = "250-mx\n250-PIPECONNECT\n250 STARTTLS"
+EARLY_AUTH = "250-mx\n250-PIPECONNECT\n250 AUTH PLAIN"
+
+
+def known(*, has_starttls: bool = False, mechanisms: tuple[str, ...] = ()) -> Acquaintance:
+    return Acquaintance(is_early=True, has_starttls=has_starttls, mechanisms=mechanisms)
+
+
+AHEAD = [
+    ("EHLO", Manners("me", known=known()), ["220 hi", EARLY], ["EHLO me", ""], ""),
+    (
+        "EHLO and STARTTLS",
+        Manners("me", "required", known=known(has_starttls=True)),
+        ["220 hi", EARLY_TLS, "220 go", EARLY],
+        ["EHLO me\r\nSTARTTLS", "", "", "TLS", "EHLO me"],
+        "",
+    ),
+    (
+        "all of it",
+        Manners("me", "required", ANN, known=known(has_starttls=True, mechanisms=("PLAIN",))),
+        ["220 hi", EARLY_TLS, "220 go", EARLY_AUTH, "235 ok"],
+        ["EHLO me\r\nSTARTTLS", "", "", "TLS", f"EHLO me\r\nAUTH PLAIN {PLAIN}", ""],
+        "",
+    ),
+    (
+        "implicit TLS",
+        Manners("me", "none", ANN, is_encrypted=True, known=known(mechanisms=("PLAIN",))),
+        ["220 hi", EARLY_AUTH, "235 ok"],
+        [f"EHLO me\r\nAUTH PLAIN {PLAIN}", "", ""],
+        "",
+    ),
+    (
+        "no password in the clear",
+        Manners("me", "none", ANN, known=known(mechanisms=("PLAIN",))),
+        ["220 hi", EARLY_AUTH],
+        ["EHLO me", ""],
+        "the password is not sent",
+    ),
+    (
+        "STARTTLS is gone",
+        Manners("me", "opportunistic", known=known(has_starttls=True)),
+        ["220 hi", EARLY],
+        ["EHLO me\r\nSTARTTLS", ""],
+        "STARTTLS is not offered any more",
+    ),
+    (
+        "the log-in is another",
+        Manners("me", "none", ANN, is_encrypted=True, known=known(mechanisms=("PLAIN",))),
+        ["220 hi", "250-mx\n250 AUTH LOGIN"],
+        [f"EHLO me\r\nAUTH PLAIN {PLAIN}", ""],
+        "other ways than last time",
+    ),
+    (
+        "it hates haste",
+        Manners("me", known=known()),
+        ["554 5.5.0 you speak too soon"],
+        ["EHLO me"],
+        "you speak too soon",
+    ),
+]
+
+
+@pytest.mark.parametrize(
+    ("manners", "replies", "said", "why"), [row[1:] for row in AHEAD], ids=[row[0] for row in AHEAD]
+)
+def test_what_is_said_ahead_of_its_turn(
+    manners: Manners, replies: list[str], said: list[str], why: str
+) -> None:
+    """Round trips are saved where the host has said that it takes that; what is not as it was ends it."""
+    conversation = handshake(manners)
+    step = next(conversation)
+    heard: list[str] = []
+    queue = iter(replies)
+    reason = ""
+    try:
+        while True:
+            is_tls = isinstance(step, StartTls)
+            heard.append("TLS" if isinstance(step, StartTls) else step.octets.decode().removesuffix("\r\n"))
+            step = conversation.send(b"" if is_tls else next(queue).encode())
+    except StopIteration:
+        pass
+    except HandshakeError as error:
+        reason = error.reason
+    assert heard == said and bool(reason) == bool(why) and why in reason and "s3cret" not in reason
+    assert manners.known is not None and manners.known.is_tried
+
+
+def test_nothing_is_sent_ahead_to_a_host_that_did_not_offer_it() -> None:
+    """RFC 2920 §3.1: EHLO is the last command of a group; servers hang up on who does otherwise."""
+    manners = Manners("me", "required", ANN, known=Acquaintance(has_starttls=True, mechanisms=("PLAIN",)))
+    said, _ = converse(manners, ["220 hi", EARLY_TLS, "220 go", EARLY_AUTH, "235 ok"])
+    assert said == ["EHLO me", "STARTTLS", "TLS", "EHLO me", f"AUTH PLAIN {PLAIN}"]
+    assert manners.known == Acquaintance(is_early=True, has_starttls=True, mechanisms=("PLAIN",))
