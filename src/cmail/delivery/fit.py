@@ -19,7 +19,7 @@ _ROUND_TRIP_AT: Final = 68  # tcpi_rtt in struct tcp_info, microseconds
 _TCP_INFO_OCTETS: Final = 104
 
 # A link that is dead and says nothing is noticed; one that is away for a minute keeps its connections.
-_UNACKNOWLEDGED_MS: Final = 180_000  # RFC 5482; CLIENT_BLOCK_TIMEOUT_S has the same reason
+_UNACKNOWLEDGED_MS: Final = 180_000  # CLIENT_BLOCK_TIMEOUT_S has the same reason
 _KEEPALIVE: Final = (
     (socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1),
     (socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, 60),

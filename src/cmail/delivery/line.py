@@ -9,6 +9,7 @@ from typing import Any, Final, cast
 from cmail.delivery.fit import FAST, Fit
 from cmail.mail.limits import TLS_HANDSHAKE_TIMEOUT_S
 from cmail.mail.status import BAD_CONNECTION
+from cmail.net.tls_client import remember_session
 from cmail.protocol.smtp.client_handshake import HandshakeError, Manners, Say, StartTls, handshake
 from cmail.protocol.smtp.client_offers import Offers
 from cmail.protocol.smtp.client_replies import Replies, read_reply
@@ -165,12 +166,17 @@ class Line(asyncio.Protocol):
             self._transport.write(octets)
 
     def _close(self) -> None:
+        if self._transport is not None:
+            self._transport.abort()
+        self._ended()
+
+    def _ended(self) -> None:
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
-        if self._transport is not None:
-            self._transport.abort()
         if not self.ended.done():
+            if self._transport is not None:
+                remember_session(self._transport.get_extra_info("ssl_object"))
             self.ended.set_result(None)
 
     # The timer.

@@ -324,12 +324,16 @@ class Session(Line):
         return octets // 2 if transport.get_extra_info("ssl_object") is not None else octets
 
     def _quit(self) -> None:
-        """In order (RFC 5321 §4.1.1.10)."""
+        """In order (RFC 5321 §4.1.1.10); over a thin link nobody waits a round trip for the good-bye."""
         self._forget_more()
         self._is_quitting = True
         self._waits_for = "QUIT"
         self._write(b"QUIT\r\n")
-        self._set_deadline(CLIENT_QUIT_TIMEOUT_S)
+        if self._limits.fit.rate and self._transport is not None:
+            self._transport.close()
+            self._ended()
+        else:
+            self._set_deadline(CLIENT_QUIT_TIMEOUT_S)
 
     def _finish(self) -> None:
         self._forget_more()
