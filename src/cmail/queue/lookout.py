@@ -114,9 +114,10 @@ class Lookout:
         self._scheduler.spawn(self._peek(route), f"peek {route.name}")
 
     async def _peek(self, route: RouteQueue) -> None:
-        now_ms = self._scheduler.attempts.now_ms(route.name)
+        # From where the read ended: what has become due since is not in memory.
+        after_ms = min(route.read_ms, self._scheduler.attempts.now_ms(route.name))
         try:
-            found = await self._scheduler.spool.next_due(route.name, now_ms, route.wanted())
+            found = await self._scheduler.spool.next_due(route.name, after_ms, route.wanted())
         except SpoolError as error:
             self.look_later(route, f"when {route.name} is due next: {error}")
             return

@@ -68,6 +68,7 @@ class RouteQueue:
         "owes_wake",
         "pausing",
         "read",
+        "read_ms",
         "ready",
         "ready_max",
         "recording_count",
@@ -107,6 +108,7 @@ class RouteQueue:
         self.reserved = 0  # octets, for the read that is under way
         self.horizon_ms = 0  # not 0: this pass looks for due times that a wrong clock wrote
         self.read: Future[list[QueuedMessage]] | None = None
+        self.read_ms = 0  # up to which due time the last read looked
         self.ghosts: set[int] = set()  # recorded while a read was under way, which may still show them
         # Connections.
         self.lanes: set[Lane] = set()
@@ -550,6 +552,7 @@ class RouteQueue:
         self.is_moved = False
         now_ms = FAR_MS if self.horizon_ms else scheduler.attempts.now_ms(self.name)
         wanted = self.wanted(self.horizon_ms)
+        self.read_ms = now_ms
         self.read = scheduler.spool.due(self.name, now_ms, self.cursor, self.limit, room, wanted)
         scheduler.reading.add(self)
         self.read.add_done_callback(self._filled)
@@ -583,8 +586,11 @@ class RouteQueue:
 
     def admit(self, message: QueuedMessage, ghosts: "frozenset[int] | set[int]" = frozenset()) -> None:
         """Take a message from the disk to memory, as far as it is not there."""
-        if message.envelope.hold_until_ms > self.scheduler.clock.wall_ms():
-            return  # RFC 4865: its sender said when
+        early_ms = message.envelope.hold_until_ms - self.scheduler.clock.wall_ms()
+        if early_ms > 0:  # RFC 4865: its sender said when, and the clock of the route is ahead
+            scheduler = self.scheduler
+            scheduler.lookout.arm(self.name, scheduler.clock.monotonic() + early_ms / 1000)
+            return
         active = self.scheduler.active
         base = message.queue_id << KEY_BITS
         new = [

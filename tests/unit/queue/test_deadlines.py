@@ -156,6 +156,43 @@ def test_what_is_late_is_not_sent() -> None:
     run(test)
 
 
+def test_what_becomes_late_while_it_is_sent_is_returned_at_the_end() -> None:
+    """An attempt that is under way ends first; it is the last."""
+
+    async def test(house: House) -> None:
+        house.smtp.outcome = lambda t, q: LATER
+        house.smtp.gate.clear()
+        await house.send("bob@example.net", **due_in(house, 60, "R"))
+        await house.until(lambda: house.smtp.open_count)
+        await house.settle_down()
+        await house.pass_time(60)
+        assert house.waiting() == ["bob@example.net"] and not house.log.given_up
+        house.smtp.gate.set()
+        await house.until(lambda: house.log.given_up)
+        assert house.smtp.attempts_count == 1
+
+    run(test)
+
+
+def test_what_waits_in_memory_for_its_turn_is_returned_in_time() -> None:
+    """Behind a message that takes long, on the one connection that there may be."""
+
+    async def test(house: House) -> None:
+        house.smtp.gate.clear()
+        await house.send("first@example.net")
+        await house.until(lambda: house.smtp.open_count)
+        await house.settle_down()
+        await house.send("late@example.net", **due_in(house, 60, "R"))
+        await house.send("last@example.net")
+        await house.pass_time(60)
+        await house.until(lambda: house.log.given_up)
+        house.smtp.gate.set()
+        await house.until(lambda: len(house.smtp.delivered) == 2)
+        assert [to for _, to in house.smtp.delivered] == ["first@example.net", "last@example.net"]
+
+    run(test, connections=1)
+
+
 def test_what_is_left_of_its_time_goes_with_it() -> None:
     """Whole seconds, counted when it is taken; nothing where there is no deadline."""
     seen: dict[str, int | None] = {}
@@ -234,6 +271,43 @@ def test_age_begins_with_the_release() -> None:
         await house.pass_time(days=1)
         await house.scheduler.lookout.sweep()
         await house.until(lambda: house.log.given_up)
+
+    run(test)
+
+
+def test_what_becomes_due_while_nobody_looks_is_not_missed() -> None:
+    """A due time between the end of a read and the question when the next is due."""
+
+    async def test(house: House) -> None:
+        await house.send("you@example.org", hold_until_ms=house.clock.wall_ms() + 1000)
+        await house.settle_down()
+        due: Any = house.spool.due
+
+        def and_a_moment_passes(*question: Any) -> Any:
+            found = due(*question)
+            house.clock.advance(0.002)
+            return found
+
+        house.clock.advance(1)
+        house.clock.set_wall_ms(house.clock.wall_ms() - 1)  # the timer was early, by the wall clock
+        setattr(house.spool, "due", and_a_moment_passes)  # noqa: B010
+        house.scheduler.lookout.look()
+        await house.until(lambda: house.local.delivered)
+
+    run(test)
+
+
+def test_a_release_is_wall_time_whatever_the_clock_of_the_route() -> None:
+    """The wall clock was set back a little: due by link-up time it still waits, and then goes."""
+
+    async def test(house: House) -> None:
+        await house.send("bob@example.net", hold_until_ms=house.clock.wall_ms() + 60_000)
+        await house.settle_down()
+        house.clock.set_wall_ms(house.clock.wall_ms() - 10_000)
+        await house.pass_time(60)
+        assert not house.smtp.delivered
+        await house.pass_time(10)
+        await house.until(lambda: house.smtp.delivered)
 
     run(test)
 
