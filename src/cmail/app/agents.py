@@ -11,12 +11,14 @@ from cmail.app.snapshot import Snapshot
 from cmail.delivery.agent import DeliveryAgent
 from cmail.delivery.lmtp import LmtpAgent
 from cmail.delivery.local import LocalAgent
+from cmail.delivery.settings import FORWARD_PORT
 from cmail.delivery.smtp import SmtpAgent
 from cmail.link.clock import LinkView
 from cmail.mail.address import Address
 from cmail.net.dns_client import DnsClient
 from cmail.observe import maillog
 from cmail.policy.routing import LOCAL, is_internet
+from cmail.settings import parse_endpoint
 from cmail.storage.mailboxes import MaildirStore
 from cmail.world import Clock, IPAddress
 
@@ -52,6 +54,7 @@ class Agents:
         settings = snapshot.settings
         host = settings.host
         self.resolver = DnsClient(settings.dns)
+        self.resolver.ours = _hosts_of(snapshot)
         self._smtp = SmtpAgent(
             settings.smtp,
             host.hostname,
@@ -83,6 +86,7 @@ class Agents:
         settings = snapshot.settings
         hostname = settings.host.hostname
         self.resolver.update(settings.dns)
+        self.resolver.ours = _hosts_of(snapshot)
         self._smtp.update(settings.smtp, hostname, self._password, settings.tls.ca_file)
         self._lmtp.update(settings.local, hostname)
         self._local.update(self._mailbox_of, hostname)
@@ -104,6 +108,13 @@ class Agents:
 
     def _is_own_address(self, address: IPAddress, port: int) -> bool:
         return port in self._own_ports and _is_of_this_machine(address)
+
+
+def _hosts_of(snapshot: Snapshot) -> frozenset[str]:
+    """The hosts that the settings name: what is wrong with them bounces nothing."""
+    settings = snapshot.settings
+    forwards = (parse_endpoint(each.host, FORWARD_PORT).host for each in settings.forward)
+    return frozenset((settings.smtp.host, *forwards))
 
 
 @lru_cache(maxsize=1000)

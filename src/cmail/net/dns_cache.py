@@ -9,10 +9,12 @@ Value = TypeVar("Value")
 ENTRIES_MAX: Final = 4096
 TTL_MAX_S: Final = 3600.0  # a changed MX is seen within the hour, whatever its TTL says
 TTL_MIN_S: Final = 5.0  # a TTL of 0 would ask once for each connection
+STALE_MAX_S: Final = 86400.0  # RFC 8767 §5: days are fine, where nobody can be asked
 
 
 class DnsCache(Generic[Value]):
-    """The entry that was used least goes first."""
+    """The entry that was used least goes first. What has had its time is kept for a day more, for who cannot
+    ask anybody."""
 
     def __init__(self, monotonic: Callable[[], float]) -> None:
         self._monotonic = monotonic
@@ -23,8 +25,18 @@ class DnsCache(Generic[Value]):
         entry = self._entries.get((kind, name))
         if entry is None:
             return None
-        if entry[0] <= self._monotonic():
-            del self._entries[kind, name]
+        late_s = self._monotonic() - entry[0]
+        if late_s >= 0:
+            if late_s > STALE_MAX_S:
+                del self._entries[kind, name]
+            return None
+        self._entries.move_to_end((kind, name))
+        return entry[1]
+
+    def get_stale(self, kind: str, name: str) -> Value | None:
+        """What was kept and has had its time, but not for longer than a day."""
+        entry = self._entries.get((kind, name))
+        if entry is None or self._monotonic() - entry[0] > STALE_MAX_S:
             return None
         self._entries.move_to_end((kind, name))
         return entry[1]
@@ -43,5 +55,5 @@ class DnsCache(Generic[Value]):
             del self._entries[key]
 
     def clear(self) -> None:
-        """Forget all: the link came up elsewhere, or the servers changed."""
+        """Forget all: others are to be asked."""
         self._entries.clear()

@@ -19,7 +19,11 @@ if TYPE_CHECKING:
 LIFETIME_S: Final = 10.0  # of one question, over all servers and tries
 TRY_S: Final = 3.0
 _NEGATIVE_TTL_S: Final = 60.0  # a name that somebody is about to create is not denied for long
+STALE_AFTER_S: Final = 2.0  # so long a new answer is waited for when there is an old one (RFC 8767 §5: 1.8)
+_FOR_ROUTES: Final = frozenset(("MX", "A", "AAAA"))  # old answers are for finding hosts, not for judging any
 _SILENCE_S: Final = 60.0  # when no server said anything for so long, it is we who are off line
+
+_Kept = tuple[Any, ...] | NoSuchDomainError
 
 
 class DnsClient:
@@ -39,14 +43,18 @@ class DnsClient:
         self._lifetime_s, self._try_s = lifetime_s, try_s
         self._hosts = HostsFile(monotonic, hosts_path)
         self._cache: DnsCache[tuple[Any, ...] | NoSuchDomainError] = DnsCache(monotonic)
+        self._asking: dict[tuple[str, str], asyncio.Task[_Kept]] = {}  # behind an old answer
         self._heard_at = float("-inf")
-        self.update(settings)
+        self._servers = settings.servers
+        self._resolver: dns.asyncresolver.Resolver | Exception | None = None
+        self.ours: frozenset[str] = frozenset()  # hosts of the settings: an old answer does at once
 
     def update(self, settings: DnsSettings) -> None:
         """New servers, from the next question on."""
-        self._servers = settings.servers
-        self._resolver: dns.asyncresolver.Resolver | Exception | None = None
-        self._cache.clear()
+        self._resolver = None
+        if settings.servers != self._servers:
+            self._servers = settings.servers
+            self._cache.clear()
 
     def forget(self) -> None:
         """Ask anew, and read the system's servers anew: the link came up, perhaps elsewhere."""
@@ -55,7 +63,8 @@ class DnsClient:
 
     def forget_failures(self) -> None:
         """The link came up, perhaps elsewhere: other servers perhaps, and what did not exist may have been
-        a lie of the way there. What was answered is kept for its time: a question is a round trip."""
+        a lie of the way there. What was answered is kept for its time, and for a day where nobody answers:
+        a question is a round trip."""
         self._resolver = None
         self._cache.drop(lambda kept: not kept or isinstance(kept, NoSuchDomainError))
 
@@ -118,15 +127,37 @@ class DnsClient:
     async def _ask(self, kind: str, name: str, read: "Callable[[Any], Any]") -> tuple[Any, ...]:
         kept = self._cache.get(kind, name)
         if kept is None:
-            kept, ttl_s = await self._query(kind, name, read)
-            self._cache.put(kind, name, kept, ttl_s)
+            kept = await self._ask_anew(kind, name, read)
         if isinstance(kept, NoSuchDomainError):
             raise NoSuchDomainError(*kept.args)
         return kept
 
-    async def _query(
-        self, kind: str, name: str, read: "Callable[[Any], Any]"
-    ) -> tuple[tuple[Any, ...] | NoSuchDomainError, float]:
+    async def _ask_anew(self, kind: str, name: str, read: "Callable[[Any], Any]") -> "_Kept":
+        old = self._cache.get_stale(kind, name)
+        if kind not in _FOR_ROUTES or not old or isinstance(old, NoSuchDomainError):
+            return await self._query_and_keep(kind, name, read)
+        key = (kind, name)
+        asking = self._asking.get(key)
+        if asking is None:
+            asking = asyncio.create_task(self._query_and_keep(kind, name, read), name=f"DNS: {kind} {name}")
+            self._asking[key] = asking
+            asking.add_done_callback(lambda task: self._answered(key, task))
+        await asyncio.wait({asking}, timeout=0 if name in self.ours else STALE_AFTER_S)
+        if not asking.done() or asking.cancelled() or asking.exception() is not None:
+            return old
+        return asking.result()
+
+    def _answered(self, key: tuple[str, str], task: "asyncio.Task[_Kept]") -> None:
+        del self._asking[key]
+        if not task.cancelled():
+            task.exception()  # whoever waited has the old answer
+
+    async def _query_and_keep(self, kind: str, name: str, read: "Callable[[Any], Any]") -> "_Kept":
+        kept, ttl_s = await self._query(kind, name, read)
+        self._cache.put(kind, name, kept, ttl_s)
+        return kept
+
+    async def _query(self, kind: str, name: str, read: "Callable[[Any], Any]") -> "tuple[_Kept, float]":
         """What to keep and for how long; DnsError is not kept."""
         if self._resolver is None:  # imports take 50 ms and 6 MiB, and files are read: in a thread
             self._resolver = await asyncio.to_thread(_make_resolver, self._servers, self._try_s)

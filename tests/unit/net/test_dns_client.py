@@ -142,6 +142,68 @@ def test_answers_are_kept_as_long_as_their_ttl() -> None:
     ask(question)
 
 
+SECOND_DAY = 3600 + 86400
+
+
+@pytest.mark.parametrize("trouble", [HANG, SERVFAIL])
+@pytest.mark.parametrize(
+    ("late_s", "is_used"), [(400.0, True), (SECOND_DAY - 3400.0, True), (SECOND_DAY + 400.0, False)]
+)
+def test_old_answer_finds_the_host_when_nobody_answers(trouble: str, late_s: float, is_used: bool) -> None:
+    """After an outage mail goes to where it went before, for a day; not only once the DNS is back."""
+
+    async def question(client: DnsClient, server: FakeDnsServer, clock: FakeClock) -> None:
+        before = await client.mx("example.org"), await client.addresses("mx1.example.org")
+        for key in (("example.org", "MX"), ("mx1.example.org", "A"), ("mx1.example.org", "AAAA")):
+            server.records[key] = trouble
+        clock.advance(late_s)
+        client.forget_failures()
+        if is_used:
+            assert (await client.mx("example.org"), await client.addresses("mx1.example.org")) == before
+        else:
+            with pytest.raises(DnsError):
+                await client.mx("example.org")
+
+    ask(question)
+
+
+def test_old_answer_gives_way_to_a_new_one() -> None:
+    """Who answers is believed, also when that is another host or none; what judges is never old."""
+
+    async def question(client: DnsClient, server: FakeDnsServer, clock: FakeClock) -> None:
+        await client.mx("example.org")
+        await client.addresses("mx1.example.org")
+        server.records[("v.example", "TXT")] = ['"v=spf1 -all"']
+        await client.txt("v.example")
+        clock.advance(400)
+        server.records[("example.org", "MX")] = ["10 new.example.org."]
+        server.records[("mx1.example.org", "A")] = server.records[("mx1.example.org", "AAAA")] = NXDOMAIN
+        server.records[("v.example", "TXT")] = SERVFAIL
+        assert list(await client.mx("example.org")) == [MxRecord(10, "new.example.org")]
+        with pytest.raises(NoSuchDomainError):
+            await client.addresses("mx1.example.org")
+        with pytest.raises(DnsError):
+            await client.txt("v.example")
+
+    ask(question)
+
+
+def test_host_of_the_settings_is_not_waited_for() -> None:
+    """The upstream server is connected to at once; what the DNS says now holds from the next time on."""
+
+    async def question(client: DnsClient, server: FakeDnsServer, clock: FakeClock) -> None:
+        client.ours = frozenset(("mx1.example.org",))
+        before = await client.addresses("mx1.example.org")
+        clock.advance(400)
+        server.records[("mx1.example.org", "A")] = ["192.0.2.99"]
+        count = len(server.asked)
+        assert await client.addresses("mx1.example.org") == before and len(server.asked) == count
+        await asyncio.wait(client._asking.values())
+        assert str((await client.addresses("mx1.example.org"))[0]) == "192.0.2.99"
+
+    ask(question)
+
+
 def test_names_and_numbers_that_need_no_server(tmp_path: Path) -> None:
     """Numeric hosts, localhost and /etc/hosts are answered with no server in reach."""
     hosts = tmp_path / "hosts"
