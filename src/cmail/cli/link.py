@@ -1,17 +1,21 @@
-"""`cmail link up|down|status|kick|collect`: what hooks of ppp, NetworkManager and if-up call, and people."""
+"""`cmail link up|down|status|exchange|plan|history|...`: what hooks of ppp and the like call, and people."""
 
 import json
-from typing import Any
+from collections.abc import Callable
+from typing import Any, Final
 
 import click
 
 from cmail.admin.asking import Server
-from cmail.admin.rows import duration, rfc3339
 from cmail.cli.command import Group, config_option
 from cmail.cli.exits import Exit
 from cmail.cli.link_collect import collect
 from cmail.cli.link_kick import kick
+from cmail.cli.link_words import describe, describe_history, describe_plan
 from cmail.cli.place import find_place
+from cmail.net.control import BlockingControlClient
+
+ASK_S: Final = 30.0  # workers count what waits
 
 
 @click.group(cls=Group, no_args_is_help=True)
@@ -25,8 +29,13 @@ def command() -> None:
 @click.argument("name", required=False, default="")
 def up(name: str) -> int:
     """It is there: everything that waits for it starts now."""
-    _ask("link.up", name)
-    click.echo(f"The link{_named(name)} is up.")
+    told = _ask("link.up", name)
+    if told.get("is_down"):
+        click.echo(
+            f"Noted{_named(name, ' of ')}. Mail for the Internet still waits: {told.get('words', '')}."
+        )
+    else:
+        click.echo(f"The link{_named(name)} is up.")
     return Exit.OK
 
 
@@ -34,8 +43,11 @@ def up(name: str) -> int:
 @click.argument("name", required=False, default="")
 def down(name: str) -> int:
     """It is gone: stop sending over it, until `cmail link up`."""
-    _ask("link.down", name)
-    click.echo(f"The link{_named(name)} is down: mail for the Internet waits and does not get older.")
+    told = _ask("link.down", name)
+    if told.get("is_down"):
+        click.echo(f"The link{_named(name)} is down: mail for the Internet waits and does not get older.")
+    else:
+        click.echo(f"Noted{_named(name, ' of ')}. Mail still goes{_by(told)}.")
     return Exit.OK
 
 
@@ -44,37 +56,60 @@ def down(name: str) -> int:
 @click.option("--json", "is_json", is_flag=True, help="As one object.")
 def status(name: str, is_json: bool) -> int:
     """Whether it is there, and how that is known."""
-    told = _ask("link.status", name)
+    return _show(_ask("link.status", name), is_json, describe)
+
+
+@command.command("exchange")
+@click.argument("name", required=False, default="")
+@click.option("--json", "is_json", is_flag=True, help="As one object.")
+def exchange(name: str, is_json: bool) -> int:
+    """One now: what waits for the Internet goes, what waits elsewhere for us is kicked and collected."""
+    told = _ask("link.exchange", name, ASK_S)
     if is_json:
         click.echo(json.dumps(told))
-        return Exit.OK
-    for line in describe(told):
-        click.echo(line)
+    elif told.get("is_new"):
+        click.echo("An exchange begins; `cmail link plan` says what goes, `cmail link history` how it ended.")
+    else:
+        click.echo("An exchange goes on already: what waits is tried, kicked and collected once more.")
     return Exit.OK
+
+
+@command.command("plan")
+@click.argument("name", required=False, default="")
+@click.option("--json", "is_json", is_flag=True, help="As one object.")
+def plan(name: str, is_json: bool) -> int:
+    """When the next exchange is, what will go, in which order, and how long it takes."""
+    return _show(_ask("link.plan", name, ASK_S), is_json, describe_plan)
+
+
+@command.command("history")
+@click.argument("name", required=False, default="")
+@click.option("--json", "is_json", is_flag=True, help="As one array.")
+def history(name: str, is_json: bool) -> int:
+    """The last 50 exchanges: when, why, how much went and came, what it cost."""
+    return _show(_ask("link.history", name, ASK_S)["exchanges"], is_json, describe_history)
 
 
 command.add_command(kick)
 command.add_command(collect)
 
 
-def describe(told: dict[str, Any]) -> list[str]:
-    """The link's answer as lines: its state first, then what is known of it."""
-    lines = [f"link: {'down' if told.get('is_down') else 'up'}"]
-    if told.get("changed_wall_ms"):
-        lines.append(f"  since: {rfc3339(told['changed_wall_ms'])}")
-    if told.get("periods"):
-        lines.append(f"  link-up periods so far: {told['periods']}")
-    if told.get("down_ms"):
-        lines.append(f"  down altogether: {duration(told['down_ms'])}")
-    if told.get("last_kick"):
-        lines.append(f"  last kick: {told['last_kick']}")
-    return lines
+def _show(told: Any, is_json: bool, words: Callable[[Any], list[str]]) -> int:
+    for line in [json.dumps(told)] if is_json else words(told):
+        click.echo(line)
+    return Exit.OK
 
 
-def _named(name: str) -> str:
-    return f" {name}" if name else ""
+def _named(name: str, before: str = " ") -> str:
+    return f"{before}{name}" if name else ""
 
 
-def _ask(question: str, name: str) -> dict[str, Any]:
+def _by(told: dict[str, Any]) -> str:
+    link = told.get("link", "")
+    return f" by {link}" if link not in ("", "line") else ""
+
+
+def _ask(question: str, name: str, timeout_s: float = 10.0) -> dict[str, Any]:
     place = find_place(config_option())
-    return Server(place.data_dir).ask("link", question, name=name)
+    client = BlockingControlClient(Server(place.data_dir).folder, "link", timeout_s)
+    return client.ask(question, {"name": name}).ok

@@ -12,7 +12,7 @@ from cmail.admin.queue_access import sum_figures
 from cmail.admin.rows import duration
 from cmail.cli.command import Command, config_option
 from cmail.cli.exits import Exit
-from cmail.cli.link import describe
+from cmail.cli.link_words import describe
 from cmail.cli.place import Place, find_place
 from cmail.net.control import ControlError, NotRunningError
 

@@ -46,6 +46,7 @@ class Peer:
     timeout: timedelta = timedelta(seconds=30)
     limits: SessionLimits = field(default_factory=SessionLimits)
     known: Acquaintance | None = None  # what it said of itself last time; None: nobody remembers
+    is_counted: bool = False  # what goes there goes over the link
 
     @property
     def relay(self) -> str:
@@ -129,6 +130,8 @@ async def _open(peer: Peer) -> tuple[Session, Offers]:
 async def _connect(peer: Peer, context: ssl.SSLContext | None) -> Session:
     loop = asyncio.get_running_loop()
     session = Session(loop, peer.limits)
+    if peer.is_counted:
+        session.count()
     seconds = peer.timeout.total_seconds()
     try:
         async with asyncio.timeout(seconds):

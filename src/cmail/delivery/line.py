@@ -10,10 +10,12 @@ from cmail.delivery.fit import FAST, Fit
 from cmail.mail.limits import TLS_HANDSHAKE_TIMEOUT_S
 from cmail.mail.status import BAD_CONNECTION
 from cmail.net.tls_client import remember_session
+from cmail.observe.metrics import LINK_OCTETS, Number
 from cmail.protocol.smtp.client_handshake import HandshakeError, Manners, Say, StartTls, handshake
 from cmail.protocol.smtp.client_offers import Offers
 from cmail.protocol.smtp.client_replies import Replies, read_reply
 
+_UNCOUNTED: Final = Number()
 _TURNING: Final = {"STARTTLS": b"220", "ATRN": b"250"}
 
 
@@ -43,7 +45,12 @@ class Line(asyncio.Protocol):
         self._timer_at = 0.0
         self._deadline = 0.0
         self._waits_for = "the greeting"
+        self._sent = self._got = _UNCOUNTED  # octets
         self.ended: asyncio.Future[None] = loop.create_future()
+
+    def count(self) -> None:
+        """What goes over it is the link's, and counted."""
+        self._sent, self._got = LINK_OCTETS.of("out"), LINK_OCTETS.of("in")
 
     @property
     def local_address(self) -> str:
@@ -126,6 +133,7 @@ class Line(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         """From the transport."""
+        self._got.value += len(data)
         self._came += self._replies.feed(data)
         if self._turning and self._came and self._came[0][:3] == self._turning and self._transport:
             self._transport.pause_reading()  # in this callback: the next octet is not ours
@@ -163,6 +171,7 @@ class Line(asyncio.Protocol):
 
     def _write(self, octets: bytes | memoryview) -> None:
         if self._transport is not None:
+            self._sent.value += len(octets)
             self._transport.write(octets)
 
     def _close(self) -> None:

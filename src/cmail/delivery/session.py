@@ -20,6 +20,7 @@ from cmail.mail.limits import (
 )
 from cmail.mail.outcome import Delivered, NotNow, TemporaryFailure
 from cmail.mail.status import BAD_CONNECTION
+from cmail.observe.metrics import LINK_MESSAGES
 from cmail.protocol.smtp.client import SmtpClient
 from cmail.protocol.smtp.client_delivery import Delivery, Stage
 from cmail.protocol.smtp.client_window import window_for
@@ -49,6 +50,7 @@ class Session(Line):
         self._taken = 0
         self._awaited: tuple[int, Stage | None] | None = None  # the reply that the deadline is for
         self.settled = 0
+        self._is_counted = False
         self.has_delivered = False
         self.error: Exception | None = None  # a mistake of ours that ended it
         self.was_idle = False  # when the connection was lost
@@ -62,6 +64,11 @@ class Session(Line):
         self._more: asyncio.Future[None] | None = None
         self._is_stopping = False
         self._is_quitting = False
+
+    def count(self) -> None:
+        """What goes over it is the link's, and counted."""
+        super().count()
+        self._is_counted = True
 
     # Transactions.
 
@@ -91,6 +98,7 @@ class Session(Line):
         if machine is None:
             super().data_received(data)
             return
+        self._got.value += len(data)
         if self._is_quitting:
             self._close()
             return
@@ -169,6 +177,8 @@ class Session(Line):
             settled[queued.position] = outcome
         if not self.has_delivered:
             self.has_delivered = any(type(outcome) is Delivered for outcome in outcomes)
+        if self._is_counted and any(type(outcome) is Delivered for outcome in outcomes):
+            LINK_MESSAGES.of("out").value += 1
         work.settle(transaction, settled)
 
     # Idling.

@@ -216,6 +216,7 @@ class SmtpAgent:
             timeout=advanced.timeout,
             limits=session_limits(advanced.idle, advanced.messages_per_connection, self._patience, fit),
             known=self._known.of(host, way.tls, has_log_in=way.has_log_in) if fit.rate else None,
+            is_counted=not (way.is_near or host.address.is_loopback),
         )
 
     def _fit(self, host: Host, way: _Way) -> Fit:

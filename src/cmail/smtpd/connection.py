@@ -8,6 +8,7 @@ from cmail.delivery.turned import TurnedPipe
 from cmail.mail import limits
 from cmail.mail.headers import header_of
 from cmail.mail.reply import Reply, ReplySyntaxError, parse_reply
+from cmail.observe.metrics import LINK_MESSAGES, LINK_OCTETS
 from cmail.policy.validation.rules import Verdict
 from cmail.protocol.smtp import server_replies as replies
 from cmail.protocol.smtp.commands import Mail, Rcpt
@@ -471,6 +472,9 @@ class Connection(asyncio.Protocol):
             arrivals = self._intake.guests.arrivals
             if arrivals.is_on and not session.username:
                 arrivals.note(session.client)
+            if not (session.username or session.client.may_relay):
+                LINK_MESSAGES.of("in").value += 1
+                LINK_OCTETS.of("in").value += message.content.size_bytes
             verdict = arrival.verdict
             if verdict is not None and verdict.defects:
                 now_ms = message.arrived_wall_ms
