@@ -91,5 +91,6 @@ class DeliveryAgent(Protocol):
         """Connect, then take and settle transactions until nothing is left and the idle time is over.
 
         Never raises but CancelledError; on cancellation (link down, stop) what was taken is put back,
-        or, when its final dot is out, awaited up to 60 s or settled as a TemporaryFailure."""
+        or, when its final dot is out, awaited up to 60 s and then put back too: we ended it, so no attempt
+        is counted, and it may arrive twice."""
         ...

@@ -13,7 +13,13 @@ from cmail.protocol.smtp.client import SmtpClient
 
 
 async def run_session(
-    peer: Peer, work: Work, monotonic: Callable[[], float], blame: Blame, *, is_upstream: bool
+    peer: Peer,
+    work: Work,
+    monotonic: Callable[[], float],
+    blame: Blame,
+    log: Callable[[str], None],
+    *,
+    is_upstream: bool,
 ) -> Ending:
     """One connection to one host, from its opening to its end. OpenError: it could not be opened."""
     session, offers = await open_session(peer)
@@ -24,6 +30,8 @@ async def run_session(
         await asyncio.wait({session.ended})
     except asyncio.CancelledError:
         await _stop(session, peer.limits.patience)
+        if machine.doubted:
+            log(f"warning: {peer.relay}: {_doubt(machine.doubted)}")
         raise
     except BaseException:
         session.fail("a mistake of ours ended the connection")
@@ -40,6 +48,14 @@ async def _stop(session: Session, patience: float) -> None:
             await asyncio.wait({session.ended}, timeout=HALTED_DOT_TIMEOUT_S * patience)
     finally:
         session.fail("the delivery was stopped")
+
+
+def _doubt(count: int) -> str:
+    what = "a message" if count == 1 else f"{count} messages"
+    return (
+        f"the connection had to end while replies were out: {what} may have arrived and will be sent again;"
+        " no attempt is counted"
+    )
 
 
 def _ending(session: Session, machine: SmtpClient, relay: str) -> Ending:

@@ -63,7 +63,9 @@ class LmtpAgent:
         ending: Ending | None = None
         for peer in peers:
             try:
-                ending = await run_session(peer, work, self._clock.monotonic, self._blame, is_upstream=True)
+                ending = await run_session(
+                    peer, work, self._clock.monotonic, self._blame, self._log, is_upstream=True
+                )
             except OpenError as error:
                 ending = HostTrouble(error.failure)
                 continue

@@ -198,7 +198,9 @@ class SmtpAgent:
 
     async def _session(self, host: Host, work: Work, way: _Way) -> Ending:
         peer = await self._peer(host, way)
-        return await run_session(peer, work, self._clock.monotonic, self._blame, is_upstream=way.is_ours)
+        return await run_session(
+            peer, work, self._clock.monotonic, self._blame, self._log, is_upstream=way.is_ours
+        )
 
     async def _peer(self, host: Host, way: _Way) -> Peer:
         settings = self._settings

@@ -256,16 +256,14 @@ class Connections:
     def cut(self, route: RouteQueue) -> None:
         """End the connections of a route at once: agents put back what they have, or await its reply."""
         for lane in route.lanes:
-            if lane.task is not None:
-                lane.task.cancel()
+            _cut(lane)
 
     def cut_from(self, addresses: frozenset[str]) -> int:
         """End the connections that go from these addresses of ours, which are gone; how many."""
         lanes = [lane for route in self._scheduler.routes.values() for lane in route.lanes]
         meant = [lane for lane in lanes if lane.address.partition("%")[0] in addresses]
         for lane in meant:
-            if lane.task is not None:
-                lane.task.cancel()
+            _cut(lane)
         return len(meant)
 
     async def stop(self, timeout: float) -> None:
@@ -276,6 +274,13 @@ class Connections:
                 lane.task.cancel()
         await finish_tasks([lane.task for lane in lanes if lane.task is not None], timeout)
         await asyncio.sleep(0)  # what ended is told in callbacks
+
+
+def _cut(lane: Lane) -> None:
+    """When the link is back, others do not wait for what it still awaits."""
+    lane.is_cut = True
+    if lane.task is not None:
+        lane.task.cancel()
 
 
 async def finish_tasks(tasks: Iterable["asyncio.Task[None]"], timeout: float) -> None:

@@ -26,6 +26,7 @@ class Lane:
     __slots__ = (
         "address",
         "has_delivered",
+        "is_cut",
         "is_spent",
         "opened_at",
         "route",
@@ -43,6 +44,7 @@ class Lane:
         self.settled_count = 0
         self.has_delivered = False
         self.is_spent = False  # it has had its turn while other routes wait for a connection
+        self.is_cut = False  # the link went away under it: it awaits the replies that are out, nothing else
         self.opened_at = now
         self.address = ""  # our end of it
         self.setup_s = 0.0

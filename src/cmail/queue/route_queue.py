@@ -424,7 +424,8 @@ class RouteQueue:
         if self._wake(count):
             self.pump()
             return
-        lanes = sum(not lane.is_spent or bool(lane.taken) for lane in self.lanes)  # the others only end yet
+        going = [lane for lane in self.lanes if not lane.is_cut]
+        lanes = sum(not lane.is_spent or bool(lane.taken) for lane in going)  # the others only end yet
         most, window = self.scheduler.connections_max(self.name), self.window.size
         is_one = self.is_site and self.scheduler.is_site_turned(self.name)  # there can be no other
         if self.large_count and self.ready.small_count() and not is_one:  # who carries it is no use to them

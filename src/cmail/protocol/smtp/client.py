@@ -54,6 +54,7 @@ class SmtpClient:
         self._needs_rset = not is_fresh  # the last transaction may still be open at the peer
         self._is_halted = False
         self.replies_count = 0  # that were read
+        self.doubted = 0  # deliveries put back though they may have arrived: we ended it, not the peer
         self.streaming: Delivery | None = None  # its content's file is to be sent now, then streamed()
         self.is_done = False
         self.doubt: str | None = None
@@ -477,7 +478,10 @@ class SmtpClient:
         is_first = True
         while self._flight:
             d = self._flight.popleft()
-            if d.is_content_out and not d.is_void and not is_refused:
+            if d.is_content_out and not d.is_void and not is_refused and self._is_halted:
+                self._put_back(d, doubt or "the connection ended", detail)
+                self.doubted += d.is_put_back
+            elif d.is_content_out and not d.is_void and not is_refused:
                 d.fail_open(self._doubtful(doubt or "the connection ended", detail))
                 self._ended.append(d)
             else:
