@@ -219,7 +219,8 @@ class Exchanging:
     async def _ask(self) -> None:
         if not self.exchanges.is_always:
             answers = await self._workers.ask("queue.internet")
-            self.waiting = add_waiting(answers.values())
+            if len(answers) == self._workers.count:  # else nobody knows what waits there
+                self.waiting = add_waiting(answers.values())
         await self._count()
 
     async def _count(self) -> None:

@@ -24,6 +24,11 @@ class Workers:
         self._latest: tuple[LinkReading, Orders] = (LinkReading(), FREE)
         self._behind: dict[str, asyncio.Task[None]] = {}
 
+    @property
+    def count(self) -> int:
+        """How many there are."""
+        return len(self._names)
+
     async def tell(self, reading: LinkReading, orders: Orders, is_said_again: bool = False) -> None:
         """Tell all how it is; when it returns, whoever could hear it has heard it."""
         self._latest = reading, orders

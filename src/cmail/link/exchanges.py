@@ -96,12 +96,11 @@ class Exchanges:
         is_first, self._is_first = self._is_first, False
         if now.is_down or self.current is not None:
             return ""
-        is_link_up = was_down or is_first
         if self.is_always:
-            return (AT_START if is_first and not was_down else AT_LINK_UP) if is_link_up else ""
+            return AT_LINK_UP if was_down else AT_START if is_first else ""
         if not self.is_planned:
             return ""
-        return self._by_time(now, is_link_up) or self._by_waiting(now)
+        return self._by_time(now, was_down) or self._by_waiting(now)
 
     def _by_time(self, now: Now, is_link_up: bool) -> str:
         settings = self._settings

@@ -1,0 +1,150 @@
+"""Exchanges over a real wire: mail waits for them, goes in them, and is told of; budgets; batch."""
+
+import asyncio
+import json
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.netns.test_link_state import attempts, serve, sink, status, submit, wait_until_down
+from tests.support.house import RunningCmail, wait_for
+from tests.support.netns import FAR, Net, There
+
+pytestmark = [pytest.mark.needs("root", "ip"), pytest.mark.limit(240)]
+
+
+@pytest.fixture
+def net() -> Iterator[Net]:
+    """One wire."""
+    with Net() as made:
+        made.wire("wire")
+        yield made
+
+
+class Finger:
+    """Takes kicks; what was said is in `heard`."""
+
+    def __init__(self) -> None:
+        self.heard: list[bytes] = []
+
+    async def __aenter__(self) -> "Finger":
+        self._server = await asyncio.start_server(self._serve, FAR, 79)
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        self._server.close()
+
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self.heard.append(await reader.readline())
+        writer.write(b"nothing waits for you\r\n")
+        writer.close()
+
+
+def command(cmail: RunningCmail, *arguments: str, group: str = "link") -> str:
+    """`cmail link ...`: what it prints."""
+    line = [sys.executable, "-m", "cmail", group, *arguments, "--config", str(cmail.config)]
+    done = subprocess.run(line, capture_output=True, text=True, timeout=30, check=False)
+    assert not done.returncode, done.stdout + done.stderr
+    return done.stdout
+
+
+def history(cmail: RunningCmail) -> list[dict[str, Any]]:
+    return json.loads(command(cmail, "history", "--json"))  # type: ignore[no-any-return]
+
+
+def is_open(cmail: RunningCmail) -> bool:
+    return bool(status(cmail)["exchange"]["is_open"])
+
+
+def test_mail_waits_for_its_exchange(net: Net, tmp_path: Path) -> None:
+    """As soon as two wait: one waits untouched, also over a restart; the second takes it along; then it is
+    closed again. Asked for by hand it opens at once. The history knows all of it, and so do the commands."""
+    peer, finger = sink(), Finger()
+    more = "\n[exchange]\nmessages = 2\nurgent = false\n"
+    with There(net, peer, finger), serve(net, tmp_path, more) as cmail:
+        submit(net, cmail, subject="one")
+        cmail.stop()
+        cmail.start()
+        time.sleep(2)
+        assert attempts(cmail) == [0] and not peer.taken and not is_open(cmail)
+        submit(net, cmail, subject="two")
+        wait_for(lambda: len(peer.taken) == 2, "both to arrive", 20)
+        wait_for(lambda: not is_open(cmail), "the exchange to be over", 20)
+        submit(net, cmail, subject="waits")
+        time.sleep(2)
+        assert attempts(cmail) == [0] and len(peer.taken) == 2
+        plan = command(cmail, "plan")
+        assert "1 message waits" in plan and "as soon as 2 messages" in plan
+        assert "It waits for the next exchange." in command(cmail, "why", group="queue")
+        assert "An exchange begins" in command(cmail, "exchange")
+        wait_for(lambda: len(peer.taken) == 3, "the last message to arrive")
+        wait_for(lambda: not is_open(cmail), "the exchange to be over", 20)
+        last = history(cmail)[0]
+        assert (last["why"], last["ended"]) == ("asked for by hand", "all that may go has gone")
+        assert last["messages_out"] == 1 and last["octets_out"] > 500 and last["octets_in"] > 50
+        assert "asked for by hand" in command(cmail, "history")
+        assert [entry["why"] for entry in history(cmail)] == ["asked for by hand", "2 messages wait"]
+
+
+def test_an_exchange_kicks(net: Net, tmp_path: Path) -> None:
+    """By hand, with smtp.kick: the upstream server is told our domain, and how that ended stands in the
+    history; while the link is down there is none, in words."""
+    peer, finger = sink(), Finger()
+    more = '\n[exchange]\nevery = "1d"\n'
+    with There(net, peer, finger), serve(net, tmp_path, more) as cmail:
+        text = cmail.config.read_text().replace("[smtp]\n", "[smtp]\nkick = true\n", 1)
+        cmail.config.write_text(text)
+        cmail.stop()
+        cmail.start()
+        command(cmail, "exchange")
+        wait_for(lambda: b"example.org\r\n" in finger.heard, "the kick")
+        net.cut("wire")
+        wait_until_down(cmail)
+        line = [sys.executable, "-m", "cmail", "link", "exchange", "--config", str(cmail.config)]
+        done = subprocess.run(line, capture_output=True, text=True, timeout=30, check=False)
+        assert done.returncode == 75 and "wire has no carrier" in done.stderr
+
+
+def test_batch_goes_in_an_exchange(net: Net, tmp_path: Path) -> None:
+    """queue.batch alone: a link-up releases nothing, an exchange by hand releases what is there."""
+    peer = sink()
+    with There(net, peer), serve(net, tmp_path, "\n[queue]\nbatch = true\n") as cmail:
+        submit(net, cmail)
+        net.cut("wire")
+        wait_until_down(cmail)
+        net.join("wire")
+        wait_for(lambda: not status(cmail)["is_down"], "the link to be up")
+        time.sleep(2)
+        assert attempts(cmail) == [0] and not peer.taken
+        command(cmail, "exchange")
+        wait_for(lambda: len(peer.taken) == 1, "the message to arrive")
+
+
+def test_a_budget_that_is_used_up(net: Net, tmp_path: Path) -> None:
+    """What goes over the link is counted; when it is too much for a day the link rests, uncounted, and a
+    restart does not change that."""
+    peer = sink()
+    more = '\n[[link.via]]\nname = "thin"\ndevice = ["wire"]\nbudget = "40KiB"\ncost = 2.0\n'
+    with There(net, peer), serve(net, tmp_path, more) as cmail:
+        wait_for(lambda: status(cmail)["link"] == "thin", "the link to be seen")
+        for n in range(3):
+            submit(net, cmail, 14_000)
+            wait_for(lambda n=n: len(peer.taken) == n + 1, "a message to arrive", 20)
+            if n < 2:
+                wait_for(
+                    lambda n=n: status(cmail)["links"][0]["used_today"] > 14_000 * n, "it to be counted", 20
+                )
+        assert "rests until midnight" in wait_until_down(cmail, 30)
+        submit(net, cmail)
+        time.sleep(1)
+        assert attempts(cmail) == [0]
+        assert history(cmail)[0]["cost"] == pytest.approx(2.0 * 42_500 / 2**20, rel=0.2)
+        cmail.stop()
+        cmail.start()
+        assert "rests until midnight" in wait_until_down(cmail)
+        assert attempts(cmail) == [0]
