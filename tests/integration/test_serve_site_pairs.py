@@ -173,9 +173,12 @@ def test_nothing_is_lost_when_one_of_them_is_killed_in_the_middle(tmp_path: Path
     """After the restart and another kick all of it is there; twice is at most what was not acknowledged, or
     whose end was not recorded yet."""
     with hub_of(tmp_path) as hub, ship_of(tmp_path, hub, "atrn", "odmr") as ship:
-        sent = fill(hub, 60, 60_000)
+        sent = fill(hub, 100, 60_000)
         kicking = kick(ship)
-        wait_for(lambda: len(arrived(ship)) >= 5, "the first of it at the ship", 30)
+        wait_for(lambda: arrived(ship), "the first of it at the ship", 30)
+        taker = ship.pid("worker-0")  # who stands still now, so that this is the middle of it
+        os.kill(taker, signal.SIGSTOP)
+        assert hub.queue()
         if who == "site":
             ship.kill()
             ship.start()
@@ -185,6 +188,8 @@ def test_nothing_is_lost_when_one_of_them_is_killed_in_the_middle(tmp_path: Path
             hub.start()
         else:
             _kill_worker(hub, is_owner="lends" in who)
+        if who != "site":
+            os.kill(taker, signal.SIGCONT)
         kicking.wait(60)
         _kick_until_all_is_there(ship, hub)
         counts = Counter(arrived(ship))

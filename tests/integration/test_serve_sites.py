@@ -275,7 +275,7 @@ def test_a_site_that_has_gone_is_closed_again(tmp_path: Path) -> None:
     """After `stays` what comes waits again, and why is said."""
     with Peers() as peers:
         ship = peers.start(SinkMx())
-        with hub(tmp_path, SITE + f'host = "127.0.0.1:{ship.port}"\nstays = "1s"\n') as cmail:
+        with hub(tmp_path, SITE + f'host = "127.0.0.1:{ship.port}"\nstays = "5s"\n') as cmail:
             send(cmail, "one")
             log_in(cmail).quit()
             wait_for(lambda: len(ship.taken) == 1, "the first")

@@ -23,9 +23,11 @@ from cmail.protocol.smtp.client_offers import Offers
 
 IDLE_S: Final = 10.0  # a shard that has something which does not come to memory gives it back then
 BORROW_S: Final = 10.0
+LENT: Final = b"220 It is yours\r\n"  # what a shard hears when it has the connection
 QUIT_S: Final = 10.0
 BUFFER_MAX: Final = 64 * 1024  # octets between a shard and the site
 _ENDLESS: Final = 1 << 40  # transactions
+HANDSHAKE_ERRORS: Final = (HandshakeError, OSError)
 
 _blame: Final = Blame()
 
@@ -80,7 +82,8 @@ async def run_turned(turn: Turn, work: Work, monotonic: Callable[[], float]) -> 
         async with asyncio.timeout(BORROW_S):
             with socket_path(turn.folder, turn.name) as path:
                 await loop.create_unix_connection(lambda: session, path)
-    except (OSError, TimeoutError):
+            await session.ask(b"", "the connection of the site")
+    except (*HANDSHAKE_ERRORS, TimeoutError):  # nothing was taken: no message is to blame
         session.stop()
         return Finished(0)
     machine = SmtpClient(turn.offers, turn.relay, is_fresh=False)
@@ -182,9 +185,9 @@ class TurnedPipe(asyncio.Protocol):
         self.borrowed_count += 1
         if self._holder is None:
             self._holder = borrower
+            borrower.pass_on(LENT)
         else:
             self._next = borrower
-            borrower.hold_reading(True)
         return True
 
     def give_back(self, borrower: "_Borrower") -> None:
@@ -195,7 +198,7 @@ class TurnedPipe(asyncio.Protocol):
             self._holder, self._next = self._next, None
             self.hold_reading(False)
             if self._holder is not None:
-                self._holder.hold_reading(False)
+                self._holder.pass_on(LENT)
 
     def write(self, data: bytes) -> None:
         """Octets for the site."""
@@ -299,6 +302,3 @@ class _Borrower(asyncio.Protocol):
         """The shard has given it back, or is gone."""
         self._transport = None
         self._pipe.give_back(self)
-
-
-HANDSHAKE_ERRORS: Final = (HandshakeError, OSError)

@@ -3,6 +3,7 @@
 from dataclasses import replace
 from datetime import timedelta
 
+from cmail.delivery.agent import Ending, Finished, Work
 from cmail.mail.outcome import TemporaryFailure
 from cmail.queue import sites
 from cmail.queue.settings import QueueSettings
@@ -76,28 +77,76 @@ def test_what_was_put_off_goes_at_the_next_visit() -> None:
     run(test)
 
 
-def test_nobody_is_given_up_or_told_while_the_site_is_away() -> None:
-    """A month later it is still there, though it was tried once; when it has been tried ten times and its
-    lifetime is over it goes back."""
+def test_a_month_away_is_no_chance() -> None:
+    """It was tried once before; when the site is back a second refusal does not give it up, however old it is."""
 
     async def test(house: House) -> None:
         gate = Gate(house)
         house.smtp.outcome = lambda t, q: TemporaryFailure("450 not now")
         await house.send(TO)
-        await gate.comes()
-        await house.until(lambda: house.log.attempts)
-        await house.settle_down()
-        gate.goes()
-        await house.pass_time(days=30)
-        assert house.waiting() == [TO] and not house.log.reports and not house.log.given_up
-        for visit in range(2, 11):
-            assert not house.log.given_up
+        for visit in (1, 2):
             await gate.comes()
             await house.until(lambda count=visit: len(house.log.attempts) >= count)  # type: ignore[misc]
             await house.settle_down()
             gate.goes()
-            await house.pass_time(hours=1)
-        assert house.log.given_up and TO not in house.waiting()
+            await house.pass_time(days=30)
+        assert house.waiting() == [TO] and not house.log.given_up
+
+    run(test, settings=QueueSettings(lifetime=timedelta(days=5)))
+
+
+class Borrower:
+    """An agent that waits for more, as one does that has borrowed a connection."""
+
+    def __init__(self) -> None:
+        self.drained: list[bool] = []
+        self.house: House
+
+    async def run(self, route: str, work: Work) -> Ending:
+        """Ends when it is woken and nothing is left."""
+        while work.take() is None:
+            await work.more()
+            self.drained.append(sites.is_drained(self.house.scheduler, route))
+            if self.drained[-1]:
+                break
+        return Finished(0)
+
+
+def test_who_has_borrowed_a_connection_hears_at_once_that_nothing_is_left() -> None:
+    """No time passes: the next shard waits for it."""
+
+    async def test(house: House) -> None:
+        gate, borrower = Gate(house), Borrower()
+        borrower.house = house
+        house.scheduler.connections.agents = {"site": borrower}
+        await gate.comes()
+        assert sites.open_one(house.scheduler, ROUTE)
+        await house.until(lambda: borrower.drained and borrower.drained[-1])
+
+    run(test)
+
+
+def test_nobody_is_given_up_or_told_while_the_site_is_away() -> None:
+    """A month later it is still there, though it has had its chances; it goes back when the site is there and
+    does not take it."""
+
+    async def test(house: House) -> None:
+        gate = Gate(house)
+        house.smtp.outcome = lambda t, q: TemporaryFailure("450 not now")
+        await house.send(TO)
+        for visit in range(1, 11):
+            await gate.comes()
+            await house.until(lambda count=visit: len(house.log.attempts) >= count)  # type: ignore[misc]
+            await house.settle_down()
+            gate.goes()
+            await house.pass_time(minutes=1)
+        await house.pass_time(days=30)
+        await house.scheduler.lookout.sweep()
+        await house.settle_down()
+        assert house.waiting() == [TO] and not house.log.reports and not house.log.given_up
+        await gate.comes()
+        await house.until(lambda: house.log.given_up)
+        assert TO not in house.waiting()
 
     run(test, settings=QueueSettings(lifetime=timedelta(days=5)))
 
