@@ -5,6 +5,7 @@ import contextlib
 import os
 import socket
 from collections.abc import Mapping
+from typing import Final
 
 from cmail.app.collecting import Collecting
 from cmail.app.estate import CLOCK_FILE, LINK_FILE, Estate
@@ -25,7 +26,7 @@ from cmail.net.control import AnswerFunction, Fields
 from cmail.net.dns_client import DnsClient
 from cmail.observe import maillog
 
-HISTORY_FILE = "link-history.json"  # in the data folder
+HISTORY_FILE: Final = "link-history.json"  # in the data folder
 
 
 class LinkProcess:

@@ -28,6 +28,7 @@ class Watching:
         self._woken = asyncio.Event()
         self._living: frozenset[IPAddress] = frozenset()
         self._probing: dict[str, asyncio.Task[None]] = {}
+        self._looking_up: set[asyncio.Task[None]] = set()
         self._settings: Settings
 
     def start(self, settings: Settings) -> None:
@@ -43,18 +44,22 @@ class Watching:
 
     def apply(self, settings: Settings) -> None:
         """Other settings."""
+        is_other = settings.smtp.host != self._settings.smtp.host
         self._settings = settings
+        if is_other:
+            self._link.links.upstream = ()
+            self._look_up_soon()
         self._woken.set()
 
     def close(self) -> None:
         """Hear no more."""
         self._watch.close()
-        for task in self._probing.values():
+        for task in (*self._probing.values(), *self._looking_up):
             task.cancel()
 
     async def run(self) -> None:
         """What the kernel tells is weighed at once, for ever."""
-        await self._look_up()
+        self._look_up_soon()
         self._woken.set()
         while True:
             await self._woken.wait()
@@ -103,6 +108,12 @@ class Watching:
         known = self._link.links.upstream
         return known[0] if known else None
 
+    def _look_up_soon(self) -> None:
+        """Beside: the kernel's word does not wait for the DNS."""
+        task = asyncio.create_task(self._look_up(), name="where the upstream server is")
+        self._looking_up.add(task)
+        task.add_done_callback(self._looking_up.discard)
+
     async def _look_up(self) -> None:
         """Where the upstream server is; what was known of it stays when nobody answers."""
         host = self._settings.smtp.host
@@ -113,7 +124,9 @@ class Watching:
             found = await self._resolver().addresses(host.strip("[]"))
         except (DnsError, NoSuchDomainError):
             return
-        self._link.links.upstream = tuple(found[:4])
+        if tuple(found[:4]) != self._link.links.upstream:
+            self._link.links.upstream = tuple(found[:4])
+            self._woken.set()
 
     # Probes.
 
@@ -149,7 +162,7 @@ class Watching:
             self._conclude(link, seen, target)
             await self._link.look(self.facts())
             if not link.doubt.is_open:
-                await self._look_up()
+                self._look_up_soon()
                 return
             await asyncio.sleep(link.doubt.wait_s(self._settings.link.probe_every.total_seconds()))
 

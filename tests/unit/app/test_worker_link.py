@@ -1,0 +1,88 @@
+"""What a worker sees of the link in its own connections, and tells of it."""
+
+import asyncio
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from cmail.app import worker_link
+from cmail.app.worker_link import WorkerLink
+from cmail.delivery.agent import Ending, Finished, HostTrouble
+from cmail.link.clock import LinkView
+from cmail.mail.outcome import NotNow, TemporaryFailure
+from cmail.mail.status import BAD_CONNECTION, NO_ANSWER_FROM_HOST
+from tests.support.clock import FakeClock
+
+
+def lane(**fields: Any) -> Any:
+    return type("Lane", (), {"settled_count": 0, "has_delivered": False, "taken": set(), **fields})()
+
+
+def eyes(*lanes: Any, needs_link: bool = True) -> WorkerLink:
+    """A worker with these connections."""
+    route = SimpleNamespace(needs_link=needs_link, lanes=set(lanes))
+    scheduler: Any = SimpleNamespace(
+        routes={"relay": route}, router=SimpleNamespace(needs_link=lambda name: name != "mx:[127.0.0.1]")
+    )
+    return WorkerLink("/nowhere", lambda: [scheduler], LinkView(FakeClock()))
+
+
+def test_what_was_delivered_since_the_last_look() -> None:
+    """All is well when something was; what was delivered an hour ago says nothing of now."""
+
+    async def test() -> None:
+        one = lane(has_delivered=True, settled_count=3)
+        made = eyes(one)
+        assert made._look() == "ok" and made._look() == ""
+        one.settled_count = 4
+        assert made._look() == "ok"
+        assert eyes(lane(has_delivered=True, settled_count=3), needs_link=False)._look() == ""
+        assert eyes(lane(settled_count=3))._look() == "", "put off, not delivered"
+
+    asyncio.run(test())
+
+
+def test_a_connection_on_which_nothing_moves(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It has something to send and settles nothing for long: silence, told once in a while; one that
+    idles, or that settles, is none."""
+    monkeypatch.setattr(worker_link, "STUCK_S", 0.05)
+
+    async def test() -> None:
+        one, idle = lane(taken={1}), lane()
+        made = eyes(one, idle)
+        assert made._look() == ""
+        await asyncio.sleep(0.06)
+        assert made._look() == "silent" and made._look() == ""
+        await asyncio.sleep(0.06)
+        one.settled_count = 1
+        assert made._look() == ""
+
+    asyncio.run(test())
+
+
+@pytest.mark.parametrize(
+    ("route", "ending", "kind"),
+    [
+        ("relay", HostTrouble(TemporaryFailure("network unreachable", NotNow.OFFLINE)), "offline"),
+        ("relay", HostTrouble(TemporaryFailure("timed out", NotNow.HOST, NO_ANSWER_FROM_HOST)), "silent"),
+        ("mx:a.example", HostTrouble(TemporaryFailure("timed out", NotNow.HOST, NO_ANSWER_FROM_HOST)), "timeout"),
+        ("relay", HostTrouble(TemporaryFailure("refused", NotNow.HOST, NO_ANSWER_FROM_HOST)), ""),
+        ("relay", HostTrouble(TemporaryFailure("timed out", NotNow.HOST, BAD_CONNECTION)), ""),
+        ("relay", HostTrouble(TemporaryFailure("timed out", NotNow.HOST, NO_ANSWER_FROM_HOST), 3), ""),
+        ("mx:[127.0.0.1]", HostTrouble(TemporaryFailure("x", NotNow.OFFLINE)), ""),
+        ("relay", Finished(1), ""),
+    ],
+)  # fmt: skip
+def test_how_a_connection_ended(route: str, ending: Ending, kind: str) -> None:
+    """What is no fault of theirs, and what may be none."""
+
+    class Agent:
+        async def run(self, route: str, work: object) -> Ending:
+            return ending
+
+    made = eyes()
+    agents = made.watched({"relay": Agent(), "mx": Agent(), "local": Agent()})
+    asyncio.run(agents[route.partition(":")[0]].run(route, None))  # type: ignore[arg-type]
+    assert made._seen == kind
+    assert isinstance(agents["local"], Agent), "mail for people here says nothing of the link"
