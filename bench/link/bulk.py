@@ -20,7 +20,8 @@ def take(address: str, port: int) -> None:
 
 
 def give(address: str, port: int, octets: int) -> None:
-    """One connection: write so many, then wait for the word that they are there."""
+    """When a line comes on standard input: one connection, so many octets, the word that they are there."""
+    sys.stdin.readline()
     for _ in range(100):
         with contextlib.suppress(ConnectionRefusedError):
             connection = socket.create_connection((address, port))

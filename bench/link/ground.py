@@ -40,7 +40,7 @@ class Ground:
         self.device = f"link{os.getpid() % 100_000}n"
         self.folder = Path(tempfile.mkdtemp(prefix="cmail-link-", dir="/var/tmp"))
         self.folder.chmod(0o755)
-        self._kind = kind
+        self.kind = kind
         self._devices: list[int] = []
         self.wire: Wire
 
@@ -48,7 +48,7 @@ class Ground:
         try:
             self._make(NEAR, self.device, NEAR_ADDRESS)
             self._make(FAR, f"link{os.getpid() % 100_000}f", FAR_ADDRESS)
-            self.wire = Wire(self._kind, (self._devices[NEAR], self._devices[FAR]))
+            self.wire = Wire(self.kind, (self._devices[NEAR], self._devices[FAR]))
         except BaseException:
             self._remove()
             raise
@@ -86,7 +86,8 @@ class Ground:
     ) -> "subprocess.Popen[Any]":
         """Start a program on one side."""
         return subprocess.Popen(
-            self.command(side, command), stdin=subprocess.DEVNULL, stdout=log, stderr=log, **options
+            self.command(side, command),
+            **{"stdin": subprocess.DEVNULL, "stdout": log, "stderr": log, **options},
         )
 
     def _remove(self) -> None:

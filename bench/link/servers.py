@@ -39,6 +39,11 @@ host = "{far}"
 port = {port}
 tls = "{tls}"
 
+[[link.via]]
+name = "link"
+device = ["{device}"]
+rate = {rate}
+
 [admin]
 address = ""
 {more}"""
@@ -114,11 +119,7 @@ class Pair(Protocol):
         ...
 
     def go(self) -> None:
-        """The link is up: say so as its hooks would."""
-        ...
-
-    def stop(self) -> None:
-        """The link is down: say so as its hooks would."""
+        """The link is up: say so to who does not see it."""
         ...
 
     def close(self) -> None:
@@ -135,14 +136,13 @@ class CmailPair:
         self._ground = ground
         self.near, self.far = ground.folder / "near", ground.folder / "far"
         self.mailboxes = self.far / "data/mail"
-        self.log = ground.folder / "cmail.log"
-        values = {**NAMES, "more": more, "tls": tls}
+        self.log = self.near / "log"
+        values = {**NAMES, "more": more, "tls": tls, "device": ground.device, "rate": int(ground.kind.kbit)}
         self._processes = [
             self._start(FAR, self.far, FAR_TOML.format(folder=self.far, **values)),
             self._start(NEAR, self.near, NEAR_TOML.format(folder=self.near, **values)),
         ]
         self._wait()
-        self.stop()
 
     def _start(self, side: int, folder: Path, settings: str) -> "subprocess.Popen[bytes]":
         folder.mkdir()
@@ -187,10 +187,7 @@ class CmailPair:
         _inject(self._ground, mails)
 
     def go(self) -> None:
-        self.ask(self.near, "link", "link.up")
-
-    def stop(self) -> None:
-        self.ask(self.near, "link", "link.down")
+        """It sees the carrier by itself."""
 
     def close(self) -> None:
         for process in self._processes:
@@ -248,9 +245,6 @@ class PostfixPair:
 
     def go(self) -> None:
         self._ground.run(NEAR, ["postqueue", "-c", str(self.near / "etc"), "-f"])
-
-    def stop(self) -> None:
-        """It has no word for that."""
 
     def close(self) -> None:
         for side, folder in ((NEAR, self.near), (FAR, self.far)):
