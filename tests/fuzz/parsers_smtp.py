@@ -30,6 +30,7 @@ from cmail.protocol.smtp.extensions import Kind
 from cmail.protocol.smtp.grammar import GrammarError, decode_xtext, parse_helo_name
 from cmail.protocol.smtp.scheduling import KEYWORDS, SECONDS_MAX, Schedule
 from cmail.protocol.smtp.server_states import Rules
+from cmail.protocol.smtp.site_commands import DOMAINS_MAX, parse_atrn, parse_etrn
 from tests.fuzz.parser import Parser, Read, cuts, text
 from tests.support.fake_house import FakeHouse
 
@@ -90,6 +91,20 @@ def auth(octets: bytes) -> None:
     found = parse_auth(octets)
     if found.initial:
         assert decode_base64(base64.b64encode(found.initial)) == found.initial
+
+
+def etrn(octets: bytes) -> None:
+    """ETRN: what was read can be said again and means the same."""
+    found = parse_etrn(octets)
+    assert str(found).isascii() and str(found).isprintable() and " " not in str(found)
+    assert parse_etrn(f"ETRN {found}".encode()) == found
+
+
+def atrn(octets: bytes) -> None:
+    """ATRN, likewise."""
+    found = parse_atrn(octets)
+    assert len(set(found)) == len(found) <= DOMAINS_MAX
+    assert parse_atrn(b"ATRN " + ",".join(found).encode()) == found
 
 
 def helo_name(octets: bytes) -> None:
@@ -328,6 +343,20 @@ SMTP: Final[dict[str, Parser]] = {
     ),
     "BDAT": Parser(
         bdat, (CommandError,), (b"BDAT 10", b"bdat 5 last", b"BDAT 0 LAST"), _LINE, ((b"BDAT ", b""),)
+    ),
+    "ETRN": Parser(
+        etrn,
+        (CommandError,),
+        (b"ETRN example.org", b"etrn @EXAMPLE.org ", b"ETRN #ship-1"),
+        _LINE,
+        ((b"ETRN ", b""), (b"ETRN @", b""), (b"ETRN #", b"")),
+    ),
+    "ATRN": Parser(
+        atrn,
+        (CommandError,),
+        (b"ATRN", b"ATRN example.org", b"atrn a.example, B.example,a.example"),
+        _LINE,
+        ((b"ATRN ", b""),),
     ),
     "AUTH": Parser(
         auth,

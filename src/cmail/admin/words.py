@@ -97,7 +97,8 @@ SITE_AWAY: Final = Row(
     "site away",
     Whose.NOBODY,
     "It is for a site that comes and goes, and goes when that comes for it.",
-    "Nothing: the site asks for its mail (ETRN, ATRN). Who does not come is seen at: cmail site list",
+    "Nothing: the site comes for its mail by itself.",
+    command="The site comes for its mail by itself. When it was here last: cmail site list",
 )
 NEW: Final = Row("new", Whose.NOBODY, "It is new and has not been tried yet.", "Nothing: it goes by itself.")
 

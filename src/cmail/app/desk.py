@@ -38,6 +38,8 @@ from cmail.web.desk import Change, Conflict, DraftError, Problem, Saved, Setting
 # They name a program or a path: set in the file, never by page or API.
 _PATHS: Final = "tls.certificate_file tls.key_file tls.ca_file smtp.password_file log.file host.data_dir"
 FILE_ONLY: Final = frozenset([*_PATHS.split(), "host.user", "site", "link.kick", "collect"])  # and in rows
+_NAMES_PATH: Final = "it names a path or a program"
+_FILE_WORDS: Final = {"site": "it has no page"}
 AT_RESTART: Final = frozenset(
     "host.data_dir host.user host.workers admin.address limits.free_space log.file log.format".split()
 )
@@ -132,7 +134,9 @@ class FileDesk:
         known = dict(all_settings(self._catalog))
         wrong = [Problem(key, "there is no such setting") for key in values if key not in known]
         wrong += [
-            Problem(key, "it names a path or a program: it can be set in the file only", is_file_only=True)
+            Problem(
+                key, f"{_FILE_WORDS.get(key, _NAMES_PATH)}: it can be set in the file only", is_file_only=True
+            )
             for key, value in values.items()
             if key in FILE_ONLY or (key in known and names_new_path(value, self._raw().get(key)))
         ]

@@ -65,6 +65,7 @@ _OF_KEY: Final[dict[str, Any]] = {
     "host.workers": 2,
     "listener": [{"kind": "smtp", "address": "127.0.0.1:2526"}],
     "forward": [{"domain": "branch.example", "host": "192.0.2.7:25"}],
+    "site": [{"name": "ship", "domains": ["ship.example"], "user": "ship@example.org"}],
     "collect": [
         {"name": "x", "protocol": "imap", "host": "a.example", "username": "x", "to": "anna@example.org"}
     ],
