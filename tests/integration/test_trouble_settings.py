@@ -22,8 +22,7 @@ networks = ["0.0.0.0/0"]
 kind = "imap"
 address = "127.0.0.1:0"
 [exchange]
-every = "1h"
-[[collect]]
+every = "soon"
 [[link.via]]
 """
 SAID = {
@@ -33,9 +32,8 @@ SAID = {
     23: ("queue.lifetime: must be a duration", '"5d"'),
     25: ("relay.networks", "127.0.0.0/8"),
     27: ('listeners of kind "imap" are not there yet', "smtp"),
-    29: ("exchange windows (Timed Operations) are not there yet", "take it out of the file"),
-    31: ("collecting mail from elsewhere is not there yet", "take it out of the file"),
-    32: ("[[link.via]] and [[link.kick]] are not there yet", "take it out of the file"),
+    30: ("exchange.every: must be a duration", '"0s"'),
+    31: ("link.via[1].name: is missing", 'name = "fibre"'),
 }
 
 

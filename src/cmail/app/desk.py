@@ -37,9 +37,9 @@ from cmail.web.desk import Change, Conflict, DraftError, Problem, Saved, Setting
 
 # They name a program or a path: set in the file, never by page or API.
 _PATHS: Final = "tls.certificate_file tls.key_file tls.ca_file smtp.password_file log.file host.data_dir"
-FILE_ONLY: Final = frozenset([*_PATHS.split(), "host.user", "site", "link.kick", "collect"])  # and in rows
+FILE_ONLY: Final = frozenset([*_PATHS.split(), "host.user", "site", "link.kick", "link.via", "collect"])  # and in rows
 _NAMES_PATH: Final = "it names a path or a program"
-_FILE_WORDS: Final = {"site": "it has no page"}
+_FILE_WORDS: Final = {"site": "it has no page", "link.via": "it has no page"}
 AT_RESTART: Final = frozenset(
     "host.data_dir host.user host.workers admin.address limits.free_space log.file log.format".split()
 )

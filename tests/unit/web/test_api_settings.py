@@ -69,6 +69,12 @@ _OF_KEY: Final[dict[str, Any]] = {
     "collect": [
         {"name": "x", "protocol": "imap", "host": "a.example", "username": "x", "to": "anna@example.org"}
     ],
+    "link.via": [{"name": "fibre", "device": ["eth0"]}],
+    "link.probe": "192.0.2.1:443",
+    "exchange.every": "47m",
+    "exchange.at": ["08:00", "22:00-06:00"],
+    "exchange.oldest": "47m",
+    "exchange.longest": "47m",
     "link.kick": [{"method": "command", "command": ["/usr/bin/true"]}],
     "relay.networks": ["127.0.0.0/8", "192.0.2.0/24"],
     "queue.retry": ["1m", "2m"],

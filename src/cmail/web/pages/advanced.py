@@ -30,6 +30,23 @@ DIALOG: Final = Dialog(
             ("queue.retry", "queue.lifetime", "queue.delay_notice", "queue.batch"),
         ),
         Group(
+            "Timed Operations",
+            "When mail for the Internet goes. Nothing set: at once. Mail for people here never waits.",
+            (
+                "exchange.every",
+                "exchange.at",
+                "exchange.messages",
+                "exchange.oldest",
+                "exchange.urgent",
+                "exchange.longest",
+            ),
+        ),
+        Group(
+            "The line",
+            "How it is seen whether the Internet is there. Links with names of their own stand in cmail.toml.",
+            ("link.probe", "link.probe_every", "link.small"),
+        ),
+        Group(
             "Receiving",
             "What may come in.",
             ("smtp.advanced.max_message_size", "smtp.advanced.refuse_unknown_users", "local.separator"),
