@@ -12,7 +12,7 @@ from typing import Any, Final
 # Linux; Python names some of them from 3.12 or 3.13 on.
 _SO_MAX_PACING_RATE: Final = 47
 _TCP_NOTSENT_LOWAT: Final = 25
-_TCP_RTO_MAX_MS: Final = 44  # Linux 6.15; older kernels refuse it, and wait up to two minutes
+_TCP_RTO_MAX_MS: Final = 44  # Linux 6.15; older kernels refuse it
 _SIOCOUTQ: Final = termios.TIOCOUTQ
 _SIOCOUTQNSD: Final = 0x894B
 _ROUND_TRIP_AT: Final = 68  # tcpi_rtt in struct tcp_info, microseconds
@@ -27,7 +27,11 @@ _KEEPALIVE: Final = (
     (socket.IPPROTO_TCP, socket.TCP_KEEPCNT, 4),
     (socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, _UNACKNOWLEDGED_MS),
 )
-_RTO_MAX_MS: Final = 5_000  # when a link is back, a connection that outlived the gap goes on this soon
+# When a link is back, a connection that outlived the gap goes on as soon as it tries again.
+_AGAIN_LEAST_S: Final = 1.0  # the kernel takes no less
+_AGAIN_MOST_S: Final = 30.0
+_AGAIN_ROUND_TRIPS: Final = 3  # or what is only slow would be sent twice
+_QUEUED_OCTETS: Final = 6000  # before us at the modem
 
 _OCTETS_A_KBIT: Final = 125
 _PACING: Final = (
@@ -75,11 +79,20 @@ class Fit:
             options += [
                 (socket.SOL_SOCKET, _SO_MAX_PACING_RATE, octets_a_second),
                 (socket.IPPROTO_TCP, _TCP_NOTSENT_LOWAT, self._octets(_KERNEL_S, _LEAST_OCTETS)),
-                (socket.IPPROTO_TCP, _TCP_RTO_MAX_MS, _RTO_MAX_MS),
             ]
         for level, option, value in options:
             with contextlib.suppress(OSError):
                 sock.setsockopt(level, option, value)
+
+    def try_again_soon(self, sock: Any, round_trip_s: float) -> None:
+        """What is not acknowledged is tried again at least so often; by itself the kernel waits longer and
+        longer, up to two minutes."""
+        if not self.rate or sock is None:
+            return
+        seconds = round_trip_s * _AGAIN_ROUND_TRIPS + _QUEUED_OCTETS / (self.rate * _OCTETS_A_KBIT)
+        seconds = min(_AGAIN_LEAST_S + seconds, _AGAIN_MOST_S)
+        with contextlib.suppress(OSError):
+            sock.setsockopt(socket.IPPROTO_TCP, _TCP_RTO_MAX_MS, int(seconds * 1000))
 
 
 FAST: Final = Fit()

@@ -81,7 +81,9 @@ class Session(Line):
     ) -> None:
         """Take and settle until nothing is left and the idle time is over; `ended` tells."""
         self._machine, self._work = machine, work
-        machine.window = window_for(self._limits.fit.rate, round_trip_s(self._socket))
+        fit, seconds = self._limits.fit, round_trip_s(self._socket)
+        machine.window = window_for(fit.rate, seconds)
+        fit.try_again_soon(self._socket, seconds)
         self._monotonic, self._blame = monotonic, blame
         if self._lost_reason:
             self._fail(self._lost_reason)

@@ -7,7 +7,7 @@ import pytest
 
 from cmail.delivery.fit import FAST, Fit, drop_unsent, never_sent, round_trip_s, unacknowledged
 
-PACING, NOTSENT_LOWAT = 47, 25
+PACING, NOTSENT_LOWAT, RTO_MAX_MS = 47, 25, 44
 
 
 @pytest.fixture
@@ -86,6 +86,23 @@ def test_what_was_not_sent_is_known_and_dropped(pair: tuple[socket.socket, socke
     with pytest.raises(ConnectionResetError):
         while far.recv(65536):
             pass
+
+
+@pytest.mark.parametrize(
+    ("rate", "round_trip_s", "most_ms"),
+    [(2000, 0.12, 1384), (256, 0.7, 3287), (9, 1.0, 9333), (1, 10.0, 30_000)],
+)
+def test_connection_that_outlived_a_gap_goes_on_soon(
+    rate: int, round_trip_s: float, most_ms: int, pair: tuple[socket.socket, socket.socket]
+) -> None:
+    """It tries again every second or few, not when two minutes are over; never before an answer can be there."""
+    near, _ = pair
+    Fit(rate).try_again_soon(near, round_trip_s)
+    try:
+        found = near.getsockopt(socket.IPPROTO_TCP, RTO_MAX_MS)
+    except OSError:  # an older kernel: nothing was done, and nothing failed
+        return
+    assert found == pytest.approx(most_ms, rel=0.01)  # the clock of the kernel is coarse
 
 
 def test_socket_without_tcp_has_nothing_to_say() -> None:
