@@ -13,6 +13,7 @@ from typing import Final
 
 from tests.fuzz.linear import instructions, is_worse
 from tests.fuzz.parser import Parser
+from tests.fuzz.parsers_collect import COLLECT
 from tests.fuzz.parsers_house import HOUSE
 from tests.fuzz.parsers_link import LINK
 from tests.fuzz.parsers_mail import MAIL
@@ -20,7 +21,7 @@ from tests.fuzz.parsers_smtp import SMTP
 from tests.fuzz.parsers_validation import VALIDATION
 from tests.support.torture import Say, Summary
 
-PARSERS: Final[dict[str, Parser]] = {**SMTP, **MAIL, **HOUSE, **LINK, **VALIDATION}
+PARSERS: Final[dict[str, Parser]] = {**SMTP, **MAIL, **HOUSE, **LINK, **VALIDATION, **COLLECT}
 TABLE: Final = "tests.fuzz.parsers:PARSERS"
 NOT_COUNTED: Final = frozenset({"questions to the real spool"})  # its threads take their time by themselves
 

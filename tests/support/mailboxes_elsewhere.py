@@ -45,9 +45,9 @@ def left(dovecot: DovecotServer, user: str = USER, folder: str = "INBOX") -> lis
         return [each for each in found if isinstance(each, bytes)]
 
 
-def account(folder: Path, name: str, protocol: str, port: int, **more: Any) -> str:
+def account(place: Path, name: str, protocol: str, port: int, **more: Any) -> str:
     """One [[collect]], with its password in a file."""
-    password = folder / f"password-{name}"
+    password = place / f"password-{name}"
     password.write_text(more.pop("password", PASSWORD) + "\n")
     password.chmod(0o600)
     values: dict[str, Any] = {
