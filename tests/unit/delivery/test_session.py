@@ -1,12 +1,17 @@
 """Session without a socket: when reading stops, and what one timer does."""
 
 import asyncio
+from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+from cmail.delivery.agent import Transaction
+from cmail.delivery.fit import Fit
 from cmail.delivery.line import SessionLimits
 from cmail.delivery.session import Session
+from cmail.mail.content import Content
 from cmail.protocol.smtp.client import SmtpClient
 from cmail.protocol.smtp.client_handshake import HandshakeError, Manners
 from cmail.protocol.smtp.client_offers import Offers
@@ -174,5 +179,116 @@ def test_slow_line_is_not_a_server_that_hangs(unsent: list[int], looks: int) -> 
         assert len(unsent) + 1 - len(wire.unsent) == looks
         assert machine.doubt == "no reply in time, to the end of the content"
         work.check()
+
+    asyncio.run(main())
+
+
+class Yielding(MemoryWork):
+    """Work that wants the large content to stand aside once."""
+
+    def __init__(self, first: Transaction) -> None:
+        super().__init__([first])
+        self.asked = 0
+        self.passed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+
+    def pause(self) -> "asyncio.Future[None] | None":  # type: ignore[override]
+        self.asked += 1
+        return self.passed if self.asked == 2 else None
+
+
+async def until(condition: Callable[[], bool]) -> None:
+    """A thread reads the file meanwhile."""
+    for _ in range(10_000):
+        if condition():
+            return
+        await asyncio.sleep(0.001)
+    raise AssertionError("it never came")
+
+
+def large(folder: Path, octets: int) -> Transaction:
+    path = folder / "content"
+    path.write_bytes((b"x" * 70 + b"\r\n") * (octets // 72))
+    size = path.stat().st_size
+    return transaction(1, content=Content(b"", b"", size, str(path), size))
+
+
+def test_large_content_stands_aside_between_two_pieces(tmp_path: Path) -> None:
+    """On a thin link small mail does not wait behind megabytes: the next piece waits for it."""
+
+    async def main() -> None:
+        session = Session(asyncio.get_running_loop(), SessionLimits(fit=Fit(9)))
+        wire = Wire()
+        session.connection_made(wire)
+        work = Yielding(large(tmp_path, 40_000))
+        machine = SmtpClient(Offers(has_pipelining=True), "mx")
+        session.converse(machine, work, lambda: 0.0, lambda transaction: False)
+        session.data_received(b"250 ok\r\n250 ok\r\n354 go\r\n")
+        await until(lambda: work.asked == 2)
+        await asyncio.sleep(0.01)
+        out = len(wire.written)
+        assert 2 * Fit(9).piece_octets <= out < 3 * Fit(9).piece_octets
+        work.passed.set_result(None)
+        await until(lambda: wire.written.endswith(b"\r\n.\r\n"))
+        session.data_received(b"250 ok\r\n")
+        assert list(work.settled) == [1] and work.asked > 5
+        session.fail("enough")
+        work.check()
+
+    asyncio.run(main())
+
+
+def test_connection_that_ends_waits_for_nobody(tmp_path: Path) -> None:
+    """A content that stands aside lets go of what it waits for when the link goes."""
+
+    async def main() -> None:
+        session = Session(asyncio.get_running_loop(), SessionLimits(fit=Fit(9)))
+        session.connection_made(Wire())
+        work = Yielding(large(tmp_path, 40_000))
+        machine = SmtpClient(Offers(has_pipelining=True), "mx")
+        session.converse(machine, work, lambda: 0.0, lambda transaction: False)
+        session.data_received(b"250 ok\r\n250 ok\r\n354 go\r\n")
+        await until(lambda: work.asked == 2)
+        assert not session.stop()
+        await asyncio.sleep(0.01)
+        assert work.passed.cancelled() and work.put_backs == [1]
+        work.check()
+
+    asyncio.run(main())
+
+
+def test_slow_line_is_seen_in_the_buffers_of_the_kernel_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Ten minutes of a line at 9.6 kbit/s lie there: the time for the reply begins when they have left."""
+
+    async def main() -> None:
+        session, wire = Session(asyncio.get_running_loop(), SessionLimits(patience=0.00002)), Wire()
+        session.connection_made(wire)
+        left = [700_000, 500_000, 300_000, 100_000, 0]
+        monkeypatch.setattr("cmail.delivery.session.unacknowledged", lambda _: left.pop(0) if left else 0)
+        work = MemoryWork([transaction(1)])
+        machine = SmtpClient(Offers(has_pipelining=True), "mx")
+        session.converse(machine, work, lambda: 0.0, lambda transaction: False)
+        session.data_received(b"250 ok\r\n250 ok\r\n354 go\r\n")
+        await asyncio.wait_for(session.ended, 10)
+        assert not left
+        work.check()
+
+    asyncio.run(main())
+
+
+def test_nobody_waits_for_the_good_bye_over_a_thin_link() -> None:
+    """QUIT is said and the connection closed in order; the reply would be one more round trip."""
+
+    class Closing(Wire):
+        def close(self) -> None:
+            self.done.append("close")
+
+    async def main() -> None:
+        limits = SessionLimits(idle_s=0.0, fit=Fit(64))
+        session, wire = Session(asyncio.get_running_loop(), limits), Closing()
+        session.connection_made(wire)
+        machine = SmtpClient(Offers(has_pipelining=True), "mx")
+        session.converse(machine, MemoryWork(), lambda: 0.0, lambda transaction: False)
+        await asyncio.wait_for(session.ended, 5)
+        assert wire.written == b"QUIT\r\n" and wire.done == ["close"]
 
     asyncio.run(main())
