@@ -29,7 +29,7 @@ from cmail.net.control import ControlClient, ControlServer
 from cmail.smtpd.collected import Collected
 from cmail.storage import durable
 from cmail.storage.quarantine import Quarantine
-from cmail.storage.spool import Change, QueueFilter, RecipientState, Settlement
+from cmail.storage.spool import FIRST, Change, QueueFilter, RecipientState, Settlement
 from cmail.storage.spool import Final as Ended
 from cmail.storage.spool_sqlite import SqliteSpool
 from tests.support.clock import FakeClock
@@ -145,7 +145,7 @@ def worker_side(folder: Path, kill_at: int) -> None:
 
 async def _deliver(spool: SqliteSpool, folder: Path) -> None:
     """What waits and is not on hold, as the scheduler would."""
-    for queued in await spool.due("local", 1 << 60, (0, -1), 100, 1 << 30):
+    for queued in await spool.due("local", 1 << 60, FIRST, 100, 1 << 30):
         path = queued.content.path
         octets = await asyncio.to_thread(Path(path).read_bytes) if path else queued.content.octets
         number = octets.partition(b"Subject: number ")[2].split(b"\r")[0].decode()

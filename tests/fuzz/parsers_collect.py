@@ -45,7 +45,8 @@ def pop3(octets: bytes) -> None:
     """A session in any packets: the same events."""
     found: list[list[object]] = []
     for packets in ([octets], cuts(octets)):
-        machine, events = Pop3Client(), []
+        machine = Pop3Client()
+        events: list[object] = []
         for kind in _KINDS:
             assert machine.command(b"RETR 1", kind).endswith(b"\r\n")
         try:
@@ -95,7 +96,8 @@ def imap(octets: bytes) -> None:
     """A session in any packets: the same events."""
     found: list[list[object]] = []
     for packets in ([octets], cuts(octets)):
-        machine, events = ImapClient(), []
+        machine = ImapClient()
+        events: list[object] = []
         for _ in range(3):
             machine.command(b"NOOP")
         try:

@@ -225,17 +225,17 @@ def test_killed_again_and_again(tmp_path: Path, protocol: str) -> None:
         more = account(reachable(tmp_path), "isp", protocol, port(dovecot, protocol), every="10s")
         with RunningCmail(tmp_path, more=more) as cmail:
             for number in range(8):
-                before = len(cmail.mailbox(ANNA))
-                name = ("link", "worker-0")[number % 2]
-                wait_for(
-                    lambda n=before: len(cmail.mailbox(ANNA)) > n or len(cmail.mailbox(ANNA)) == 60,
-                    "mail",
-                    60,
-                )
-                pid = cmail.pid(name)
-                os.kill(pid, signal.SIGKILL)
-                wait_for(lambda n=name, p=pid: cmail.pid(n) not in (0, p), f"{name} to be started again", 20)
+                _kill_when_mail_has_come(cmail, ("link", "worker-0")[number % 2])
             got = cmail.wait_for_mail(ANNA, 60, 90)
             wait_for(lambda: left(dovecot) == [], "an empty box", 60)
             numbers = Counter(each.partition(b"Subject: number ")[2].split(b"\n")[0] for each in got)
             assert len(numbers) == 60 and len(cmail.mailbox(ANNA)) == 60, numbers
+
+
+def _kill_when_mail_has_come(cmail: RunningCmail, name: str) -> None:
+    """SIGKILL after the next message, unless all are there; it is started again."""
+    before = len(cmail.mailbox(ANNA))
+    wait_for(lambda: before < len(cmail.mailbox(ANNA)) or before == 60, "mail", 60)
+    pid = cmail.pid(name)
+    os.kill(pid, signal.SIGKILL)
+    wait_for(lambda: cmail.pid(name) not in (0, pid), f"{name} to be started again", 20)

@@ -154,7 +154,8 @@ class Fetcher:
             await hand_over(self._parts, self._number, entry, result)
             self._known = await self._ledger(lambda ledger: ledger.known(self._number))
         had = [each for each in listed if self._is_had(each.uid)]
-        await self._delete(box, had)
+        unlisted = (uid for uid in self._known if uid not in self._present and self._is_had(uid))
+        await self._delete(box, [*had, *box.hidden(unlisted)])
         new = [each for each in listed if self._is_new(each.uid)]
         taken: list[Listed] = []
         for each in sorted(await box.sizes(new), key=_rank):

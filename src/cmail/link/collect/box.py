@@ -1,6 +1,6 @@
 """Box: a mailbox elsewhere, as the account run sees it; what POP3 and IMAP have in common."""
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
 from typing import Protocol
@@ -83,6 +83,10 @@ class Box(Protocol):
 
     async def beginning(self, listed: Listed, octets: int) -> bytes:
         """About so much of it, the header first. GoneError."""
+        ...
+
+    def hidden(self, uids: Iterable[str]) -> Sequence[Listed]:
+        """Of messages that are not listed, those that may be there all the same, half deleted."""
         ...
 
     async def sizes(self, found: Sequence[Listed]) -> Sequence[Listed]:

@@ -4,7 +4,7 @@ Messages are known by UIDVALIDITY and UID. Nothing is marked as read, and with U
 that is not ours to expunge."""
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Final
 
 from cmail.link.collect.box import Access, BoxError, Fault, GoneError, Listed, Take
@@ -171,6 +171,12 @@ class ImapBox:
         self._expect(answer, "a search")
         uids = sorted({int(uid) for each in said if each.word == "SEARCH" for uid in each.values})
         return [Listed(self._name(uid), -1, uid) for uid in uids[:MESSAGES_MAX]]
+
+    def hidden(self, uids: Iterable[str]) -> Sequence[Listed]:
+        """Those that we have marked, perhaps, and not expunged any more before the line broke."""
+        names = [uid.partition(":") for uid in uids]
+        handles = [int(uid) for validity, _, uid in names if validity == str(self._validity)]
+        return [Listed(self._name(handle), -1, handle) for handle in handles]
 
     async def sizes(self, found: Sequence[Listed]) -> Sequence[Listed]:
         """The same with their sizes; who is gone meanwhile is left out."""

@@ -6,7 +6,7 @@ by a digest of their header and their size instead."""
 import contextlib
 import hashlib
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Final, TypeVar
 
 from cmail.link.collect.box import Access, BoxError, Fault, GoneError, Listed, Take
@@ -226,6 +226,10 @@ class Pop3Box:
             assert isinstance(event, Piece)
             pace.came(len(event.octets))
             await take(event.octets)
+
+    def hidden(self, uids: Iterable[str]) -> Sequence[Listed]:
+        """None: a deletion that was cut short is none."""
+        return ()
 
     async def sizes(self, found: Sequence[Listed]) -> Sequence[Listed]:
         """They are known."""
