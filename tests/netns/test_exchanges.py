@@ -5,7 +5,7 @@ import json
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +14,7 @@ import pytest
 from tests.netns.test_link_state import attempts, serve, sink, status, submit, wait_until_down
 from tests.support.house import RunningCmail, wait_for
 from tests.support.netns import FAR, Net, There
+from tests.support.sink_mx import SinkMx
 
 pytestmark = [pytest.mark.needs("root", "ip"), pytest.mark.limit(240)]
 
@@ -125,26 +126,39 @@ def test_batch_goes_in_an_exchange(net: Net, tmp_path: Path) -> None:
         wait_for(lambda: len(peer.taken) == 1, "the message to arrive")
 
 
+def _has_taken(peer: SinkMx, count: int) -> Callable[[], bool]:
+    return lambda: len(peer.taken) == count
+
+
+def _has_used(cmail: RunningCmail, octets: int) -> Callable[[], bool]:
+    return lambda: status(cmail)["links"][0]["used_today"] > octets
+
+
 def test_a_budget_that_is_used_up(net: Net, tmp_path: Path) -> None:
-    """What goes over the link is counted; when it is too much for a day the link rests, uncounted, and a
-    restart does not change that."""
+    """What goes over the link is counted; what is larger than the rest of the day waits while smaller mail
+    goes; then the link rests. Nothing of that counts as an attempt, and a restart gives nothing back."""
     peer = sink()
-    more = '\n[[link.via]]\nname = "thin"\ndevice = ["wire"]\nbudget = "40KiB"\ncost = 2.0\n'
+    more = '\n[[link.via]]\nname = "thin"\ndevice = ["wire"]\nbudget = "25KiB"\ncost = 2.0\n'
     with There(net, peer), serve(net, tmp_path, more) as cmail:
         wait_for(lambda: status(cmail)["link"] == "thin", "the link to be seen")
-        for n in range(3):
-            submit(net, cmail, 14_000)
-            wait_for(lambda n=n: len(peer.taken) == n + 1, "a message to arrive", 20)
-            if n < 2:
-                wait_for(
-                    lambda n=n: status(cmail)["links"][0]["used_today"] > 14_000 * n, "it to be counted", 20
-                )
-        assert "rests until midnight" in wait_until_down(cmail, 30)
+        for count, size in ((1, 14_000), (2, 7_000)):
+            submit(net, cmail, size)
+            wait_for(_has_taken(peer, count), "a message to arrive", 20)
+            wait_for(_has_used(cmail, count * 7_000 + 7_000), "it to be counted", 20)
+        submit(net, cmail, 7_000)
+        submit(net, cmail)
+        wait_for(_has_taken(peer, 3), "the small message to arrive", 20)
+        wait_for(lambda: attempts(cmail) == [0], "the large one alone to wait")
+        for count in (4, 5):
+            submit(net, cmail)
+            wait_for(_has_taken(peer, count), "a small message to arrive", 20)
+        assert "rests until midnight" in wait_until_down(cmail)
         submit(net, cmail)
         time.sleep(1)
-        assert attempts(cmail) == [0]
-        assert history(cmail)[0]["cost"] == pytest.approx(2.0 * 42_500 / 2**20, rel=0.2)
+        assert len(peer.taken) == 5
+        assert not any(attempts(cmail))
+        assert history(cmail)[0]["cost"] == pytest.approx(2.0 * 25 / 1024, rel=0.2)
         cmail.stop()
         cmail.start()
         assert "rests until midnight" in wait_until_down(cmail)
-        assert attempts(cmail) == [0]
+        assert not any(attempts(cmail))

@@ -37,7 +37,8 @@ from cmail.web.desk import Change, Conflict, DraftError, Problem, Saved, Setting
 
 # They name a program or a path: set in the file, never by page or API.
 _PATHS: Final = "tls.certificate_file tls.key_file tls.ca_file smtp.password_file log.file host.data_dir"
-FILE_ONLY: Final = frozenset([*_PATHS.split(), "host.user", "site", "link.kick", "link.via", "collect"])  # and in rows
+_ROWS: Final = "site link.kick link.via collect"
+FILE_ONLY: Final = frozenset([*_PATHS.split(), *_ROWS.split(), "host.user"])  # and in rows
 _NAMES_PATH: Final = "it names a path or a program"
 _FILE_WORDS: Final = {"site": "it has no page", "link.via": "it has no page"}
 AT_RESTART: Final = frozenset(

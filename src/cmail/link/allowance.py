@@ -56,17 +56,17 @@ def _rests(via: ViaSettings, used_today: int, now_s: float, zone: tzinfo | None)
         begin_s = next_begin(parse_slots(via.window), now_s, zone)
         assert begin_s is not None, "a window begins every week"
         return f"its window begins {when_words(begin_s, now_s, zone)}"
-    if via.budget and used_today >= via.budget:
+    if _left(via.budget, used_today) <= 0:
         return f"the {size_words(via.budget)} of today are used; it rests until midnight"
     return ""
 
 
 def _left(budget: int, used_today: int) -> int:
-    """What is left of a budget, rounded down; the whole of it while nothing was used."""
+    """What is left of a budget, rounded down: the last sixteenth is not worth a message."""
     if not budget:
         return NO_LIMIT
     step = max(1, budget // _STEPS)
-    return (budget - used_today) // step * step or 1
+    return (budget - used_today) // step * step
 
 
 def capacity(vias: Iterable[ViaSettings], exchange_s: float = 0.0) -> int:

@@ -48,6 +48,7 @@ class Link:
         self._orders = FREE
         self._outlook = Outlook(False, "", FREE, "")
         self._changing = asyncio.Lock()
+        self._filing = asyncio.Lock()  # one writes the file at a time, and the last one the latest
         self._writing: asyncio.Task[None] | None = None
         self._is_stale = False  # the file
         self.is_exchange_open = True
@@ -98,13 +99,14 @@ class Link:
                 self.links.show(facts)  # a device that was said to be down shows otherwise now
             weighed = self._weigh()
             record = {**self.links.record(), "orders": weighed.orders.fields()}
-            try:
-                await asyncio.to_thread(write_state, self._path, weighed.reading, record)
-            except OSError:
-                self.links.restore(before)
-                raise
             is_turn = weighed.reading is not self._reading
-            await self._conclude(weighed)
+            async with self._filing:
+                try:
+                    await asyncio.to_thread(write_state, self._path, weighed.reading, record)
+                except OSError:
+                    self.links.restore(before)
+                    raise
+                await self._conclude(weighed)
             if hand is Hand.UP and not (is_turn or weighed.reading.is_down):
                 await self._announce(self._reading, self._orders, True)
 
@@ -157,12 +159,13 @@ class Link:
 
     async def _write(self) -> None:
         while self._is_stale:
-            self._is_stale = False
-            reading, record = self._reading, self._record()
-            try:
-                await asyncio.to_thread(write_state, self._path, reading, record)
-            except OSError as error:
-                self._log.warned(f"{self._path} cannot be written: {error.strerror or error}")
+            async with self._filing:
+                self._is_stale = False
+                reading, record = self._reading, self._record()
+                try:
+                    await asyncio.to_thread(write_state, self._path, reading, record)
+                except OSError as error:
+                    self._log.warned(f"{self._path} cannot be written: {error.strerror or error}")
 
     def note(self) -> None:
         """Something to be kept has changed that nobody needs to be told of: what was used of a budget."""

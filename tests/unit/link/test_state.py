@@ -179,6 +179,22 @@ def test_a_full_disk_does_not_hold_up_what_the_kernel_shows(tmp_path: Path) -> N
     asyncio.run(test())
 
 
+def test_what_is_said_while_the_file_is_being_written(tmp_path: Path) -> None:
+    """The kernel and people at once, over and over: nobody's writing fails, and the file has the last word."""
+
+    async def test() -> None:
+        made, log = link(tmp_path, FakeClock(), [])
+        kernel = FakeKernel().whole("eth0")
+        for n in range(20):
+            await made.look(kernel.device("eth0", carrier=bool(n % 2)).facts())
+            await made.say("", Hand.UP if n % 3 else Hand.DOWN)
+        await made.close()
+        assert read_state(str(tmp_path / "link.json"), log) == (made.reading, made.orders)
+        assert not any("cannot be written" in line for line in log.lines)
+
+    asyncio.run(test())
+
+
 def test_up_again_is_told_again(tmp_path: Path) -> None:
     """`link up` when it counts as up: it is told to all once more, the clock and the period go on."""
 

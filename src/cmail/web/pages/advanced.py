@@ -43,7 +43,7 @@ DIALOG: Final = Dialog(
         ),
         Group(
             "The line",
-            "How it is seen whether the Internet is there. Links with names of their own stand in cmail.toml.",
+            "How it is seen whether the Internet is there. Links with names stand in cmail.toml alone.",
             ("link.probe", "link.probe_every", "link.small"),
         ),
         Group(
