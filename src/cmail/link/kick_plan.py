@@ -9,6 +9,7 @@ from cmail.link.kicks.target import KickResult, Verdict
 from cmail.link.settings import KickSettings
 
 POLL_S: Final = 0.5  # how often we look whether mail came
+LOOK_S: Final = 2.0  # it says that nothing waits: perhaps because our log-in has sent it off already
 AGAIN_S: Final = 10.0  # nobody was there: a line that has just come up may need a moment
 
 
@@ -82,30 +83,31 @@ class _Step:
         self._came = 0  # what had come before the first try that was taken
 
     async def run(self) -> KickEnding:
-        is_sent = False
-        for attempt in range(1, self._step.repeat + 2):
+        step, is_sent = self._step, False
+        for attempt in range(1, step.repeat + 2):
             self._attempt = attempt
             if not is_sent:
-                self._came = await self._ground.arrivals(self._step)
-            result = await self._ground.kick(self._step)
+                self._came = await self._ground.arrivals(step)
+            result = await self._ground.kick(step)
             self._tell(result.verdict.value, result.words)
             is_sent = is_sent or result.is_sent
-            is_last = attempt > self._step.repeat
+            is_last = attempt > step.repeat
             if result.verdict is Verdict.REFUSED:
                 return KickEnding.UNANSWERED
             if result.verdict is Verdict.NOTHING:
-                return KickEnding.NOTHING
+                return await self._wait(LOOK_S, is_sent=True) or KickEnding.NOTHING
             if not result.is_sent and not is_sent and is_last:
                 return KickEnding.UNANSWERED
-            ending = await self._wait(is_sent=is_sent, was_taken=result.is_sent)
+            wait_s = step.wait.total_seconds()
+            ending = await self._wait(wait_s if result.is_sent else min(wait_s, AGAIN_S), is_sent=is_sent)
             if ending is not None:
                 return ending
+            if result.is_sent:
+                self._tell("unanswered", f"kick: no mail came within {wait_s:g} s")
         return KickEnding.UNANSWERED
 
-    async def _wait(self, *, is_sent: bool, was_taken: bool) -> KickEnding | None:
+    async def _wait(self, left_s: float, *, is_sent: bool) -> KickEnding | None:
         """Until mail comes, the time is over or the link is down. None: the time is over."""
-        wait_s = self._step.wait.total_seconds()
-        left_s = wait_s if was_taken else min(wait_s, AGAIN_S)
         while left_s > 0:
             if is_sent and await self._has_come():
                 return KickEnding.ANSWERED
@@ -114,11 +116,7 @@ class _Step:
                 return KickEnding.STOPPED
             await self._ground.sleep(min(POLL_S, left_s))
             left_s -= POLL_S
-        if is_sent and await self._has_come():
-            return KickEnding.ANSWERED
-        if was_taken:
-            self._tell("unanswered", f"kick: no mail came within {wait_s:g} s")
-        return None
+        return KickEnding.ANSWERED if is_sent and await self._has_come() else None
 
     async def _has_come(self) -> bool:
         count = await self._ground.arrivals(self._step) - self._came

@@ -8,7 +8,7 @@ import pytest
 
 from cmail.delivery.settings import SmtpSettings
 from cmail.link.kick import plan_of
-from cmail.link.kick_plan import AGAIN_S, KickEnding, Told, run_plan
+from cmail.link.kick_plan import AGAIN_S, LOOK_S, KickEnding, Told, run_plan
 from cmail.link.kicks.target import KickResult, Verdict
 from cmail.link.settings import KickSettings
 
@@ -79,7 +79,14 @@ CASES = {
         None,
         TWO,
         KickEnding.NOTHING,
-        [("a", 0), ("b", 0)],
+        [("a", 0), ("b", LOOK_S)],
+    ),
+    "nothing waits, because our log-in has sent it off": (
+        [NOTHING],
+        1.0,
+        TWO,
+        KickEnding.ANSWERED,
+        [("a", 0)],
     ),
     "nobody there: again soon": (
         [NOT_NOW, SENT],
