@@ -50,6 +50,7 @@ def _chosen(names: list[str], *, is_alone: bool) -> Iterator[Callable[[], cases.
         sys.exit(f"there is no case {', '.join(sorted(unknown))}: there are {', '.join(CASES)}")
     if "satellite" in names:
         yield partial(cases.satellite, "cmail")
+        yield cases.satellite_again
         if not is_alone:
             yield from _others()
     if "flapping" in names:

@@ -11,7 +11,7 @@ import random
 import select
 import struct
 import time
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 from multiprocessing.connection import Connection
 from typing import Any
 
@@ -47,6 +47,10 @@ class Counts:
     packets_in: int
     lost: int
     connections: int
+
+    def since(self, before: "Counts") -> "Counts":
+        """What it has carried since then."""
+        return Counts(*(now - then for now, then in zip(astuple(self), astuple(before), strict=True)))
 
 
 def open_device(name: str) -> int:
