@@ -215,6 +215,23 @@ def test_a_box_of_a_whole_domain(tmp_path: Path) -> None:
             assert len(cmail.wait_for_mail("postmaster@example.org", 2)) == 2
 
 
+def test_all_that_waits_elsewhere(tmp_path: Path) -> None:
+    """`cmail link collect` with no kick in the settings collects; with neither of the two it says so."""
+    with DovecotServer({USER: PASSWORD}) as dovecot:
+        more = account(reachable(tmp_path), "isp", "pop3", dovecot.pop3_port)
+        with RunningCmail(tmp_path, more=more) as cmail:
+            cmail_collect(cmail, "now")
+            put(dovecot, [message(1)])
+            command = [sys.executable, "-m", "cmail", "link", "collect", "--config", str(cmail.config)]
+            done = subprocess.run(command, capture_output=True, text=True, timeout=90)
+            assert (done.returncode, done.stdout) == (0, "isp: 1 fetched\n"), done.stderr
+            cmail.wait_for_mail(ANNA, 1)
+            cmail.config.write_text(cmail.config.read_text().replace(more, ""))
+            cmail.ask("supervisor", "reload")
+            done = subprocess.run(command, capture_output=True, text=True, timeout=90)
+            assert done.returncode == 64 and "no mailbox is set up" in done.stderr
+
+
 @pytest.mark.limit(300)
 @pytest.mark.parametrize("protocol", ["pop3", "imap"])
 def test_killed_again_and_again(tmp_path: Path, protocol: str) -> None:
