@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from tests.support.house import SETTINGS, RunningCmail, free_port, reachable
+from tests.support.house import SETTINGS, RunningCmail, free_port, reachable, wait_for
 
 LISTENERS = """
 [[listener]]
@@ -73,6 +73,20 @@ def kick(cmail: RunningCmail) -> tuple[int, list[dict[str, Any]]]:
     return done.returncode, [json.loads(line) for line in done.stdout.splitlines()]
 
 
+def _history_tells(cmail: RunningCmail) -> None:
+    """Off line and on again: the plan runs by itself, and the history of exchanges says how it ended."""
+    for state in ("down", "up"):
+        command = [sys.executable, "-m", "cmail", "link", state, "--config", str(cmail.config)]
+        subprocess.run(command, check=True, capture_output=True, timeout=30)
+
+    def kicks() -> list[str]:
+        told = cmail.ask("link", "link.history")["exchanges"]
+        return [words for each in told for words in each["kicks"]]
+
+    wait_for(kicks, "the kick in the history", 90)
+    assert kicks() == ["kick: no mail waits for us there"]
+
+
 @pytest.mark.limit(240)
 @pytest.mark.parametrize(
     ("method", "kind", "has_log_in"),
@@ -97,6 +111,8 @@ def test_the_hub_sends_what_it_keeps(tmp_path: Path, method: str, kind: str, has
             got = cmail.wait_for_mail("crew@ship.example", COUNT, 60)
             subjects = sorted(line for each in got for line in each.splitlines() if b"Subject:" in line)
             assert subjects == sorted(f"Subject: number {n}".encode() for n in range(COUNT))
+            if method == "etrn" and not has_log_in:
+                _history_tells(cmail)
             if method == "atrn":
                 assert all(b"with ESMTPS" in each for each in got)
                 code, rows = kick(cmail)

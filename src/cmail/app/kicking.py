@@ -37,6 +37,7 @@ class Kicking:
         self._listeners: set[asyncio.Queue[Told | None]] = set()
         self._snapshot: Snapshot
         self._resolver: DnsClient
+        self._who = ""  # was kicked last, and how
         self.last = ""  # what was said last, for people
         self.ending: KickEnding | None = None  # of the last plan
 
@@ -72,9 +73,11 @@ class Kicking:
             return KickEnding.STOPPED
 
     async def at_link_up(self) -> str:
-        """As run(), for Link: what is to be said at its end."""
+        """As run(), for an exchange: how it ended, for its history; "" where there is no plan."""
         ending = await self.run()
-        return _ENDINGS[ending] if ending is not None else ""
+        if ending is None:
+            return ""
+        return _ENDINGS[ending] or f"kick: {ending.value} ({self._who})"
 
     async def stop(self) -> None:
         """End the plan that is under way."""
@@ -130,7 +133,7 @@ class Kicking:
         return await run_plan(plan_of(settings.smtp, settings.link.kick), kicks, self._tell)
 
     def _tell(self, told: Told) -> None:
-        self.last = told.words
+        self.last, self._who = told.words, f"{told.method} {told.host}".rstrip()
         maillog.noted(told.words)
         for queue in self._listeners:
             with contextlib.suppress(asyncio.QueueFull):

@@ -7,6 +7,7 @@ import click
 
 from cmail.cli.command import Command, config_option
 from cmail.cli.exits import Exit, Refusal
+from cmail.cli.listing import printable
 from cmail.cli.place import find_place
 from cmail.net.control import BlockingControlClient
 
@@ -28,7 +29,7 @@ def kick(is_json: bool) -> int:
         if is_json:
             click.echo(json.dumps(row))
         elif words := describe(row):
-            click.echo(words)
+            click.echo(printable(words))
 
     place = find_place(config_option())
     BlockingControlClient(f"{place.data_dir}/run", "link", WAIT_S).ask("link.kick", on_row=on_row)

@@ -74,7 +74,7 @@ class Line(asyncio.Protocol):
             except StopIteration as stop:
                 return cast(Offers, stop.value)
 
-    async def ask(self, octets: bytes, name: str) -> bytes:
+    async def command(self, octets: bytes, name: str) -> bytes:
         """One command more, behind shake(), and its reply; HandshakeError."""
         return await self._say(Say(octets, name))
 

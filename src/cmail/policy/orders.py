@@ -6,7 +6,6 @@ from typing import Any, Final
 
 NO_LIMIT: Final = 1 << 62  # octets; larger than any message
 NOTHING: Final = -1
-WATCHED_MAX: Final = 64
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,7 +16,6 @@ class Orders:
     urgent_size_max: int = NO_LIMIT  # the same for urgent mail (priority above 0)
     is_exchange_open: bool = True  # False: exchanges are planned and none goes on
     rate: int = 0  # kbit/s of the link that mail goes by; 0: fast, or nobody said
-    watched: tuple[str, ...] = ()  # addresses that were kicked: mail from them is counted
     size_ever: int = NO_LIMIT  # octets; what is larger fits no link, ever, and is held with words
     words: str = ""  # of the link that mail goes by, for whoever asks why: "satellite: up to 100 KiB"
     ever_words: str = ""  # why nothing larger can: "no window of satellite is longer than 20 minutes"
@@ -35,7 +33,7 @@ class Orders:
 
     def fields(self) -> dict[str, Any]:
         """As they go over a control socket."""
-        return {**asdict(self), "watched": list(self.watched)}
+        return asdict(self)
 
 
 FREE: Final = Orders()
@@ -44,16 +42,12 @@ FREE: Final = Orders()
 def parse_orders(fields: Mapping[str, Any]) -> Orders:
     """Orders from their fields; ValueError when they are none."""
     numbers = [fields.get(name) for name in ("size_max", "urgent_size_max", "rate")]
-    is_open, watched = fields.get("is_exchange_open"), fields.get("watched", [])
+    is_open = fields.get("is_exchange_open")
     if any(type(number) is not int for number in numbers) or type(is_open) is not bool:
-        raise ValueError("not orders of the link")
-    if not isinstance(watched, list) or not all(isinstance(each, str) for each in watched):
         raise ValueError("not orders of the link")
     size_ever, words = fields.get("size_ever", NO_LIMIT), fields.get("words", "")
     ever_words = fields.get("ever_words", "")
     if type(size_ever) is not int or not isinstance(words, str) or not isinstance(ever_words, str):
         raise ValueError("not orders of the link")
     size_max, urgent_size_max, rate = (int(number or 0) for number in numbers)
-    watched = tuple(watched[:WATCHED_MAX])
-    rate = max(0, rate)
-    return Orders(size_max, urgent_size_max, is_open, rate, watched, size_ever, words, ever_words)
+    return Orders(size_max, urgent_size_max, is_open, max(0, rate), size_ever, words, ever_words)

@@ -3,9 +3,9 @@
 from collections.abc import Iterable
 from typing import Final
 
-from cmail.policy.orders import WATCHED_MAX
 from cmail.smtpd.context import Client
 
+WATCHED_MAX: Final = 64
 _NOBODY: Final[frozenset[str]] = frozenset()
 
 

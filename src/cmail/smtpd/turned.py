@@ -75,7 +75,7 @@ async def turn_round(intake: "Intake", target: Target) -> KickResult:
 
 
 async def _atrn(intake: "Intake", session: "Session", host: "Host", line: bytes) -> KickResult:
-    reply = read_reply(await session.ask(line, "ATRN"))
+    reply = read_reply(await session.command(line, "ATRN"))
     verdict, meaning = judge_atrn(reply)
     if verdict is Verdict.SENT:
         client = intake.context.client(str(host.address))

@@ -2,8 +2,7 @@
 
 from typing import Any
 
-from cmail.policy.orders import WATCHED_MAX
-from cmail.smtpd.arrivals import Arrivals
+from cmail.smtpd.arrivals import WATCHED_MAX, Arrivals
 from cmail.smtpd.guests import TOO_MANY_MESSAGES, TOO_MANY_OF_YOU, TOO_MANY_RECIPIENTS, Guests
 from cmail.smtpd.settings import IntakeSettings, RelaySettings
 from cmail.smtpd.turned import as_stranger

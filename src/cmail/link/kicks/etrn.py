@@ -75,7 +75,7 @@ async def _etrn(target: Target, argument: str) -> KickResult:
             reply = await _ask(session, argument)
         with contextlib.suppress(HandshakeError, TimeoutError):
             async with asyncio.timeout(QUIT_S):
-                await session.ask(b"QUIT\r\n", "QUIT")
+                await session.command(b"QUIT\r\n", "QUIT")
     finally:
         session.stop()
     verdict, meaning = judge_etrn(reply)
@@ -85,4 +85,4 @@ async def _etrn(target: Target, argument: str) -> KickResult:
 
 
 async def _ask(session: Session, argument: str) -> Reply:
-    return read_reply(await session.ask(f"ETRN {argument}\r\n".encode("ascii"), "ETRN"))
+    return read_reply(await session.command(f"ETRN {argument}\r\n".encode("ascii"), "ETRN"))
