@@ -82,7 +82,7 @@ async def run_turned(turn: Turn, work: Work, monotonic: Callable[[], float]) -> 
         async with asyncio.timeout(BORROW_S):
             with socket_path(turn.folder, turn.name) as path:
                 await loop.create_unix_connection(lambda: session, path)
-            await session.ask(b"", "the connection of the site")
+            await session.command(b"", "the connection of the site")
     except (*HANDSHAKE_ERRORS, TimeoutError):  # nothing was taken: no message is to blame
         session.stop()
         return Finished(0)
