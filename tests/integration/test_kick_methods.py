@@ -1,7 +1,6 @@
 """The methods of a kick over real sockets: they say their line, and never hang or fill memory."""
 
 import asyncio
-import os
 import sys
 from collections.abc import Awaitable, Callable, Sequence
 from ipaddress import ip_address
@@ -20,6 +19,7 @@ from cmail.link.settings import KickSettings
 from cmail.protocol.sasl_client import Credentials
 from cmail.world import DnsError, IPAddress, NoSuchDomainError
 from tests.support.atrn_hub import hub_context
+from tests.support.house import wait_for
 from tests.support.sink_mx import CLOSE, HANG, SinkMx
 
 Serve = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
@@ -205,11 +205,21 @@ def test_a_command_that_fails_is_said_so() -> None:
 def test_a_command_that_hangs_is_stopped(tmp_path: Path) -> None:
     """And all that it has started."""
     pid_file = tmp_path / "pid"
-    code = f"import subprocess as s; p = s.Popen(['sleep', '600']); open({str(pid_file)!r}, 'w').write(str(p.pid)); p.wait()"
-    result = run_command(sys.executable, "-c", code, timeout_s=3.0)
+    code = (
+        f"import os, subprocess as s; p = s.Popen(['sleep', '600']); open({str(pid_file) + '.new'!r}, 'w')"
+        f".write(str(p.pid)); os.rename({str(pid_file) + '.new'!r}, {str(pid_file)!r}); p.wait()"
+    )
+    result = run_command(sys.executable, "-c", code, timeout_s=8.0)
     assert result.verdict is Verdict.NOT_NOW and "did not end" in result.words
-    pid = int(pid_file.read_text())
-    assert not os.path.exists(f"/proc/{pid}") or " Z " in Path(f"/proc/{pid}/stat").read_text()
+    wait_for(lambda: is_gone(int(pid_file.read_text())), "its child to be gone", 20)
+
+
+def is_gone(pid: int) -> bool:
+    """Whether a process has ended, be it buried or not."""
+    try:
+        return ") Z " in Path(f"/proc/{pid}/stat").read_text()
+    except (FileNotFoundError, ProcessLookupError):
+        return True
 
 
 def test_a_command_that_talks_for_ever_fills_nothing() -> None:
