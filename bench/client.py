@@ -13,7 +13,7 @@ import socket
 import sys
 import tempfile
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import timedelta
 from pathlib import Path
 
@@ -70,7 +70,7 @@ class Endless:
     def pause(self) -> None:
         return None
 
-    def goes_from(self, address: str) -> None:
+    def goes_from(self, address: str, acknowledged: Callable[[], int] = lambda: 0) -> None:
         pass
 
 

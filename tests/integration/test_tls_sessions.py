@@ -37,7 +37,7 @@ async def is_resumed(peer: Peer) -> bool:
     """Whether one more connection took up the session of another."""
     session, _ = await open_session(peer)
     tls = session._transport.get_extra_info("ssl_object")  # type: ignore[union-attr]
-    await session.ask(b"NOOP\r\n", "NOOP")  # with its reply come the tickets of TLS 1.3
+    await session.command(b"NOOP\r\n", "NOOP")  # with its reply come the tickets of TLS 1.3
     reused = bool(tls.session_reused)
     session.stop()
     return reused

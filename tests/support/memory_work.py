@@ -2,7 +2,7 @@
 
 import asyncio
 from collections import deque
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from cmail.delivery.agent import Transaction
 from cmail.mail.address import parse_address
@@ -87,7 +87,7 @@ class MemoryWork:
     def pause(self) -> None:
         return None
 
-    def goes_from(self, address: str) -> None:
+    def goes_from(self, address: str, acknowledged: Callable[[], int] = lambda: 0) -> None:
         self.addresses.append(address)
 
     def _close(self, number: int) -> None:

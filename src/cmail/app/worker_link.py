@@ -40,7 +40,8 @@ class WorkerLink:
         self._schedulers = schedulers
         self._link_clock = link_clock
         self.said_again: Callable[[], None] = lambda: None  # the link is up, says somebody who knows
-        self._settled: dict[Lane, tuple[int, float]] = {}  # how many at the last look, and since when
+        # How many messages, and octets that the other end has, at the last look; and since when so many.
+        self._settled: dict[Lane, tuple[int, int, float]] = {}
         self._seen = ""  # what is to be told: ok, offline, silent or timeout
         self._told, self._told_at = "", 0.0  # what was told last, and when
         self._woken = asyncio.Event()
@@ -163,8 +164,9 @@ class WorkerLink:
         return self._told != "ok" or self._link_clock.is_down or now >= self._told_at + WELL_EVERY_S
 
     def _look(self) -> str:
-        """What the connections that need the link say now: that something was delivered since the last look
-        (ok), or that for long nothing was settled on one that has something to send (silent)."""
+        """What the connections that need the link say now: that something was delivered or moves since the
+        last look (ok), or that for long nothing was settled nor moved on one that has something to send
+        (silent)."""
         before, self._settled = self._settled, {}
         now, is_new, is_stuck = asyncio.get_running_loop().time(), False, False
         for scheduler in self._schedulers():
@@ -172,13 +174,15 @@ class WorkerLink:
                 if not route.needs_link:
                     continue
                 for lane in route.lanes:
-                    count, since = before.get(lane, (0, now))
-                    is_new |= lane.has_delivered and lane.settled_count > count
-                    if lane.settled_count != count or not lane.taken:
+                    count, octets, since = before.get(lane, (0, 0, now))
+                    acknowledged = lane.acknowledged()
+                    is_moving = acknowledged > octets > 0
+                    is_new |= is_moving or (lane.has_delivered and lane.settled_count > count)
+                    if is_moving or lane.settled_count != count or not lane.taken:
                         since = now
                     elif now - since >= STUCK_S:
                         is_stuck, since = True, now + STUCK_S  # again after twice the time
-                    self._settled[lane] = lane.settled_count, since
+                    self._settled[lane] = lane.settled_count, acknowledged, since
         return "ok" if is_new else "silent" if is_stuck else ""
 
     async def _say(self, kind: str) -> None:

@@ -1,6 +1,6 @@
 """DeliveryAgent: the contract of all agents; Transaction, Work and Ending are its words."""
 
-from collections.abc import Awaitable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from typing import Final, Protocol
 
@@ -48,9 +48,10 @@ class Work(Protocol):
         it does after PAUSE_MAX_S at the latest. Who does not wait any more cancels it."""
         ...
 
-    def goes_from(self, address: str) -> None:
+    def goes_from(self, address: str, acknowledged: Callable[[], int] = lambda: 0) -> None:
         """The connection stands, and this IP address is our end of it ("" for a path): the link that had
-        it may go away."""
+        it may go away. `acknowledged` says how many octets the other end has of it: as long as they grow
+        the link is there, if a message takes an hour."""
         ...
 
 

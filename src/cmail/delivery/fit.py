@@ -16,7 +16,8 @@ _TCP_RTO_MAX_MS: Final = 44  # Linux 6.15; older kernels refuse it
 _SIOCOUTQ: Final = termios.TIOCOUTQ
 _SIOCOUTQNSD: Final = 0x894B
 _ROUND_TRIP_AT: Final = 68  # tcpi_rtt in struct tcp_info, microseconds
-_TCP_INFO_OCTETS: Final = 104
+_ACKNOWLEDGED_AT: Final = 120  # tcpi_bytes_acked
+_TCP_INFO_OCTETS: Final = 128
 
 # A link that is dead and says nothing is noticed; one that is away for a minute keeps its connections.
 _UNACKNOWLEDGED_MS: Final = 180_000  # CLIENT_BLOCK_TIMEOUT_S has the same reason
@@ -33,6 +34,9 @@ _AGAIN_MOST_S: Final = 30.0
 _AGAIN_ROUND_TRIPS: Final = 3  # or what is only slow would be sent twice
 _QUEUED_OCTETS: Final = 6000  # before us at the modem
 
+_FLYING_ROUND_TRIPS: Final = 4  # what is lost is kept while what follows goes on
+_FLYING_MIN: Final = 4096  # a few segments
+
 _OCTETS_A_KBIT: Final = 125
 _PACING: Final = (
     1.03  # of the rate, or a queue grows at the modem and overflows; it counts the octets with their headers
@@ -42,7 +46,7 @@ _BUFFER_S: Final = 0.25  # and in the transport
 _LEAST_OCTETS: Final = 2048  # of each: a segment and the beginning of the next
 _BUFFER_MAX: Final = 512 * 1024
 _PIECE_S: Final = 2.0  # of content from a file, between two looks at what else there is
-_PIECE_OCTETS_MIN: Final = 4096
+_PIECE_OCTETS_MIN: Final = 2048
 _THIN_IDLE_S: Final = 10.0  # a new connection costs three round trips, an open one nothing
 
 
@@ -84,15 +88,25 @@ class Fit:
             with contextlib.suppress(OSError):
                 sock.setsockopt(level, option, value)
 
-    def try_again_soon(self, sock: Any, round_trip_s: float) -> None:
-        """What is not acknowledged is tried again at least so often; by itself the kernel waits longer and
-        longer, up to two minutes."""
+    def settle(self, sock: Any, round_trip_s: float) -> None:
+        """What can be told when the round trip is known: what is not acknowledged is tried again at least so
+        often; by itself the kernel waits longer and longer, up to two minutes."""
         if not self.rate or sock is None:
             return
         seconds = round_trip_s * _AGAIN_ROUND_TRIPS + _QUEUED_OCTETS / (self.rate * _OCTETS_A_KBIT)
         seconds = min(_AGAIN_LEAST_S + seconds, _AGAIN_MOST_S)
         with contextlib.suppress(OSError):
             sock.setsockopt(socket.IPPROTO_TCP, _TCP_RTO_MAX_MS, int(seconds * 1000))
+
+    def rest_s(self, sock: Any, round_trip_s: float) -> float:
+        """How long a large content waits before its next piece, so that the kernel has no more of it than
+        keeps the link busy. By itself it takes 64 KB, sends the first ten segments at once, and a line
+        of 9.6 kbit/s has them before everybody else for ten seconds, for ever."""
+        if not self.rate:
+            return 0.0
+        octets_a_second = self.rate * _OCTETS_A_KBIT
+        flying = max(_FLYING_MIN, octets_a_second * round_trip_s * _FLYING_ROUND_TRIPS)
+        return max(0.0, unacknowledged(sock) - flying) / octets_a_second
 
 
 FAST: Final = Fit()
@@ -107,6 +121,17 @@ def round_trip_s(sock: Any) -> float:
     except OSError:
         return 0.0
     return float(struct.unpack_from("=I", info, _ROUND_TRIP_AT)[0]) / 1e6
+
+
+def acknowledged(sock: Any) -> int:
+    """Octets that the other end's kernel has; 0 where nobody counts."""
+    if sock is None or sock.family not in (socket.AF_INET, socket.AF_INET6):
+        return 0
+    try:
+        info = sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, _TCP_INFO_OCTETS)
+    except OSError:
+        return 0
+    return int(struct.unpack_from("=Q", info, _ACKNOWLEDGED_AT)[0]) if len(info) >= _TCP_INFO_OCTETS else 0
 
 
 def unacknowledged(sock: Any) -> int:

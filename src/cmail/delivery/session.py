@@ -7,7 +7,7 @@ from typing import Final, cast
 
 from cmail.delivery.agent import PAUSE_MAX_S, Transaction, Work
 from cmail.delivery.content_files import pieces
-from cmail.delivery.fit import drop_unsent, never_sent, round_trip_s, unacknowledged
+from cmail.delivery.fit import acknowledged, drop_unsent, never_sent, round_trip_s, unacknowledged
 from cmail.delivery.line import Line, SessionLimits
 from cmail.mail.limits import (
     CLIENT_BLOCK_TIMEOUT_S,
@@ -48,6 +48,7 @@ class Session(Line):
         self._machine: SmtpClient | None = None
         self._work: Work | None = None
         self._taken = 0
+        self._round_trip_s = 0.0
         self._awaited: tuple[int, Stage | None] | None = None  # the reply that the deadline is for
         self.settled = 0
         self._is_counted = False
@@ -70,6 +71,10 @@ class Session(Line):
         super().count()
         self._is_counted = True
 
+    def acknowledged(self) -> int:
+        """Octets that the peer's end of the connection has said to have."""
+        return acknowledged(self._socket)
+
     # Transactions.
 
     def converse(
@@ -81,9 +86,9 @@ class Session(Line):
     ) -> None:
         """Take and settle until nothing is left and the idle time is over; `ended` tells."""
         self._machine, self._work = machine, work
-        fit, seconds = self._limits.fit, round_trip_s(self._socket)
-        machine.window = window_for(fit.rate, seconds)
-        fit.try_again_soon(self._socket, seconds)
+        fit, self._round_trip_s = self._limits.fit, round_trip_s(self._socket)
+        machine.window = window_for(fit.rate, self._round_trip_s)
+        fit.settle(self._socket, self._round_trip_s)
         self._monotonic, self._blame = monotonic, blame
         if self._lost_reason:
             self._fail(self._lost_reason)
@@ -234,6 +239,7 @@ class Session(Line):
                         self._unsent = 0
                         self._set_deadline(CLIENT_BLOCK_TIMEOUT_S)
                         await self._drained()
+                        await self._carried()
                         await self._let_pass()
         except OSError as error:
             self._stream_failed(f"the content of the message cannot be read: {error.strerror}")
@@ -255,6 +261,13 @@ class Session(Line):
             return (piece,)
         view = memoryview(piece)
         return (view[start : start + size] for start in range(0, len(piece), size))
+
+    async def _carried(self) -> None:
+        """On a thin link: the kernel has not much left of what went before, if the link is what it is said
+        to be; else the next piece waits longer."""
+        rest_s = self._limits.fit.rest_s(self._socket, self._round_trip_s)
+        if rest_s:
+            await asyncio.sleep(rest_s)
 
     async def _let_pass(self) -> None:
         """Smaller mail on another connection goes first, where the line cannot carry both."""

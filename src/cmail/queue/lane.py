@@ -2,7 +2,7 @@
 
 import asyncio
 from asyncio import Future
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Final
 
 from cmail.delivery.agent import Transaction
@@ -19,11 +19,16 @@ _DELIVERED: Final = RecipientState.DELIVERED
 _FIRST_DELIVERED: Final = (Ended(0, _DELIVERED),)  # what nearly every settlement says
 
 
+def _nothing() -> int:
+    return 0
+
+
 class Lane:
     """One connection's hold on its route. Whatever it takes is in `taken` until it is settled or put
     back, so nothing can get lost with a connection. These methods run for each message: plain."""
 
     __slots__ = (
+        "acknowledged",
         "address",
         "has_delivered",
         "is_cut",
@@ -47,6 +52,7 @@ class Lane:
         self.is_cut = False  # the link went away under it: it awaits the replies that are out, nothing else
         self.opened_at = now
         self.address = ""  # our end of it
+        self.acknowledged: Callable[[], int] = _nothing  # octets that the other end has
         self.setup_s = 0.0
         self.task: asyncio.Task[None] | None = None
 
@@ -110,6 +116,6 @@ class Lane:
         """A large content is to stand aside until this resolves; None: it goes on."""
         return self.route.pausing.pause(self)
 
-    def goes_from(self, address: str) -> None:
-        """Our end of the connection."""
-        self.address = address
+    def goes_from(self, address: str, acknowledged: Callable[[], int] = lambda: 0) -> None:
+        """Our end of the connection, and how far it has come."""
+        self.address, self.acknowledged = address, acknowledged

@@ -16,7 +16,10 @@ from tests.support.clock import FakeClock
 
 
 def lane(**fields: Any) -> Any:
-    return type("Lane", (), {"settled_count": 0, "has_delivered": False, "taken": set(), **fields})()
+    usual = {"settled_count": 0, "has_delivered": False, "taken": set(), "octets": 0}
+    made = type("Lane", (), {**usual, **fields})()
+    made.acknowledged = lambda: made.octets
+    return made
 
 
 def eyes(*lanes: Any, needs_link: bool = True) -> WorkerLink:
@@ -57,6 +60,25 @@ def test_a_connection_on_which_nothing_moves(monkeypatch: pytest.MonkeyPatch) ->
         await asyncio.sleep(0.06)
         one.settled_count = 1
         assert made._look() == ""
+
+    asyncio.run(test())
+
+
+def test_a_large_message_on_a_slow_line_is_no_silence(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As long as its octets move the link is there, if nothing is settled for an hour; probes may fail behind
+    them meanwhile."""
+    monkeypatch.setattr(worker_link, "STUCK_S", 0.05)
+
+    async def test() -> None:
+        one = lane(taken={1}, octets=300)
+        made = eyes(one)
+        assert made._look() == "", "what was said in the handshake is no proof of now"
+        for _ in range(3):
+            await asyncio.sleep(0.04)
+            one.octets += 1448
+            assert made._look() == "ok"
+        await asyncio.sleep(0.06)
+        assert made._look() == "silent"
 
     asyncio.run(test())
 
