@@ -1,7 +1,7 @@
 # CMail Server. `make` alone tells what there is.
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help install run check test torture bench screenshots format clean
+.PHONY: help install run check test torture bench bench-link screenshots format clean
 
 # The Python that .venv is made with: the system's where it is 3.11 or newer, else the newest on PATH.
 PYTHON ?=
@@ -10,8 +10,8 @@ CONFIG ?= var/cmail.toml
 
 help: ## this list
 	@echo "CMail Server. You can say:"
-	@sed -nE 's/^([a-z]+):.*## (.*)/  make \1|\2/p' Makefile | column -t -s '|' 2>/dev/null \
-	  || sed -nE 's/^([a-z]+):.*## (.*)/  make \1	\2/p' Makefile
+	@sed -nE 's/^([a-z-]+):.*## (.*)/  make \1|\2/p' Makefile | column -t -s '|' 2>/dev/null \
+	  || sed -nE 's/^([a-z-]+):.*## (.*)/  make \1	\2/p' Makefile
 
 install: ## puts CMail and what it needs into .venv (nothing outside this folder; root: makes the user cmail too)
 	@scripts/install
@@ -38,6 +38,11 @@ bench: ## measures CMail and Postfix side by side and prints the table
 	@scripts/test-programs
 	@scripts/install test
 	@.venv/bin/python bench/run.py $(BENCH)
+
+bench-link: ## measures mail over bad links, a satellite among them, beside Postfix (root; LINK="--only cmail")
+	@scripts/test-programs
+	@scripts/install test
+	@.venv/bin/python bench/link/run.py $(LINK)
 
 screenshots: ## takes a picture of every page, into docs/img
 	@scripts/test-programs

@@ -11,10 +11,18 @@ from tests.torture import PARTS
 ROOT = Path(__file__).parents[2]
 PAGES = [
     ROOT / page
-    for page in ("README.md", "docs/page.md", "docs/install.md", "docs/promises.md", "packaging/README.md")
+    for page in (
+        "README.md",
+        "bench/README.md",
+        "bench/link/README.md",
+        "docs/page.md",
+        "docs/install.md",
+        "docs/promises.md",
+        "packaging/README.md",
+    )
 ]
 MAKEFILE = (ROOT / "Makefile").read_text()
-TARGETS = set(re.findall(r"^([a-z]+):", MAKEFILE, re.MULTILINE))
+TARGETS = set(re.findall(r"^([a-z-]+):", MAKEFILE, re.MULTILINE))
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
@@ -22,7 +30,7 @@ def test_make_targets_that_a_page_names_exist(page: Path) -> None:
     """Whoever types what the page says gets what it promises."""
     text = page.read_text()
     code = "\n".join(re.findall(r"```.*?```|`[^`\n]+`", text, re.DOTALL))
-    named = set(re.findall(r"\bmake ([a-z]+)", code))
+    named = set(re.findall(r"\bmake ([a-z-]+)", code))
     assert named <= TARGETS
 
 
@@ -33,10 +41,25 @@ def test_the_two_commands_are_named() -> None:
 
 def test_every_target_is_in_help() -> None:
     """`make help` has a word on each target, and no target is taken for a file."""
-    explained = set(re.findall(r"^([a-z]+):.*## \S", MAKEFILE, re.MULTILINE))
+    explained = set(re.findall(r"^([a-z-]+):.*## \S", MAKEFILE, re.MULTILINE))
     phony = re.search(r"^\.PHONY: (.*)$", MAKEFILE, re.MULTILINE)
     assert phony
     assert explained == TARGETS == set(phony[1].split())
+
+
+def test_measurements_are_named_where_one_looks_for_them() -> None:
+    """Each script that a target of measurements runs is there, and its page names the target and its cases."""
+    for target, page in (("bench", "bench/README.md"), ("bench-link", "bench/link/README.md")):
+        recipe = re.search(rf"^{target}:.*\n((?:\t.*\n)+)", MAKEFILE, re.MULTILINE)
+        assert recipe
+        script = re.search(r"(bench/\S+\.py)", recipe[1])
+        assert script and (ROOT / script[1]).exists()
+        text = (ROOT / page).read_text()
+        assert f"make {target}" in text
+        cases = re.search(r"^CASES = \((.*)\)$", (ROOT / script[1]).read_text(), re.MULTILINE)
+        for case in re.findall(r'"(\w+)"', cases[1]) if cases else ():
+            assert f"**{case}**" in text
+    assert "bench/link/README.md" in PAGES[0].read_text()
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))

@@ -23,12 +23,7 @@ class DnsCache(Generic[Value]):
     def get(self, kind: str, name: str) -> Value | None:
         """What is kept, when it still may be."""
         entry = self._entries.get((kind, name))
-        if entry is None:
-            return None
-        late_s = self._monotonic() - entry[0]
-        if late_s >= 0:
-            if late_s > STALE_MAX_S:
-                del self._entries[kind, name]
+        if entry is None or entry[0] <= self._monotonic():
             return None
         self._entries.move_to_end((kind, name))
         return entry[1]

@@ -83,6 +83,42 @@ def test_off_line_counts_nothing() -> None:
     run(test)
 
 
+def test_connection_that_awaits_its_last_reply_keeps_nobody_from_the_link_that_is_back() -> None:
+    """A thin link has one connection a worker. When it was cut it may wait a minute for a reply; what is
+    new goes on another at once, and what the first had is counted no attempt."""
+
+    async def test(house: House) -> None:
+        begun, ended = asyncio.Event(), asyncio.Event()
+        house.smtp.gate.clear()
+        answer = house.smtp.gate.wait
+
+        async def slow_to_leave() -> bool:
+            begun.set()
+            try:
+                return await answer()
+            except asyncio.CancelledError:
+                await ended.wait()
+                raise
+
+        house.smtp.gate.wait = slow_to_leave  # type: ignore[method-assign]
+        await house.send("bob@example.net")
+        await house.until(begun.is_set)
+        house.clock.link_down()
+        house.scheduler.link_changed()
+        await house.settle_down()
+        house.smtp.gate.set()
+        house.clock.link_up()
+        house.scheduler.link_changed()
+        await house.send("ann@example.net")
+        await house.until(lambda: len(house.smtp.delivered) == 1)
+        assert house.smtp.open_count == 2 and house.smtp.delivered[0][1] == "ann@example.net"
+        ended.set()
+        await house.until(lambda: not house.waiting())
+        assert house.smtp.attempts_count == 2
+
+    run(test, connections=1)
+
+
 def test_off_line_in_the_middle_counts_nothing_either() -> None:
     """An outcome that says off line puts the recipient back, and the route is left alone a while."""
 
