@@ -100,7 +100,7 @@ def test_connection_that_awaits_its_last_reply_keeps_nobody_from_the_link_that_i
                 await ended.wait()
                 raise
 
-        house.smtp.gate.wait = slow_to_leave  # type: ignore[method-assign]
+        house.smtp.gate.wait = slow_to_leave  # type: ignore[method-assign, assignment]
         await house.send("bob@example.net")
         await house.until(begun.is_set)
         house.clock.link_down()
