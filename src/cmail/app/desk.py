@@ -38,7 +38,7 @@ from cmail.web.desk import Change, Conflict, DraftError, Problem, Saved, Setting
 # They name a program or a path: set in the file, never by page or API.
 _PATHS: Final = "tls.certificate_file tls.key_file tls.ca_file smtp.password_file log.file host.data_dir"
 _ROWS: Final = "site link.kick link.via collect"
-FILE_ONLY: Final = frozenset([*_PATHS.split(), *_ROWS.split(), "host.user"])  # and in rows
+FILE_ONLY: Final = frozenset([*_PATHS.split(), *_ROWS.split(), "host.user"])  # their rows do
 _NAMES_PATH: Final = "it names a path or a program"
 _FILE_WORDS: Final = {"site": "it has no page", "link.via": "it has no page"}
 AT_RESTART: Final = frozenset(
