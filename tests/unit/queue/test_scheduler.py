@@ -212,6 +212,22 @@ def test_connections_are_shared_among_routes_in_turn(monkeypatch) -> None:
     run(test, delivery="mx")
 
 
+def test_other_settings_do_not_wait_for_a_connection_that_idles() -> None:
+    """The only place is held by a connection that idles to the server of before: it ends with the settings, and what
+    comes next goes out by a new one."""
+
+    async def test(house: House) -> None:
+        house.smtp.idle_s = 600
+        await house.send("bob@example.net")
+        await house.until(lambda: len(house.smtp.delivered) == 1)
+        house.scheduler.apply(house.settings, house.router)
+        await house.send("carl@example.net")
+        await house.until(lambda: len(house.smtp.delivered) == 2)
+        assert house.smtp.connections_count == 2
+
+    run(test, connections=1)
+
+
 def test_nothing_is_begun_while_outcomes_cannot_be_recorded() -> None:
     """A full disk: the outcome stays in memory and is not tried again; the rest waits for the disk."""
 
