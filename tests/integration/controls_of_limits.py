@@ -11,9 +11,9 @@ from typing import Final
 
 import pytest
 
-from tests.support.controls import House, change, control
+from tests.support.controls import House, change, control, kept_port
 from tests.support.fake_dns import SERVFAIL, FakeDnsServer
-from tests.support.house import free_port, wait_for
+from tests.support.house import wait_for
 
 # Limits of clients.
 
@@ -210,7 +210,7 @@ def _(house: House) -> None:
     assert house.cmail.log().splitlines()[-1].startswith("{")
 
 
-DNS_PORT: Final = free_port()
+DNS_PORT: Final = kept_port()
 
 
 @control("dns.servers", f"127.0.0.1:{DNS_PORT}", [f"127.0.0.1:{DNS_PORT}"])
@@ -221,7 +221,7 @@ def _(house: House) -> None:
     wait_for(lambda: "MX example.com" in server.asked, "a question", 60)
 
 
-NTP_PORT: Final = free_port()
+NTP_PORT: Final = kept_port()
 
 
 @control("checks.time_servers", f"127.0.0.1:{NTP_PORT}", [f"127.0.0.1:{NTP_PORT}"])
@@ -260,7 +260,7 @@ def _(house: House) -> None:
         assert client.mail("bob@example.com")[0] == 452
 
 
-ADMIN: Final = free_port()
+ADMIN: Final = kept_port()
 
 
 @control("admin.address", f"127.0.0.1:{ADMIN}")

@@ -9,8 +9,8 @@ from typing import Final
 
 import pytest
 
-from tests.support.controls import BUSY, LOOPBACK, MAIL, NO_FROM, House, change, control
-from tests.support.house import free_port, wait_for
+from tests.support.controls import BUSY, LOOPBACK, MAIL, NO_FROM, House, change, control, kept_port
+from tests.support.house import wait_for
 from tests.support.office import command
 from tests.support.sink_mx import SinkMx
 
@@ -32,7 +32,7 @@ def _(house: House) -> None:
     wait_for(lambda: sink.taken, "the message at the other host")
 
 
-PORT: Final = free_port()
+PORT: Final = kept_port()
 
 
 @control("smtp.port", str(PORT), PORT)
@@ -63,7 +63,7 @@ def _(house: House) -> None:
     heard(house, "smtp.kick")
 
 
-TRIGGER: Final = free_port()
+TRIGGER: Final = kept_port()
 
 
 @control("smtp.trigger_port", str(TRIGGER), TRIGGER)
@@ -123,10 +123,10 @@ def _(house: House) -> None:
 
 @control("local.delivery", "lmtp")
 def _(house: House) -> None:
-    by_lmtp(house, "local.delivery", free_port())
+    by_lmtp(house, "local.delivery", kept_port())
 
 
-LMTP: Final = free_port()
+LMTP: Final = kept_port()
 
 
 @control("local.lmtp", f"127.0.0.1:{LMTP}")
@@ -166,7 +166,7 @@ def _(house: House) -> None:
     ways = {
         "smtp.delivery": "mx",
         "smtp.port": str(sink.port),
-        "smtp.advanced.outbound_port": str(free_port()),
+        "smtp.advanced.outbound_port": str(kept_port()),
     }
     house.ok(ways)
     house.save()
@@ -178,7 +178,7 @@ def _(house: House) -> None:
     assert len(sink.taken) == 1
 
 
-OUTBOUND: Final = free_port()
+OUTBOUND: Final = kept_port()
 
 
 @control("smtp.advanced.outbound_port", str(OUTBOUND), OUTBOUND)

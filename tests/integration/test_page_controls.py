@@ -8,8 +8,8 @@ import pytest
 from cmail.web.pages import advanced
 from tests.browser.test_smtp_flow import own
 from tests.integration import controls_of_limits, controls_of_mail
-from tests.support.controls import KEYS, START, WAYS, House
-from tests.support.house import RunningCmail, free_port
+from tests.support.controls import KEYS, START, WAYS, House, kept_port
+from tests.support.house import RunningCmail
 from tests.support.office import PASSWORD, command
 from tests.support.peers import Peers
 
@@ -21,7 +21,7 @@ assert controls_of_limits and controls_of_mail, "they fill WAYS"
 def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
     folder = tmp_path_factory.mktemp("controls")
     users = (("anna@example.org", "secret"), ("carl@example.org", "secret"))
-    settings = START.format(port=free_port())
+    settings = START.format(port=kept_port())
     with Peers() as peers, RunningCmail(folder, settings=settings, users=users) as cmail:
         own(cmail)
         command(cmail, "page", "password", "--stdin", stdin=PASSWORD + "\n")
