@@ -124,7 +124,8 @@ def lines_of_keys(octets: bytes) -> None:
     """Where the keys of a file stand: each line is one of the file."""
     written = decode(octets)
     tomllib.loads(written)  # what is none never comes so far
-    assert all(1 <= line <= written.count("\n") + 1 for line in find_lines(written).values())
+    last = written.count("\n") + 1
+    assert all(1 <= line <= last for line in find_lines(written).values())
 
 
 def endpoint(octets: bytes) -> None:
