@@ -104,8 +104,8 @@ class Lookout:
         self._scheduler.spawn(self._peek(route), f"peek {route.name}")
 
     async def _peek(self, route: RouteQueue) -> None:
-        now_ms = self._scheduler.attempts.now_ms(route.name)
-        after = (now_ms, ID_MAX)
+        # From where the read ended: what has become due since is not in memory.
+        after = (min(route.read_ms, self._scheduler.attempts.now_ms(route.name)), ID_MAX)
         try:
             found = await self._scheduler.spool.due(route.name, FAR_MS, after, 1, 1)
         except SpoolError as error:

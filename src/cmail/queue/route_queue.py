@@ -61,6 +61,7 @@ class RouteQueue:
         "opening_count",
         "owes_wake",
         "read",
+        "read_ms",
         "ready",
         "ready_max",
         "recording_count",
@@ -97,6 +98,7 @@ class RouteQueue:
         self.reserved = 0  # octets, for the read that is under way
         self.horizon_ms = 0  # not 0: this pass looks for due times that a wrong clock wrote
         self.read: Future[list[QueuedMessage]] | None = None
+        self.read_ms = 0  # up to which due time the last read looked
         self.ghosts: set[int] = set()  # recorded while a read was under way, which may still show them
         # Connections.
         self.lanes: set[Lane] = set()
@@ -408,6 +410,7 @@ class RouteQueue:
         self.limit = min(REFILL_MESSAGES, self.ready_max)
         self.is_moved = False
         now_ms = FAR_MS if self.horizon_ms else scheduler.attempts.now_ms(self.name)
+        self.read_ms = now_ms
         self.read = scheduler.spool.due(self.name, now_ms, self.cursor, self.limit, room)
         scheduler.reading.add(self)
         self.read.add_done_callback(self._filled)

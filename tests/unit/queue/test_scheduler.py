@@ -270,6 +270,33 @@ def test_what_was_put_off_while_the_disk_was_full_is_not_forgotten() -> None:
     run(test)
 
 
+def test_what_becomes_due_while_nobody_looks_is_not_missed() -> None:
+    """A due time between a read of the disk and the question when the next is due: tried at once, not by
+    the slow look a minute later."""
+
+    async def test(house: House) -> None:
+        house.local.outcome = lambda transaction, queued: TemporaryFailure("4.2.2 later")
+        await house.send("you@example.org")
+        await house.until(lambda: house.local.attempts_count)
+        await house.settle_down()
+        house.local.outcome = deliver
+        read = house.spool.due
+
+        def and_a_moment_passes(*question: Any) -> Any:
+            found = read(*question)
+            house.clock.advance(0.002)
+            return found
+
+        wait_ms = (await house.spool.select(QueueFilter(), 1))[0].due_ms - house.clock.wall_ms()
+        house.clock.advance(wait_ms / 1000)
+        house.clock.set_wall_ms(house.clock.wall_ms() - 1)  # the timer was early, by the wall clock
+        setattr(house.spool, "due", and_a_moment_passes)  # noqa: B010
+        house.scheduler.lookout.look()
+        await house.until(lambda: not house.waiting())
+
+    run(test)
+
+
 def test_stop_puts_back_what_was_not_sent() -> None:
     """Stopping ends connections; what they had is in the spool as it was, no attempt counted."""
 
