@@ -150,7 +150,7 @@ def print_heading() -> None:
     has_uvloop = importlib.util.find_spec("uvloop") is not None
     print(
         f"CMail: default settings; compiled scanner {'on' if has_helper else 'off'}, "
-        f"uvloop {'on' if has_uvloop else 'off'}; Validation as far as it is there; log to a file."
+        f"uvloop {'on' if has_uvloop else 'off'}; Validation on; log to a file."
     )
     print(
         f"Postfix: no flow delay, 20 deliveries at once, connection cache on. {os.cpu_count()} cores.",

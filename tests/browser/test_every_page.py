@@ -20,6 +20,14 @@ LOOKS: dict[str, Any] = {
     "wide and dark": {"width": WIDE, "is_dark": True},
 }
 
+# What has more in it than it shows, though nothing can be scrolled there; what is meant for ears is left out.
+CUT_OFF = """[...document.querySelectorAll('body *')].filter(e => {
+  const style = getComputedStyle(e);
+  return e.checkVisibility() && e.clientWidth > 1 && !e.matches('.unseen, .unseen *') &&
+    (['hidden', 'clip'].includes(style.overflowX) || style.textOverflow === 'ellipsis') &&
+    e.scrollWidth > e.clientWidth + 1;
+}).map(e => e.outerHTML.slice(0, 120))"""
+
 
 @pytest.fixture(scope="module")
 def url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
@@ -92,6 +100,7 @@ def judge(page: Any, name: str) -> list[str]:
     wrong = []
     if page.evaluate("document.documentElement.scrollWidth > innerWidth"):
         wrong.append(f"{name}: wider than the window")
+    wrong += [f"{name}: cut off: {html}" for html in page.evaluate(CUT_OFF)]
     options = {"runOnly": {"type": "tag", "values": ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa"]}}
     for violation in Axe().run(page, options=options).response["violations"]:
         nodes = [node["html"][:120] for node in violation["nodes"][:3]]

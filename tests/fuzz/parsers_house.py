@@ -23,7 +23,7 @@ import dns.resolver
 from cmail.admin.entries import filter_of
 from cmail.admin.queue import QueueAnswers
 from cmail.admin.smtp_dialogue import DialogueError, _read
-from cmail.app.config import FILE_OCTETS_MAX, decode, load_text
+from cmail.app.config import FILE_OCTETS_MAX, decode, load_text, parse
 from cmail.app.config_lines import find_lines
 from cmail.app.config_shape import read_duration, read_size
 from cmail.cli.exits import Refusal
@@ -124,8 +124,9 @@ def setting_values(octets: bytes) -> None:
 def lines_of_keys(octets: bytes) -> None:
     """Where the keys of a file stand: each line is one of the file."""
     written = decode(octets)
-    tomllib.loads(written)  # what is none never comes so far
-    assert all(1 <= line <= written.count("\n") + 1 for line in find_lines(written).values())
+    parse(written, "")  # what is no TOML never comes so far
+    last = written.count("\n") + 1
+    assert all(1 <= line <= last for line in find_lines(written).values())
 
 
 def endpoint(octets: bytes) -> None:

@@ -76,7 +76,7 @@ def load_text(
     """The settings of a text; relative places in it count from the folder of `path`. Workers, which
     have fewer rights and a text that was checked, leave out whether files and users are there; a
     server that has dropped its rights leaves out the files that it read before (`files_held`)."""
-    raw = _parse(text, path)
+    raw = parse(text, path)
     shape = Shape()
     settings = shape.settings(raw)
     shape.close_keys()
@@ -89,7 +89,8 @@ def load_text(
     return settings
 
 
-def _parse(text: str, path: str) -> dict[str, Any]:
+def parse(text: str, path: str) -> dict[str, Any]:
+    """What a text says, not checked yet; SettingError when it is no TOML."""
     if deep := _DEEP_KEY.search(text):  # tomllib would take minutes for thousands of them
         problem = SettingProblem(
             "settings file", "this key is too deep", "", text.count("\n", 0, deep.start()) + 1

@@ -160,9 +160,11 @@ class FileDesk:
         draft = {**self._draft, **values}
         known = dict(all_settings(self._catalog))
         for key, value in values.items():
-            is_default = value is not ABSENT and key not in raw and value == default_of(known[key])
-            if is_default or value == raw.get(key, ABSENT):
+            is_default = value is not ABSENT and value == default_of(known[key])
+            if (is_default and key not in raw) or value == raw.get(key, ABSENT):
                 del draft[key]
+            elif is_default and self._draft.get(key) is ABSENT:
+                draft[key] = ABSENT  # Reset before: a form that shows the default does not write it down
         problems = self._problems_of_types({key: draft[key] for key in values if key in draft})
         if problems:
             raise DraftError(problems)

@@ -253,6 +253,14 @@ class Connections:
 
     # Settings, link, stop.
 
+    def retire(self, route: RouteQueue) -> None:
+        """The connections of a route take nothing more. Those with nothing in hand end now: one that idles to
+        the host of before would keep its place, and all mail may have to wait for that one."""
+        for lane in route.lanes:
+            lane.is_spent = True
+            if not lane.taken and lane.task is not None:
+                lane.task.cancel()
+
     def cut(self, route: RouteQueue) -> None:
         """End the connections of a route at once: agents put back what they have, or await its reply."""
         for lane in route.lanes:
@@ -269,9 +277,8 @@ class Connections:
     async def stop(self, timeout: float) -> None:
         """End those that idle, let the others come to their end, then cut them off."""
         lanes = [lane for route in self._scheduler.routes.values() for lane in route.lanes]
-        for lane in lanes:
-            if not lane.taken and lane.task is not None:
-                lane.task.cancel()
+        for route in self._scheduler.routes.values():
+            self.retire(route)
         await finish_tasks([lane.task for lane in lanes if lane.task is not None], timeout)
         await asyncio.sleep(0)  # what ended is told in callbacks
 

@@ -282,8 +282,7 @@ class Scheduler:
         self.use_router(router)
         self.connections.agents = agents or self.connections.agents
         for route in list(self.routes.values()):
-            for lane in route.lanes:
-                lane.is_spent = True
+            self.connections.retire(route)
             route.needs_link = router.needs_link(route.name)
             route.rest_until = 0.0
             route.trusted()

@@ -157,6 +157,7 @@ def test_no_name_server_answers(check: str) -> None:
     }
     found = find(check, world)
     assert found.state is U and found.advice, found
+    assert "on the page Advanced SMTP Configuration" in found.advice, "where else ones are named"
 
 
 @pytest.mark.parametrize("check", ["mx", "spf", "dmarc", "addresses", "reverse"])

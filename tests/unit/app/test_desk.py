@@ -93,6 +93,15 @@ def test_reset_takes_the_key_out_of_the_file(office: Office) -> None:
     assert office.desk.settings()["smtp.port"].value == 25
 
 
+def test_a_form_with_a_default_that_was_reset_does_not_write_it_down(office: Office) -> None:
+    """OK and another Reset on the same page post all of its controls: the key stays out of the file."""
+    office.desk.reset(["smtp.port"], "anna")
+    office.desk.change({"smtp.port": 25, "smtp.host": "new.example"}, "anna")
+    office.save()
+    assert "port =" not in office.file.read_text()
+    assert '"new.example"' in office.file.read_text()
+
+
 @pytest.mark.parametrize(
     "values",
     [

@@ -212,6 +212,22 @@ def test_connections_are_shared_among_routes_in_turn(monkeypatch) -> None:
     run(test, delivery="mx")
 
 
+def test_other_settings_do_not_wait_for_a_connection_that_idles() -> None:
+    """The only place is held by a connection that idles to the server of before: it ends with the settings, and what
+    comes next goes out by a new one."""
+
+    async def test(house: House) -> None:
+        house.smtp.idle_s = 600
+        await house.send("bob@example.net")
+        await house.until(lambda: len(house.smtp.delivered) == 1)
+        house.scheduler.apply(house.settings, house.router)
+        await house.send("carl@example.net")
+        await house.until(lambda: len(house.smtp.delivered) == 2)
+        assert house.smtp.connections_count == 2
+
+    run(test, connections=1)
+
+
 def test_nothing_is_begun_while_outcomes_cannot_be_recorded() -> None:
     """A full disk: the outcome stays in memory and is not tried again; the rest waits for the disk."""
 
@@ -248,6 +264,33 @@ def test_what_was_put_off_while_the_disk_was_full_is_not_forgotten() -> None:
         house.smtp.outcome = deliver
         house.spool.fail_with(None)
         await house.settle_down()
+        house.scheduler.lookout.look()
+        await house.until(lambda: not house.waiting())
+
+    run(test)
+
+
+def test_what_becomes_due_while_nobody_looks_is_not_missed() -> None:
+    """A due time between a read of the disk and the question when the next is due: tried at once, not by
+    the slow look a minute later."""
+
+    async def test(house: House) -> None:
+        house.local.outcome = lambda transaction, queued: TemporaryFailure("4.2.2 later")
+        await house.send("you@example.org")
+        await house.until(lambda: house.local.attempts_count)
+        await house.settle_down()
+        house.local.outcome = deliver
+        read = house.spool.due
+
+        def and_a_moment_passes(*question: Any) -> Any:
+            found = read(*question)
+            house.clock.advance(0.002)
+            return found
+
+        wait_ms = (await house.spool.select(QueueFilter(), 1))[0].due_ms - house.clock.wall_ms()
+        house.clock.advance(wait_ms / 1000)
+        house.clock.set_wall_ms(house.clock.wall_ms() - 1)  # the timer was early, by the wall clock
+        setattr(house.spool, "due", and_a_moment_passes)  # noqa: B010
         house.scheduler.lookout.look()
         await house.until(lambda: not house.waiting())
 

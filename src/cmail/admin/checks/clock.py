@@ -16,6 +16,10 @@ WRONG_S: Final = 300.0  # log-ins, certificates and TLS go wrong
 SERVERS_MAX: Final = 3
 ASK_S: Final = 1.5
 EXPECTED: Final = "Right to a few seconds."
+_OTHERS: Final = (
+    "Name others: Time servers on the page Advanced SMTP Configuration (time_servers under [checks] in"
+    " cmail.toml)."
+)
 ADVICE: Final = "Switch the time service of the system on, for example: timedatectl set-ntp true"
 
 
@@ -36,7 +40,7 @@ async def check_clock(inquiry: Inquiry) -> Finding:
     if readings:  # the middle one: a server that is wrong itself does not decide
         return judge(*readings[len(readings) // 2])
     words = "No time server can be reached, so it is not known how right the clock is."
-    return Finding(State.UNKNOWN, words, EXPECTED, "Name others: time_servers under [checks].", raw=failures)
+    return Finding(State.UNKNOWN, words, EXPECTED, _OTHERS, raw=failures)
 
 
 def judge(offset_s: float, server: str) -> Finding:

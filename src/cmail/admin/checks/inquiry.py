@@ -151,7 +151,8 @@ def no_answer(inquiry: Inquiry, error: DnsError) -> Finding:
             "No name server answers: this machine is off line, or they are down. It cannot be checked now."
         )
         advice = (
-            f"If the line is up, look at the name servers ({servers}): `servers` under [dns] in cmail.toml."
+            f"If the line is up, look at the name servers ({servers}), on the page Advanced SMTP"
+            " Configuration (servers under [dns] in cmail.toml)."
         )
     else:
         found = f"The DNS gave no answer ({error})."

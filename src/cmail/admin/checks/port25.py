@@ -9,7 +9,10 @@ from cmail.world import IPAddress
 
 CONNECT_S: Final = 4.0
 HOSTS_MAX: Final = 2
-_OTHER: Final = "Name one that takes mail: port25_domain under [checks] in cmail.toml."
+_OTHER: Final = (
+    "Name one that takes mail: Domain to try port 25 with, on the page Advanced SMTP Configuration"
+    " (port25_domain under [checks] in cmail.toml)."
+)
 
 
 async def check_port25(inquiry: Inquiry) -> Finding:
