@@ -5,6 +5,7 @@ import sys
 from collections.abc import Awaitable, Callable, Sequence
 from ipaddress import ip_address
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -270,7 +271,7 @@ def test_etrn_with_who_wants_the_name_of_a_queue() -> None:
 
 def test_etrn_under_tls_with_a_log_in() -> None:
     """The password goes over TLS alone; a wrong one is said and not tried again."""
-    more = {"tls": hub_context()[0], "offers": ("ETRN", "AUTH PLAIN")}
+    more: dict[str, Any] = {"tls": hub_context()[0], "offers": ("ETRN", "AUTH PLAIN")}
     script = {"ETRN": b"250 ok\r\n"}
     result, sink = etrn_with(script, credentials=Credentials("anna", "secret"), way="opportunistic", **more)
     assert result.is_sent

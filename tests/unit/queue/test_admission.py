@@ -108,7 +108,7 @@ def test_what_is_not_admitted_costs_no_reading() -> None:
             answer.add_done_callback(lambda done: found.append(len(done.result())))
             return answer
 
-        after.spool.due = due  # type: ignore[method-assign]
+        after.spool.due = due  # type: ignore[assignment, method-assign]
         after.scheduler.start()
         await after.settle_down()
         assert found and not any(found) and len(found) < 5

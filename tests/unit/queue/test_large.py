@@ -1,9 +1,10 @@
 """Large mail never holds up small mail: the last connection is not for it, and it stands aside."""
 
-from cmail.delivery.agent import HostTrouble
+from cmail.delivery.agent import HostTrouble, Transaction
 from cmail.mail.outcome import NotNow, TemporaryFailure
 from cmail.policy.orders import Orders
 from cmail.queue import pausing
+from cmail.queue.lane import Lane
 from tests.unit.queue.house import House, run
 
 MIB = 1 << 20
@@ -58,10 +59,10 @@ def test_waiting_large_mail_costs_no_turns() -> None:
         route, looks = house.scheduler.routes["relay"], 0
         count = route.next_transaction
 
-        def counted(lane: object) -> object:
+        def counted(lane: Lane) -> Transaction | None:
             nonlocal looks
             looks += 1
-            return count(lane)  # type: ignore[arg-type]
+            return count(lane)
 
         assert route.large_count == 1
         type(route).next_transaction, before = lambda self, lane: counted(lane), type(route).next_transaction  # type: ignore[method-assign]

@@ -6,7 +6,8 @@ import pytest
 
 from cmail.queue import wakeups
 from cmail.queue.wakeups import Wakeups
-from cmail.queue.why import duration, next_hop_words
+from cmail.queue.why import next_hop_words
+from cmail.queue.words import duration
 
 
 def test_the_earliest_time_of_a_route_counts() -> None:

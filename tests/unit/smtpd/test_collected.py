@@ -45,7 +45,12 @@ class Office:
         """Leave it and ask; the answer."""
         if octets is not None:
             (self.folder / TOKEN).write_bytes(octets)
-        asked: dict[str, Any] = {"file": TOKEN, "account": "isp", "protocol": "pop3", "host": "pop.isp.example"}
+        asked: dict[str, Any] = {
+            "file": TOKEN,
+            "account": "isp",
+            "protocol": "pop3",
+            "host": "pop.isp.example",
+        }
         asked |= {"recipients": list(to or (ANNA,)), "from": "bert@example.net", "is_report": False, **more}
         return asyncio.run(self.collected.collect(asked))
 

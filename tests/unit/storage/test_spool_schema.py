@@ -2,7 +2,6 @@
 
 import asyncio
 import hashlib
-import os
 from pathlib import Path
 from typing import Final
 
@@ -88,8 +87,8 @@ def test_a_broken_spool_of_before_is_copied_into_one_of_now(tmp_path: Path) -> N
 
     async def check() -> None:
         spool = _opened(tmp_path)
-        assert os.path.exists(folder / "spool.1.sqlite3")
         assert len(await spool.due("relay", 7, FIRST, 10, 1 << 20)) == 4
         await spool.close()
 
     asyncio.run(check())
+    assert (folder / "spool.1.sqlite3").exists()
