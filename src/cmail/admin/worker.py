@@ -105,8 +105,8 @@ class ShardDesk:
         try:
             await scheduler.spool.settle(self._settlement(message, meant, reason, head))
         finally:
-            for reading in scheduler.reading:  # what it finds may be older than this
-                reading.ghosts.update(keys)
+            for route in scheduler.reading:  # what it finds may be older than this
+                route.reading.ghosts.update(keys)
             scheduler.active.difference_update(keys)
         if len(meant) == message.recipients_count:
             maillog.removed(message.queue_id)

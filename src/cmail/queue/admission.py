@@ -77,7 +77,7 @@ class Admission:
         scheduler = self._scheduler
         for route in list(scheduler.routes.values()):
             if route.needs_link:
-                route.judge_gate()
+                route.gate.judge()
                 route.drop_unwanted()
         if orders.is_exchange_open and not before.is_exchange_open:
             self.exchanges_count += 1

@@ -10,7 +10,8 @@ from cmail.mail.outcome import NotNow, Outcome, PermanentFailure, TemporaryFailu
 from cmail.mail.status import BAD_CONNECTION, LOCAL_TROUBLE
 from cmail.policy import retry
 from cmail.queue.lane import Lane
-from cmail.queue.route_queue import FAR_MS, OCTETS_LEAST, RouteQueue
+from cmail.queue.reading import FAR_MS, OCTETS_LEAST
+from cmail.queue.route_queue import RouteQueue
 from cmail.storage.spool import FIRST, Place, QueuedMessage, SpoolFullError, place_of
 
 if TYPE_CHECKING:
@@ -84,7 +85,7 @@ class Connections:
         route.lanes.discard(lane)
         route.pausing.forget(lane)
         if not lane.taken_count:
-            route.opening_count -= 1
+            route.opening.count -= 1
         if not task.cancelled() and task.exception() is not None:
             self._scheduler.log.warned(f"delivery to {route.name}: {task.exception()!r}")
         for transaction in list(lane.taken):  # a mistake of the agent's: it must not cost a message
@@ -167,7 +168,7 @@ class Connections:
         now = self._scheduler.clock.monotonic()
         route.trouble, route.trouble_wall_ms = failure, self._scheduler.clock.wall_ms()
         route.rest_until = now + wait_s
-        route.judge_gate()
+        route.gate.judge()
         self._scheduler.lookout.arm(route.name, route.rest_until)
 
     def rest_s(self, route: RouteQueue) -> float:
@@ -182,7 +183,7 @@ class Connections:
     def end_rest(self, route: RouteQueue) -> None:
         """Try a next hop again."""
         route.rest_until = 0.0
-        route.judge_gate()
+        route.gate.judge()
         route.look_anew()
         route.refill()
 
@@ -210,7 +211,7 @@ class Connections:
         """The next hop can never be: bounce all that waits for it."""
         if route.refusal is None:
             route.refusal = failure
-            route.judge_gate()
+            route.gate.judge()
             self._scheduler.spawn(self._bounce_all(route, failure), f"bounce {route.name}")
 
     async def _bounce_all(self, route: RouteQueue, failure: PermanentFailure) -> None:
@@ -224,23 +225,25 @@ class Connections:
                 after = place_of(found[-1])
         finally:
             route.refusal = None
-            route.judge_gate()
+            route.gate.judge()
             route.look_anew()
             route.refill()
 
     async def _read_all(self, route: RouteQueue, after: Place) -> list[QueuedMessage]:
         """The next of all that waits on a route, due or not; now in memory."""
         scheduler = self._scheduler
-        if route.read is not None:
-            await asyncio.wait([route.read])
-        route.ghosts = set()
+        if route.reading.under_way is not None:
+            await asyncio.wait([route.reading.under_way])
+        route.reading.ghosts = set()
         scheduler.reading.add(route)
         try:
-            found = await scheduler.spool.due(route.name, FAR_MS, after, PAGE, OCTETS_LEAST, route.wanted())
+            found = await scheduler.spool.due(
+                route.name, FAR_MS, after, PAGE, OCTETS_LEAST, route.reading.wanted()
+            )
         finally:
             scheduler.reading.discard(route)
         for message in found:
-            route.admit(message, route.ghosts)
+            route.admit(message, route.reading.ghosts)
         return found
 
     def _end_ready(self, route: RouteQueue, outcome: Outcome, host_wait_ms: int | None = None) -> None:

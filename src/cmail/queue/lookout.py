@@ -115,16 +115,16 @@ class Lookout:
 
     async def _peek(self, route: RouteQueue) -> None:
         # From where the read ended: what has become due since is not in memory.
-        after_ms = min(route.read_ms, self._scheduler.attempts.now_ms(route.name))
+        after_ms = min(route.reading.until_ms, self._scheduler.attempts.now_ms(route.name))
         try:
-            found = await self._scheduler.spool.next_due(route.name, after_ms, route.wanted())
+            found = await self._scheduler.spool.next_due(route.name, after_ms, route.reading.wanted())
         except SpoolError as error:
             self.look_later(route, f"when {route.name} is due next: {error}")
             return
         if found is not None:
             is_ours = found.hold_until_ms <= self._scheduler.clock.wall_ms()
             if is_ours and found.due_ms > self._horizon_ms(route):
-                route.look_beyond(self._horizon_ms(route))
+                route.reading.look_beyond(self._horizon_ms(route))
                 route.refill()
             else:
                 self.wake_at(route, found.due_ms)
@@ -192,10 +192,10 @@ class Lookout:
     def _look_at(self, summaries: Sequence[RouteSummary], is_clock_doubted: bool) -> None:
         for summary in summaries:
             route = self._scheduler.route(summary.route)
-            if route.rest_until or route.ready or route.read is not None:
+            if route.rest_until or route.ready or route.reading.under_way is not None:
                 continue  # it is at it, or will be
             if is_clock_doubted:
-                route.look_beyond(self._horizon_ms(route))
+                route.reading.look_beyond(self._horizon_ms(route))
                 route.refill()
             elif summary.first_due_ms <= self._scheduler.attempts.now_ms(route.name):
                 route.look_anew()

@@ -42,7 +42,7 @@ class Pausing:
     def _is_meant(self) -> bool:
         """Whether smaller mail is under way, or about to be, on a connection that carries none but it."""
         route = self._route
-        if not route.is_narrow or not route.is_open:
+        if not route.gate.is_narrow or not route.is_open:
             return False
         others = [lane for lane in route.lanes if not any(each.is_large for each in lane.taken)]
         return bool(others) and (bool(route.ready.small_count()) or any(lane.taken for lane in others))

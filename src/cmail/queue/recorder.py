@@ -168,7 +168,7 @@ class Recorder:
             self._scheduler.spawn(self._see_whether_removed(settlement.queue_id), "removed?")
         if settlement.added:
             self._adopt(settlement.added)
-        if route.has_more and not route.ready and route.read is None:
+        if route.has_more and not route.ready and route.reading.under_way is None:
             route.refill()
         if not route.lanes:
             self._scheduler.forget_if_idle(route)
@@ -191,8 +191,8 @@ class Recorder:
         base = transaction.message.queue_id << KEY_BITS
         keys = [base | queued.position for queued in transaction.recipients]
         self._scheduler.active.difference_update(keys)
-        for reading in self._scheduler.reading:  # what it finds may be older than this
-            reading.ghosts.update(keys)
+        for route in self._scheduler.reading:  # what it finds may be older than this
+            route.reading.ghosts.update(keys)
 
     def _adopt(self, added: Sequence[QueuedRecipient]) -> None:
         """Alias targets are durable: the routes of theirs have something on the disk."""

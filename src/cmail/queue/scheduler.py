@@ -14,9 +14,10 @@ from cmail.queue.admission import Admission, LinkWithOrders
 from cmail.queue.attempt import Attempts, MailLog
 from cmail.queue.connections import Connections, finish_tasks
 from cmail.queue.lookout import Lookout
+from cmail.queue.reading import OCTETS_LEAST
 from cmail.queue.recorder import Recorder
 from cmail.queue.report import Reports
-from cmail.queue.route_queue import KEY_BITS, OCTETS_LEAST, RouteQueue
+from cmail.queue.route_queue import KEY_BITS, RouteQueue
 from cmail.queue.router import Router
 from cmail.queue.settings import QueueSettings
 from cmail.queue.why import why
@@ -99,7 +100,7 @@ class Scheduler:
         self.is_stopping = True
         self.lookout.stop()
         for route in self.routes.values():
-            route.judge_gate()
+            route.gate.judge()
         await self.connections.stop(timeout)
         await finish_tasks(self._tasks, timeout)
         await self.recorder.stop(timeout)
@@ -225,7 +226,7 @@ class Scheduler:
             return
         for route in list(self.routes.values()):
             if route.needs_link:
-                route.judge_gate()
+                route.gate.judge()
                 self.connections.cut(route)
                 route.drop_ready()
 
@@ -286,7 +287,7 @@ class Scheduler:
             route.needs_link = router.needs_link(route.name)
             route.rest_until = 0.0
             route.trusted()
-            route.judge_gate()
+            route.gate.judge()
             route.drop_ready()
         self.spawn(self.lookout.look_at_all(), "new settings")
 

@@ -21,7 +21,7 @@ def end(scheduler: "Scheduler", name: str) -> None:
     route = scheduler.routes.get(name)
     if route is None:
         return
-    route.judge_gate()
+    route.gate.judge()
     if not route.is_open:
         route.drop_ready()
 
@@ -29,9 +29,9 @@ def end(scheduler: "Scheduler", name: str) -> None:
 def is_drained(scheduler: "Scheduler", name: str) -> bool:
     """Whether nothing is left that may go now, neither in memory nor on the disk."""
     route = scheduler.routes.get(name)
-    return route is None or not (route.ready or route.has_more or route.read is not None)
+    return route is None or not (route.ready or route.has_more or route.reading.under_way is not None)
 
 
 def open_one(scheduler: "Scheduler", name: str) -> bool:
     """A connection now, whether or not something is in memory yet; False: there are too many."""
-    return scheduler.route(name).open_one()
+    return scheduler.route(name).opening.open_one()

@@ -1,0 +1,77 @@
+"""Gate: whether anything of a route may be taken now, and what by its size."""
+
+from typing import TYPE_CHECKING, Final
+
+from cmail.delivery.agent import Transaction
+from cmail.policy.orders import NO_LIMIT
+from cmail.policy.routing import LOCAL
+from cmail.storage.spool import ALL, Wanted
+
+if TYPE_CHECKING:
+    from cmail.queue.route_queue import RouteQueue
+
+LARGE_MAX_HERE: Final = 1 << 30  # large messages into mailboxes here at once: the disk carries them all
+
+
+class Gate:
+    """Of one route. What the judgement hangs on tells it when it changes; between, `is_open` of the route
+    and the limits here are looked at for each message."""
+
+    __slots__ = ("_route", "is_limited", "size_ever", "sizes")
+
+    def __init__(self, route: "RouteQueue") -> None:
+        self._route = route
+        self.judge()
+
+    def judge(self) -> None:
+        """Whether anything may be taken now; called whenever what it depends on has changed."""
+        route, scheduler = self._route, self._route.scheduler
+        self._judge_orders()
+        route.is_open = not (
+            scheduler.is_stopping
+            or route.rest_until
+            or route.refusal is not None
+            or (route.needs_link and (scheduler.link_clock.is_down or self._is_kept()))
+            or (route.is_site and not scheduler.is_site_open(route.name))
+        )
+
+    def _judge_orders(self) -> None:
+        route, admission = self._route, self._route.scheduler.admission
+        self.sizes = sizes = admission.wanted if route.needs_link else self._site_sizes()
+        self.is_limited = min(sizes.size_max, sizes.urgent_size_max) < NO_LIMIT
+        self.size_ever = admission.orders.size_ever if route.needs_link else NO_LIMIT
+
+    def _site_sizes(self) -> Wanted:
+        """What a site takes without having asked for it by its name."""
+        route = self._route
+        largest = route.scheduler.site_largest(route.name) if route.is_site else 0
+        return Wanted(0, largest, largest) if largest else ALL
+
+    def _is_kept(self) -> bool:
+        """Whether the orders let nothing go at all."""
+        sizes = self.sizes
+        return not self._route.scheduler.admission.orders.is_exchange_open or (
+            sizes.size_max < 0 and sizes.urgent_size_max < 0
+        )
+
+    def admits(self, transaction: Transaction) -> bool:
+        """Whether it may go, by its size; asked only while `is_limited`."""
+        queued = transaction.recipients[0]
+        return self.sizes.admits(transaction.message.content.size_bytes, queued.rank, queued.was_too_large)
+
+    @property
+    def is_narrow(self) -> bool:
+        """Whether large and small mail are in each other's way."""
+        route, scheduler = self._route, self._route.scheduler
+        is_thin = route.needs_link and scheduler.admission.orders.is_thin
+        return is_thin or scheduler.connections_max(route.name) == 1
+
+    @property
+    def large_max(self) -> int:
+        """How many large messages may be in hand: the last connection is for the others."""
+        route, scheduler = self._route, self._route.scheduler
+        if route.name == LOCAL:
+            return LARGE_MAX_HERE
+        if route.needs_link and scheduler.admission.orders.is_thin:
+            return 1
+        return max(1, scheduler.connections_max(route.name) - 1)
