@@ -1,4 +1,4 @@
-"""Sentences: an event of the log in plain words, one sentence or two; its codes through admin/words.py."""
+"""Sentences: an event of the log in plain words, one sentence or two; its codes through admin/words."""
 
 import re
 from collections.abc import Callable, Mapping

@@ -5,7 +5,8 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from cmail.admin.rows import duration
-from cmail.admin.words import (
+from cmail.admin.words import Row, Whose, of_reason
+from cmail.admin.words.ours import (
     BATCH,
     KEPT,
     NEW,
@@ -14,9 +15,6 @@ from cmail.admin.words import (
     SERVER_DOWN,
     SITE_AWAY,
     TOO_LARGE_EVER,
-    Row,
-    Whose,
-    of_reason,
 )
 from cmail.mail.outcome import NotNow
 from cmail.policy.routing import (
@@ -44,7 +42,7 @@ class Why:
 
     why: str  # all of it
     advice: str
-    name: str = ""  # of the row in admin/words.py
+    name: str = ""  # of the row in admin/words
     sentence: str = ""  # the short of it
     path: str = ""  # the page where it is put right
     whose: Whose = Whose.THEIRS
