@@ -36,7 +36,7 @@ from cmail.link.kicks.reach import read_answer
 from cmail.link.kicks.target import ANSWER_OCTETS_MAX, shown
 from cmail.mail.outcome import NotNow, TemporaryFailure
 from cmail.mail.reply import Reply, ReplySyntaxError
-from cmail.net import control
+from cmail.net import control, control_client
 from cmail.net.dns_client import DnsClient, parse_server
 from cmail.net.hosts_file import parse_hosts
 from cmail.net.settings import DnsSettings
@@ -169,7 +169,7 @@ def control_line(octets: bytes) -> None:
 def control_answer(octets: bytes) -> None:
     """What a command makes of what a server answers."""
     rows: list[Any] = []
-    control._take(octets + b"\n", rows.append)
+    control_client.take(octets + b"\n", rows.append)
 
 
 class _Writer:

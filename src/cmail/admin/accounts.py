@@ -4,7 +4,7 @@ from collections.abc import Callable
 from typing import TypeVar
 
 from cmail.admin.asking import Server
-from cmail.net.control import NotRunningError
+from cmail.net.control_client import NotRunningError
 from cmail.storage.account_book import AccountBook
 
 T = TypeVar("T")

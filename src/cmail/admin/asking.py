@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
 from cmail.admin.rows import Row, sort_key
-from cmail.net.control import Answer, BlockingControlClient, ControlError, NotRunningError, socket_path
+from cmail.net.control_client import Answer, BlockingControlClient, ControlError, NotRunningError, socket_path
 
 _NO_RIGHT: Final = "no right to talk to the server: run this as root or as the server's user"
 PAGE: Final = 1000

@@ -6,7 +6,7 @@ from typing import Any, Protocol
 
 from cmail.admin.asking import CHANGE_S, Server
 from cmail.admin.rows import Row
-from cmail.net.control import Answer, BlockingControlClient, ControlError, NotRunningError
+from cmail.net.control_client import Answer, BlockingControlClient, ControlError, NotRunningError
 
 Fields = dict[str, Any]
 

@@ -11,7 +11,7 @@ from cmail.admin.asking import PAGE
 from cmail.admin.queue import QueueAnswers, RouteTrouble
 from cmail.admin.rows import Row, sort_key
 from cmail.net.clock import RealClock
-from cmail.net.control import ControlError
+from cmail.net.control_client import ControlError
 from cmail.policy.routing import LMTP, LOCAL, is_internet
 from cmail.storage.spool import Change, Changed, QueuedMessage, Spool
 from cmail.storage.spool_shards import ShardTakenError, shards

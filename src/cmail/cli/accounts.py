@@ -8,7 +8,7 @@ from cmail.admin.accounts import change_accounts
 from cmail.cli.command import config_option
 from cmail.cli.exits import Exit, Refusal
 from cmail.cli.place import Place, become_owner, find_place
-from cmail.net.control import ControlError
+from cmail.net.control_client import ControlError
 from cmail.storage.account_book import AccountBook, AccountError
 
 T = TypeVar("T")

@@ -12,7 +12,7 @@ from cmail.cli.link_kick import WAIT_S as KICK_S
 from cmail.cli.link_kick import describe
 from cmail.cli.listing import printable
 from cmail.cli.place import find_place
-from cmail.net.control import BlockingControlClient, ControlError
+from cmail.net.control_client import BlockingControlClient, ControlError
 
 _NOTHING_SET: Final = (64, 78)  # no [[collect]], no kick: fine as long as one of the two is there
 

@@ -9,7 +9,7 @@ from cmail.cli.command import Command, config_option
 from cmail.cli.exits import Exit, Refusal
 from cmail.cli.listing import printable
 from cmail.cli.place import find_place
-from cmail.net.control import BlockingControlClient
+from cmail.net.control_client import BlockingControlClient
 
 WAIT_S: Final = 4000.0  # for one line: a step may wait an hour for mail
 _GOOD: Final = ("answered", "nothing waits")

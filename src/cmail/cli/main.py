@@ -76,7 +76,7 @@ def run(arguments: Sequence[str] | None = None) -> int:
     except OSError as error:
         return _say(words_of(error), code_of(error))
     except Exception as error:
-        from cmail.net.control import ControlError  # loaded already when it can have been raised
+        from cmail.net.control_client import ControlError  # loaded already when it can have been raised
 
         if not isinstance(error, ControlError):
             raise

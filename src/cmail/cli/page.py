@@ -9,7 +9,7 @@ from cmail.cli.command import Group
 from cmail.cli.exits import Exit, Refusal
 from cmail.cli.keys import with_keys
 from cmail.cli.place import Place
-from cmail.net.control import ControlError
+from cmail.net.control_client import ControlError
 
 _DEFAULT = "127.0.0.1:8025"
 

@@ -7,7 +7,7 @@ from cmail.admin.queue_access import Queue, open_queue
 from cmail.cli.exits import Exit, Refusal
 from cmail.cli.listing import print_mailq
 from cmail.cli.place import Place, become_owner
-from cmail.net.control import ControlError
+from cmail.net.control_client import ControlError
 
 _FILTERS: Final = {"R": "to", "S": "from", "I": "ids"}  # -qRexample.org, -qSanna, -qI38G6...
 

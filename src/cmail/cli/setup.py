@@ -21,7 +21,7 @@ from cmail.cli.place import Place, become_owner, find_config, find_place
 from cmail.cli.send_test import send
 from cmail.cli.setup_file import SetupFile
 from cmail.mail.address import AddressSyntaxError, parse_address
-from cmail.net.control import BlockingControlClient, ControlError, NotRunningError
+from cmail.net.control_client import BlockingControlClient, ControlError, NotRunningError
 from cmail.policy.rewriting import POSTMASTER
 from cmail.storage.account_book import AccountError
 

@@ -17,7 +17,7 @@ from cmail.cli.command import Command, config_option
 from cmail.cli.exits import Exit, Refusal, code_of, words_of
 from cmail.cli.place import find_config
 from cmail.delivery.connections import Tls
-from cmail.net.control import ControlError
+from cmail.net.control_client import ControlError
 from cmail.net.dns_client import DnsClient
 from cmail.web import providers
 

@@ -9,7 +9,7 @@ from cmail.admin.rows import rfc3339
 from cmail.app.desk import FileDesk
 from cmail.cli.exits import Exit, Refusal
 from cmail.cli.place import become_owner, find_place
-from cmail.net.control import NotRunningError
+from cmail.net.control_client import NotRunningError
 from cmail.web.desk import DraftError, Version
 
 

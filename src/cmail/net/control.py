@@ -1,4 +1,5 @@
-"""Control sockets: ControlServer answers questions, ControlClient and BlockingControlClient ask them.
+"""Control sockets: ControlServer answers questions, ControlClient asks them
+(and net.control_client without an event loop).
 
 A Unix stream socket DATA/run/<name>.sock carries one JSON object a line. Request: {"ask": "queue.list",
 ...}. Answer: any number of {"row": {...}}, then {"ok": {...}} or {"error": "words", "code": 75}.
@@ -7,65 +8,34 @@ reached through /proc/self/fd/N/name (108 octets of path is all that the kernel 
 
 import asyncio
 import contextlib
-import json
 import os
 import socket
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterator, Mapping
-from dataclasses import dataclass, field
-from typing import Any, Final
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Mapping
+from typing import Final
 
-LINE_MAX: Final = 2**20  # octets of one JSON object; a settings file and a queue page fit well
+from cmail.net.control_client import ASK_S, away, slow, take
+from cmail.net.control_client import EX_SOFTWARE as EX_SOFTWARE
+from cmail.net.control_client import EX_TEMPFAIL as EX_TEMPFAIL
+from cmail.net.control_client import EX_UNAVAILABLE as EX_UNAVAILABLE
+from cmail.net.control_client import LINE_MAX as LINE_MAX
+from cmail.net.control_client import PATH_MAX as PATH_MAX
+from cmail.net.control_client import Answer as Answer
+from cmail.net.control_client import BlockingControlClient as BlockingControlClient
+from cmail.net.control_client import ControlError as ControlError
+from cmail.net.control_client import Fields as Fields
+from cmail.net.control_client import NotRunningError as NotRunningError
+from cmail.net.control_client import decode as decode
+from cmail.net.control_client import encode as encode
+from cmail.net.control_client import socket_path as socket_path
+
 CONNECTIONS_MAX: Final = 100  # at once, a process; they are our own programs
 IDLE_S: Final = 60.0  # a connection that asks nothing
 WRITE_S: Final = 30.0  # somebody who does not read his answer
-ASK_S: Final = 10.0  # what a client waits for each line of an answer
 RUN_FOLDER: Final = "run"
-PATH_MAX: Final = 108  # octets of a Unix socket's path with its final zero, on Linux
-
-EX_UNAVAILABLE: Final = 69
-EX_SOFTWARE: Final = 70
-EX_TEMPFAIL: Final = 75
-
 _made: Final[dict[int, tuple[int, int]]] = {}  # descriptor of a listening socket -> its file
 
-Fields = dict[str, Any]  # a JSON object
 Answered = Fields | AsyncIterator[Fields]
 AnswerFunction = Callable[[Fields], Awaitable[Answered]]
-
-
-class ControlError(Exception):
-    """A question that was not answered: words for people, and the exit code that fits (sysexits)."""
-
-    def __init__(self, words: str, code: int = EX_UNAVAILABLE) -> None:
-        super().__init__(words)
-        self.words = words
-        self.code = code
-
-
-class NotRunningError(ControlError):
-    """Nobody listens at the socket: that process (or the whole server) is not running."""
-
-
-@dataclass(slots=True)
-class Answer:
-    """What came back: the rows (unless they were handed on as they came) and the last word."""
-
-    ok: Fields
-    rows: list[Fields] = field(default_factory=list)
-
-
-@contextlib.contextmanager
-def socket_path(folder: str, name: str) -> Iterator[str]:
-    """A path of folder/name.sock that a socket can take, good while the context lasts."""
-    plain = os.path.join(folder, f"{name}.sock")
-    if len(os.fsencode(plain)) < PATH_MAX:
-        yield plain
-        return
-    fd = os.open(folder, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        yield f"/proc/self/fd/{fd}/{name}.sock"
-    finally:
-        os.close(fd)
 
 
 def listen(folder: str, name: str) -> socket.socket:
@@ -116,23 +86,6 @@ def remove_stale(folder: str) -> None:
                 os.unlink(name, dir_fd=fd)
     finally:
         os.close(fd)
-
-
-def encode(fields: Mapping[str, object]) -> bytes:
-    """One line of the protocol. What JSON can say and UTF-8 cannot (a lone surrogate) is a question mark."""
-    text = json.dumps(fields, ensure_ascii=False, separators=(",", ":"))
-    return text.encode("utf-8", "replace") + b"\n"
-
-
-def decode(line: bytes) -> Fields:
-    """The object of one line; ControlError when it is none."""
-    try:
-        fields = json.loads(line)
-    except (ValueError, RecursionError):
-        raise ControlError("not a JSON object", EX_SOFTWARE) from None
-    if not isinstance(fields, dict):
-        raise ControlError("not a JSON object", EX_SOFTWARE)
-    return fields
 
 
 class ControlServer:
@@ -265,12 +218,12 @@ class ControlClient:
             writer.write(encode({**(arguments or {}), "ask": question}))
             while True:
                 line = await asyncio.wait_for(_read_line(reader), self._timeout_s)
-                if (ok := _take(line, on_row or rows.append)) is not None:
+                if (ok := take(line, on_row or rows.append)) is not None:
                     return Answer(ok, rows)
         except TimeoutError:
-            raise _slow(self._name, self._timeout_s) from None
+            raise slow(self._name, self._timeout_s) from None
         except OSError as error:
-            raise _away(self._name, error) from None
+            raise away(self._name, error) from None
         finally:
             if writer is not None:
                 writer.close()
@@ -285,13 +238,13 @@ class ControlClient:
             writer.write(encode({**arguments, "ask": question}))
             while True:
                 line = await asyncio.wait_for(_read_line(reader), self._timeout_s)
-                if _take(line, rows.append) is not None:
+                if take(line, rows.append) is not None:
                     return
                 yield rows.pop()
         except TimeoutError:
-            raise _slow(self._name, self._timeout_s) from None
+            raise slow(self._name, self._timeout_s) from None
         except OSError as error:
-            raise _away(self._name, error) from None
+            raise away(self._name, error) from None
         finally:
             if writer is not None:
                 writer.close()
@@ -299,70 +252,3 @@ class ControlClient:
     async def _connect(self) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
         with socket_path(self._folder, self._name) as path:
             return await asyncio.open_unix_connection(path, limit=LINE_MAX)
-
-
-class BlockingControlClient:
-    """Asks one process with a plain socket: for the quick commands, which have no event loop."""
-
-    def __init__(self, folder: str, name: str, timeout_s: float = ASK_S) -> None:
-        self._folder, self._name, self._timeout_s = folder, name, timeout_s
-
-    def ask(
-        self,
-        question: str,
-        arguments: Mapping[str, object] | None = None,
-        on_row: Callable[[Fields], None] | None = None,
-    ) -> Answer:
-        """As ControlClient.ask()."""
-        rows: list[Fields] = []
-        try:
-            with self._connect() as connected, connected.makefile("rb") as lines:
-                connected.sendall(encode({**(arguments or {}), "ask": question}))
-                while True:
-                    ok = _take(lines.readline(LINE_MAX + 1), on_row or rows.append)
-                    if ok is not None:
-                        return Answer(ok, rows)
-        except TimeoutError:
-            raise _slow(self._name, self._timeout_s) from None
-        except OSError as error:
-            raise _away(self._name, error) from None
-
-    def _connect(self) -> socket.socket:
-        connected = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-        try:
-            connected.settimeout(self._timeout_s)
-            with socket_path(self._folder, self._name) as path:
-                connected.connect(path)
-        except OSError:
-            connected.close()
-            raise
-        return connected
-
-
-def _take(line: bytes, on_row: Callable[[Fields], None]) -> Fields | None:
-    """Hand on a row (None), or return the last word."""
-    if not line.endswith(b"\n"):
-        raise ControlError("the server ended the conversation in the middle", EX_TEMPFAIL)
-    fields = decode(line)
-    if "row" in fields:
-        on_row(fields["row"])
-        return None
-    if isinstance(ok := fields.get("ok"), dict):
-        return ok
-    code = fields.get("code")
-    words = str(fields.get("error", "an answer without words"))
-    raise ControlError(words, code if isinstance(code, int) else EX_SOFTWARE)
-
-
-def _away(name: str, error: OSError) -> ControlError:
-    if isinstance(error, PermissionError):
-        return ControlError(
-            f"no right to talk to the server ({name}): run this as root or as the server's user", 77
-        )
-    if isinstance(error, FileNotFoundError | ConnectionRefusedError | NotADirectoryError):
-        return NotRunningError(f"the server is not running ({name} does not answer)")
-    return NotRunningError(f"the server cannot be asked ({name}: {error})", EX_TEMPFAIL)
-
-
-def _slow(name: str, timeout_s: float) -> ControlError:
-    return ControlError(f"{name} did not answer within {timeout_s:.0f} s", EX_TEMPFAIL)
