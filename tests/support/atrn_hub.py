@@ -31,6 +31,9 @@ class AtrnHub:
     before: bytes = b""  # said behind the 250 before the customer has greeted
     asks: Sequence[bytes] = ()  # commands said before the first message
     is_leaving: bool = False  # it turns round and hangs up
+    host: str = "127.0.0.1"
+    port: int = 0
+    acknowledged: list[int] = field(default_factory=list)  # which of the messages; they are not sent again
     heard: list[str] = field(default_factory=list)
     turned: int = 0  # connections
     is_encrypted: bool = False  # the last one that turned round
@@ -38,7 +41,7 @@ class AtrnHub:
     async def __aenter__(self) -> "AtrnHub":
         self._tasks: set[asyncio.Task[None]] = set()
         context = self.tls if self.is_implicit_tls else None
-        self._server = await asyncio.start_server(self._serve, "127.0.0.1", 0, ssl=context)
+        self._server = await asyncio.start_server(self._serve, self.host, self.port, ssl=context)
         self.port = self._server.sockets[0].getsockname()[1]
         return self
 
@@ -111,9 +114,12 @@ class AtrnHub:
         await say(b"EHLO hub.example.net\r\n")
         for octets in self.asks:
             await say(octets)
-        for message in self.messages:
+        for number, message in enumerate(self.messages):
+            if number in self.acknowledged:
+                continue
             await say(f"MAIL FROM:<{self.reverse_path}>\r\n".encode())
             await say(f"RCPT TO:<{self.recipient}>\r\n".encode())
             await say(b"DATA\r\n")
-            await say(message + b".\r\n")
+            if (await say(message + b".\r\n")).startswith("2"):
+                self.acknowledged.append(number)
         await say(b"QUIT\r\n")

@@ -15,6 +15,7 @@ from contextlib import AbstractAsyncContextManager
 from typing import Any, Final, Self, TypeVar
 
 FAR: Final = "10.77.0.1"  # a host of the Internet, behind every wire
+NOBODY: Final = "02:00:00:00:00:99"  # a station that is on no wire
 _CLONE_NEWNET: Final = 0x40000000
 _NUMBERS: Final = itertools.count(1)
 _LIBC: Final = ctypes.CDLL(None, use_errno=True)
@@ -60,6 +61,14 @@ class Net:
         """`ip` in the namespace of the server."""
         _run("ip", "-n", self.here_name, *arguments)
 
+    def readdress(self, name: str, last: int) -> str:
+        """Another lease: the address here, and the route that went by it, are others from now on."""
+        net = self._wires[name]
+        self.here("addr", "flush", "dev", name)
+        self.here("addr", "add", f"{net}.{last}/24", "dev", name)
+        self.route(name)
+        return f"{net}.{last}"
+
     def there(self, *arguments: str) -> None:
         """`ip` in the namespace of the Internet."""
         _run("ip", "-n", self.there_name, *arguments)
@@ -78,25 +87,52 @@ class Net:
         self.there("link", "set", name, "up")
 
     def silence(self, name: str) -> None:
-        """What is sent is lost, and nothing shows it."""
-        self.there("route", "add", "blackhole", f"{self._wires[name]}.1/32")
+        """What is sent is lost, both ways, and nothing shows it: the frames go to a station that is not there."""
+        for side, ip in self._neighbours(name):
+            side("neigh", "replace", ip, "lladdr", NOBODY, "dev", name, "nud", "permanent")
 
     def speak(self, name: str) -> None:
         """It carries again."""
-        self.there("route", "del", "blackhole", f"{self._wires[name]}.1/32")
+        for side, ip in self._neighbours(name):
+            side("neigh", "del", ip, "dev", name)
+
+    def _neighbours(self, name: str) -> list[tuple[Callable[..., None], str]]:
+        net = self._wires[name]
+        return [(self.here, f"{net}.2"), (self.there, f"{net}.1")]
 
     @property
     def prefix(self) -> list[str]:
         """What a command begins with to run here."""
         return ["ip", "netns", "exec", self.here_name]
 
+    @property
+    def prefix_there(self) -> list[str]:
+        """What a command begins with to run there."""
+        return ["ip", "netns", "exec", self.there_name]
+
+    def lose_uplink(self) -> None:
+        """The wires and the router at their end stay; behind it there is nothing, as the router says."""
+        _run("ip", "netns", "exec", self.there_name, "sysctl", "-qw", "net.ipv4.ip_forward=1")
+        self.there("addr", "del", f"{FAR}/32", "dev", "lo")
+
+    def find_uplink(self) -> None:
+        """The Internet is there again."""
+        self.there("addr", "add", f"{FAR}/32", "dev", "lo")
+
     def inside(self, function: Callable[[], Result]) -> Result:
-        """Run a function in a thread whose sockets are here."""
+        """Run a function in a thread whose sockets, and whose programs, are here."""
+        return self._within(self.here_name, function)
+
+    def outside(self, function: Callable[[], Result]) -> Result:
+        """Run a function in a thread whose sockets, and whose programs, are there."""
+        return self._within(self.there_name, function)
+
+    def _within(self, name: str, function: Callable[[], Result]) -> Result:
         found: list[Any] = []
 
         def work() -> None:
             try:
-                _enter(self.here_name)
+                _enter(name)
                 found.append(function())
             except BaseException as error:
                 found.append(error)
@@ -111,10 +147,10 @@ class Net:
 
 class There:
     """Servers of the Internet: `with There(net, sink, dns):` each an async context manager, in a thread
-    whose sockets are there."""
+    whose sockets are there; with `is_here` beside the server."""
 
-    def __init__(self, net: Net, *servers: AbstractAsyncContextManager[Any]) -> None:
-        self._net, self._servers = net, servers
+    def __init__(self, net: Net, *servers: AbstractAsyncContextManager[Any], is_here: bool = False) -> None:
+        self._place, self._servers = net.here_name if is_here else net.there_name, servers
         self._thread = threading.Thread(target=self._work)
         self._ready = threading.Event()
         self._error: BaseException | None = None
@@ -138,7 +174,7 @@ class There:
 
     def _work(self) -> None:
         try:
-            _enter(self._net.there_name)
+            _enter(self._place)
             asyncio.run(self._serve())
         except BaseException as error:
             self._error = error
