@@ -42,6 +42,7 @@ class LinkAnswers:
         return {
             "link.up": self._up,
             "link.down": self._down,
+            "link.probe": self._probe,
             "link.status": self.status,
             "link.exchange": self._exchange,
             "link.plan": self._plan,
@@ -53,6 +54,8 @@ class LinkAnswers:
     # By hand, or by a hook.
 
     async def _up(self, request: Fields) -> Fields:
+        if request.get("by_hook") is True:
+            return await self._hear(request, Hand.UP)
         was_down = self._link.reading.is_down
         answer = await self._say(request, Hand.UP)
         if not (was_down or answer["is_down"] or self._exchanging.exchanges.is_planned):
@@ -61,7 +64,31 @@ class LinkAnswers:
         return answer
 
     async def _down(self, request: Fields) -> Fields:
+        if request.get("by_hook") is True:
+            return await self._hear(request, Hand.DOWN)
         return await self._say(request, Hand.DOWN)
+
+    async def _hear(self, request: Fields, hand: Hand) -> Fields:
+        """What a hook says of a network device. Where the kernel does not tell, it counts as what people say."""
+        facts = self._watching.facts()
+        name = str(request.get("name") or "")
+        is_by_hand_alone = any(
+            link.name == name and link.is_told_by_hand_alone for link in self._link.links.all
+        )
+        if facts is None or is_by_hand_alone:
+            return await self._say(request, hand)
+        heard = await self._link.hear(name, hand, facts)
+        if hand is Hand.UP:
+            for link in heard.touched:
+                self._watching.probe_now(link)
+        if heard.is_again and not self._exchanging.exchanges.is_planned:
+            self._exchanging.run_hooks()
+        return {**self._reading(), "touched": heard.touched}
+
+    async def _probe(self, request: Fields) -> Fields:
+        """Look now, without waiting for what comes of it."""
+        name = self._chosen(request)[0].name if request.get("name") else ""
+        return {**self._reading(), "probed": self._watching.probe_now(name)}
 
     async def _say(self, request: Fields, hand: Hand) -> Fields:
         name = str(request.get("name") or "")

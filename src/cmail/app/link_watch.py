@@ -1,12 +1,14 @@
 """Watching: what the kernel shows and the probe finds, brought to the link; in the link process."""
 
 import asyncio
+import contextlib
 from collections.abc import Callable
 from ipaddress import ip_address
 from typing import Final
 
 from cmail.app.link_workers import Workers
 from cmail.app.settings import Settings
+from cmail.link.judging import Hand
 from cmail.link.links import Facts, OneLink
 from cmail.link.probe import Seen, Target, probe, target_of
 from cmail.link.state import Link
@@ -28,6 +30,7 @@ class Watching:
         self._woken = asyncio.Event()
         self._living: frozenset[IPAddress] = frozenset()
         self._probing: dict[str, asyncio.Task[None]] = {}
+        self._hurried = asyncio.Event()  # who waits between two probes waits no longer
         self._looking_up: set[asyncio.Task[None]] = set()
         self._settings: Settings
 
@@ -136,6 +139,19 @@ class Watching:
         host = "" if is_here else smtp.host.strip("[]")
         return target_of(self._settings.link.probe, host, smtp.port, smtp.tls, self._settings.tls.ca_file)
 
+    def probe_now(self, name: str = "") -> list[str]:
+        """Look now how the links are that the kernel shows as up: all, or one. Their names; none: there is
+        nothing that could be probed."""
+        if self._target() is None:
+            return []
+        chosen = [link for link in self._link.links.all if name in ("", link.name) and _can_be_probed(link)]
+        for link in chosen:
+            link.doubt.begin()
+        self._hurried.set()
+        self._hurried.clear()
+        self.probe_doubtful()
+        return [link.name for link in chosen]
+
     def probe_doubtful(self) -> None:
         """Probe the links of which somebody is in doubt, until it is clear how they are."""
         target = self._target()
@@ -164,7 +180,9 @@ class Watching:
             if not link.doubt.is_open:
                 self._look_up_soon()
                 return
-            await asyncio.sleep(link.doubt.wait_s(self._settings.link.probe_every.total_seconds()))
+            wait_s = link.doubt.wait_s(self._settings.link.probe_every.total_seconds())
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._hurried.wait(), wait_s)
 
     def _conclude(self, link: OneLink, seen: Seen, target: Target) -> None:
         if seen.is_portal:
@@ -185,3 +203,7 @@ class Watching:
             return ""
         devices = self._watch.kernel.named(link.via.device)
         return next((device.name for device in devices if device.has_carrier), "")
+
+
+def _can_be_probed(link: OneLink) -> bool:
+    return not link.kernel.is_down and link.hand is not Hand.DOWN

@@ -68,7 +68,7 @@ def _of_device(
 def of_line(kernel: Kernel, way: int | None, had_way: bool, said_down: Collection[str]) -> Verdict:
     """What the kernel shows where no link is named. `way`: the device by which it goes to the upstream
     server. A machine on which there never was a way out is one of which nothing is known."""
-    routed = [device for device in kernel.devices if _is_routed(kernel, device, way)]
+    routed = [device for device in kernel.devices if is_routed(kernel, device, way)]
     for device in routed:
         if device.has_carrier and device.name not in said_down:
             return Verdict(State.UP, f"mail goes by {device.name}")
@@ -81,7 +81,8 @@ def of_line(kernel: Kernel, way: int | None, had_way: bool, said_down: Collectio
     return Verdict(State.DOWN, "there is no route to the Internet")
 
 
-def _is_routed(kernel: Kernel, device: Device, way: int | None) -> bool:
+def is_routed(kernel: Kernel, device: Device, way: int | None) -> bool:
+    """Whether mail may go by a device: it is the kernel's way, or leads beyond its own network."""
     return device.index == way or kernel.leads_beyond(device.index, None)
 
 

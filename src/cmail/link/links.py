@@ -1,7 +1,7 @@
 """Links: all links of this machine, what is known of each, and what may go over them together. No I/O."""
 
 import copy
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import tzinfo
 from fnmatch import fnmatchcase
@@ -10,14 +10,14 @@ from typing import Any, Final
 
 from cmail.link.allowance import ALL, Allowance, allowance, capacity, capacity_words
 from cmail.link.doubt import Doubt
-from cmail.link.judging import LINE, NOBODY_KNOWS, Hand, State, Verdict, judge, of_line, of_via
+from cmail.link.judging import LINE, NOBODY_KNOWS, Hand, State, Verdict, is_routed, judge, of_line, of_via
+from cmail.link.said import SaidDown
 from cmail.link.settings import LinkSettings, ViaSettings
 from cmail.link.windows import today
 from cmail.net.kernel import Kernel
 from cmail.policy.orders import FREE, NO_LIMIT, NOTHING, Orders
 from cmail.world import IPAddress
 
-DEVICES_SAID_MAX: Final = 64
 _ANY: Final = Verdict(State.DOWN, "")  # what the kernel showed when we were started: whatever it is
 
 
@@ -132,7 +132,7 @@ class Links:
         self.all: list[OneLink] = []
         self.had_way = False  # the machine could go out once
         self.upstream: tuple[IPAddress, ...] = ()  # where the upstream server was found last
-        self._said_down: dict[str, int] = {}  # devices, by their number then
+        self._said_down = SaidDown()
         self._by = ""  # the link by which the kernel goes
         self._exchange_s = 0.0
         self.apply(settings)
@@ -152,16 +152,14 @@ class Links:
     def show(self, facts: Facts) -> None:
         """How the kernel sees it all now."""
         kernel = facts.kernel
-        indexes = {device.name: device.index for device in kernel.devices}
-        self._said_down = {
-            name: index for name, index in self._said_down.items() if indexes.get(name, index) == index
-        }
+        self._said_down.show(kernel)
+        said = self._said_down.names
         for link in self.all:
             if link.via is None:
-                link.show(of_line(kernel, facts.way, self.had_way, self._said_down))
+                link.show(of_line(kernel, facts.way, self.had_way, said))
                 self.had_way = self.had_way or link.kernel.state is State.UP
             elif link.via.device:
-                link.show(of_via(kernel, link.via.device, facts.upstream, self._said_down))
+                link.show(of_via(kernel, link.via.device, facts.upstream, said))
         device = kernel.device(facts.way) if facts.way is not None else None
         owners = [link.name for link in self.all if device is not None and link.has(device.name)]
         self._by = owners[0] if owners else LINE if self.all[0].via is None else ""
@@ -180,16 +178,36 @@ class Links:
 
     def _say_device(self, name: str, hand: Hand, kernel: Kernel | None) -> None:
         indexes = {device.name: device.index for device in kernel.devices} if kernel is not None else {}
-        is_known = name in indexes or name in self._said_down or any(link.has(name) for link in self.all)
+        is_known = (
+            name in indexes or name in self._said_down.names or any(link.has(name) for link in self.all)
+        )
         if not is_known:
             names = ", ".join(link.name for link in self.all)
             raise UnknownLinkError(
                 f"there is no link and no network device named {name!r}; links are: {names}"
             )
         if hand is Hand.UP:
-            self._said_down.pop(name, None)
-        elif len(self._said_down) < DEVICES_SAID_MAX:
-            self._said_down[name] = indexes.get(name, 0)
+            self._said_down.up(name)
+        else:
+            self._said_down.down(name, indexes.get(name, 0))
+
+    def hear(self, name: str, hand: Hand, facts: Facts) -> list[OneLink]:
+        """A hook tells of a network device: a hint, which overrules neither people nor the kernel. The links
+        that it is a device of, to be probed when it says up; none: mail has nothing to do with it."""
+        found = [device for device in facts.kernel.devices if device.name == name]
+        touched = [
+            link
+            for link in self.all
+            if link.has(name)
+            or (link.via is None and any(is_routed(facts.kernel, device, facts.way) for device in found))
+        ]
+        if hand is Hand.UP:
+            self._said_down.hear_up(name)
+            for link in touched:
+                link.doubt.begin()
+        elif found and touched:
+            self._said_down.hear_down(found[0])
+        return touched
 
     def find(self, name: str) -> OneLink:
         """One by its name, or by that of a device. UnknownLinkError."""
@@ -249,11 +267,11 @@ class Links:
 
     # Undoing.
 
-    def saved(self) -> tuple[list[OneLink], dict[str, int]]:
+    def saved(self) -> tuple[list[OneLink], SaidDown]:
         """All that people can change by a word, as it is now."""
-        return copy.deepcopy(self.all), dict(self._said_down)
+        return copy.deepcopy(self.all), copy.deepcopy(self._said_down)
 
-    def restore(self, saved: tuple[list[OneLink], dict[str, int]]) -> None:
+    def restore(self, saved: tuple[list[OneLink], SaidDown]) -> None:
         """As it was."""
         self.all, self._said_down = saved
 
@@ -264,7 +282,7 @@ class Links:
         return {
             "had_way": self.had_way,
             "upstream": [str(address) for address in self.upstream],
-            "devices_down": self._said_down,
+            "devices_down": self._said_down.record(),
             "links": {link.name: link.record() for link in self.all},
         }
 
@@ -272,11 +290,8 @@ class Links:
         """Go on from it; a file of before there were several has the state of all alone."""
         self.had_way = record.get("had_way") is True
         self.upstream = _addresses(record.get("upstream"))
-        devices, links = record.get("devices_down"), record.get("links")
-        if isinstance(devices, dict):
-            self._said_down = {
-                str(name): index for name, index in _some(devices.items()) if type(index) is int
-            }
+        links = record.get("links")
+        self._said_down.resume(record.get("devices_down"))
         for link in self.all:
             own = links.get(link.name) if isinstance(links, dict) else None
             if isinstance(own, dict):
@@ -298,7 +313,3 @@ def _addresses(texts: object) -> tuple[IPAddress, ...]:
         return tuple(ip_address(str(text)) for text in texts[:4]) if isinstance(texts, list) else ()
     except ValueError:
         return ()
-
-
-def _some(items: Iterable[tuple[Any, Any]]) -> list[tuple[Any, Any]]:
-    return list(items)[:DEVICES_SAID_MAX]

@@ -2,7 +2,7 @@
 
 import asyncio
 import json
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Final, Protocol
 
@@ -15,6 +15,9 @@ from cmail.world import Clock
 
 FILE_OCTETS_MAX: Final = 65536  # ours has some hundred, and 200 more for each link
 
+# A hook that says up tells what the kernel has told a moment ago: nobody has dialled again.
+SETTLED_MS: Final = 15_000
+
 Announce = Callable[[LinkReading, Orders, bool], Awaitable[None]]
 
 
@@ -24,6 +27,15 @@ class LinkLog(Protocol):
     def noted(self, text: str) -> None: ...
     def warned(self, text: str) -> None: ...
     def failed(self, text: str) -> None: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Heard:
+    """What a hook's word meant: for which links; and that the one by which mail goes was up for long already,
+    so that what waits begins once more."""
+
+    touched: list[str]
+    is_again: bool
 
 
 class Link:
@@ -109,6 +121,28 @@ class Link:
                 await self._conclude(weighed)
             if hand is Hand.UP and not (is_turn or weighed.reading.is_down):
                 await self._announce(self._reading, self._orders, True)
+
+    async def hear(self, device: str, hand: Hand, facts: Facts) -> Heard:
+        """A hook tells of a network device: weighed as what the kernel shows is, at once."""
+        async with self._changing:
+            self.links.show(facts)
+            touched = self.links.hear(device, hand, facts)
+            self.links.show(facts)
+            weighed = self._weigh()
+            is_turn = weighed.reading is not self._reading
+            if await self._conclude(weighed) or weighed.changed:
+                self._write_soon()
+            is_again = (
+                not (is_turn or self._reading.is_down) and hand is Hand.UP and self._is_settled(touched)
+            )
+            if is_again:
+                await self._announce(self._reading, self._orders, True)
+            return Heard([link.name for link in touched], is_again)
+
+    def _is_settled(self, touched: Sequence[OneLink]) -> bool:
+        """Whether the link by which mail goes is one of these, and was up for long already."""
+        carrier, now_ms = self.links.carrier, self._clock.wall_ms()
+        return carrier is not None and carrier in touched and now_ms - carrier.since_ms > SETTLED_MS
 
     async def close(self) -> None:
         """Write what is not written yet."""

@@ -168,6 +168,53 @@ def test_a_hook_names_a_device_where_no_link_is_named() -> None:
     assert judged(made, kernel.whole("eth1")) == "line up: mail goes by eth1"
 
 
+def heard(made: Links, kernel: FakeKernel, name: str, hand: Hand) -> list[str]:
+    """The links that a hook's word is of."""
+    return [link.name for link in made.hear(name, hand, kernel.facts())]
+
+
+def test_what_a_hook_says_holds_while_the_kernel_says_nothing() -> None:
+    """A modem that dials on demand keeps its device while it has hung up. The device that then goes out of
+    service and comes back is up, though nobody says so; so it is after a restart."""
+    made, kernel = links(), FakeKernel().whole("ppp0")
+    judged(made, kernel)
+    assert heard(made, kernel, "ppp0", Hand.DOWN) == ["line"]
+    assert judged(made, kernel) == "line down: ppp0 was said to be down"
+    assert heard(made, kernel, "ppp0", Hand.UP) == ["line"] and made.all[0].doubt.is_open
+    assert judged(made, kernel) == "line up: mail goes by ppp0"
+    heard(made, kernel, "ppp0", Hand.DOWN)
+    assert judged(made, kernel.device("ppp0", up=False)) == "line down: ppp0 has no carrier"
+    assert judged(made, kernel.device("ppp0")) == "line up: mail goes by ppp0"
+    heard(made, kernel, "ppp0", Hand.DOWN)
+    after = links()
+    after.resume(made.record())
+    assert judged(after, kernel) == "line up: mail goes by ppp0"
+
+
+def test_a_hook_does_not_overrule_the_kernel() -> None:
+    """A device of our own network, by which no mail goes, says nothing of the line, up or down; one that has
+    no route does not make one."""
+    made, kernel = links(), FakeKernel().whole("eth0").device("eth1").address("eth1", "10.9.0.1")
+    judged(made, kernel)
+    assert not heard(made, kernel, "eth1", Hand.DOWN)
+    assert judged(made, kernel) == "line up: mail goes by eth0"
+    kernel.no_route()
+    assert not heard(made, kernel, "eth1", Hand.UP) and not heard(made, kernel, "eth9", Hand.UP)
+    assert judged(made, kernel) == "line down: there is no route to the Internet"
+
+
+def test_a_hook_does_not_overrule_people() -> None:
+    """The satellite was taken down by hand, and so was a device: the next dial-up changes neither."""
+    made, kernel = links(FIBRE, SATELLITE), FakeKernel().whole("eth0").whole("wwan0")
+    made.say("satellite", Hand.DOWN)
+    made.say("eth0", Hand.DOWN, kernel.kernel)
+    assert heard(made, kernel, "wwan0", Hand.UP) == ["satellite"]
+    assert heard(made, kernel, "eth0", Hand.UP) == ["fibre"]
+    assert judged(made, kernel) == (
+        "fibre down: eth0 was said to be down; satellite down: it was taken down by hand (cmail link down)"
+    )
+
+
 def test_a_name_that_nobody_has_is_refused() -> None:
     """A slip of the hand must not take effect in silence."""
     made = links(FIBRE, SATELLITE)

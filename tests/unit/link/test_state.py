@@ -218,3 +218,29 @@ def test_a_name_that_nobody_has_changes_nothing(tmp_path: Path) -> None:
         assert not (tmp_path / "link.json").exists()
 
     asyncio.run(test())
+
+
+def test_a_hook_is_told_on_once(tmp_path: Path) -> None:
+    """Up by a hook, right after the kernel has shown it: told by the kernel already. A minute later somebody
+    has dialled again: told once more. Down and up again: each told; nothing of it is in the file."""
+
+    async def test() -> None:
+        told: Told = []
+        clock = FakeClock()
+        made, _ = link(tmp_path, clock, told)
+        facts = FakeKernel().whole("eth0").facts()
+        await made.look(facts)
+        told.clear()
+        assert not (await made.hear("eth0", Hand.UP, facts)).is_again and not told
+        clock.advance(60)
+        assert (await made.hear("eth0", Hand.UP, facts)).is_again
+        assert not (await made.hear("eth9", Hand.UP, facts)).touched
+        assert [each[2] for each in told] == [True]
+        assert (await made.hear("eth0", Hand.DOWN, facts)).touched == ["line"]
+        assert made.reading.is_down and made.outlook.words == "eth0 was said to be down"
+        assert not (await made.hear("eth0", Hand.UP, facts)).is_again
+        assert [(each[0].is_down, each[2]) for each in told[1:]] == [(True, False), (False, False)]
+        await made.close()
+        assert json.loads((tmp_path / "link.json").read_text())["devices_down"] == {}
+
+    asyncio.run(test())
