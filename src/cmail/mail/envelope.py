@@ -47,7 +47,7 @@ class Envelope:
 
     @property
     def is_traced(self) -> bool:
-        """Whether its sender wants to hear where the deadline is not passed on."""
+        """Whether its sender wants to hear of each server that it is passed on to."""
         return self.by_mode.endswith("T")
 
     @property

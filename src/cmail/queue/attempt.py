@@ -173,7 +173,7 @@ class Attempts:
         end.delivered_count += 1
         end.finals.append(Ended(queued.position, RecipientState.DELIVERED))
         is_asked = queued.recipient.notify & Notify.SUCCESS and not outcome.is_dsn_passed_on
-        if is_asked or _is_trace_lost(message, queued, outcome):
+        if is_asked or _is_relay_told(message, queued, outcome):
             action = Action.DELIVERED if outcome.is_local else Action.RELAYED
             end.tells.append(Tell(action, queued, outcome))
 
@@ -295,10 +295,13 @@ def wants(queued: QueuedRecipient, what: Notify) -> bool:
     return notify == Notify.UNSPECIFIED or bool(notify & what)
 
 
-def _is_trace_lost(message: QueuedMessage, queued: QueuedRecipient, outcome: Delivered) -> bool:
-    """RFC 2852: with by-trace the sender hears where a host was given it that knows no deadlines."""
+def _is_relay_told(message: QueuedMessage, queued: QueuedRecipient, outcome: Delivered) -> bool:
+    """RFC 2852 §4.1.4: who asked for a trace hears of each host that we gave it to; who wants to be told
+    when it is late (N) hears of one that knows of no deadline, because nobody tells him behind that."""
+    envelope = message.envelope
     return (
-        message.envelope.is_traced
-        and not (outcome.is_local or outcome.is_by_passed_on)
+        bool(envelope.by_mode)
+        and (envelope.is_traced or not outcome.is_by_passed_on)
+        and not outcome.is_local
         and not queued.recipient.notify & Notify.NEVER
     )

@@ -217,17 +217,23 @@ def test_what_is_left_of_its_time_goes_with_it() -> None:
     [
         ("NT", Delivered("sink", "250 ok"), Notify.UNSPECIFIED, ["relayed"]),
         ("RT", Delivered("sink", "250 ok"), Notify.FAILURE, ["relayed"]),
-        ("NT", Delivered("sink", "250 ok", is_by_passed_on=True), Notify.UNSPECIFIED, []),
+        ("NT", Delivered("sink", "250 ok", is_by_passed_on=True), Notify.UNSPECIFIED, ["relayed"]),
+        ("RT", Delivered("sink", "250 ok", is_by_passed_on=True), Notify.DELAY, ["relayed"]),
+        ("RT", Delivered("sink", "250 ok", is_by_passed_on=True), Notify.NEVER, []),
         ("NT", Delivered("here", "250 ok", is_local=True), Notify.UNSPECIFIED, []),
         ("NT", Delivered("sink", "250 ok"), Notify.NEVER, []),
-        ("N", Delivered("sink", "250 ok"), Notify.UNSPECIFIED, []),
+        ("N", Delivered("sink", "250 ok"), Notify.UNSPECIFIED, ["relayed"]),
+        ("N", Delivered("sink", "250 ok"), Notify.FAILURE, ["relayed"]),
+        ("N", Delivered("sink", "250 ok"), Notify.NEVER, []),
+        ("N", Delivered("sink", "250 ok", is_by_passed_on=True), Notify.UNSPECIFIED, []),
+        ("N", Delivered("here", "250 ok", is_local=True), Notify.UNSPECIFIED, []),
         ("N", Delivered("sink", "250 ok"), Notify.SUCCESS, ["relayed"]),
     ],
 )
-def test_a_trace_tells_where_a_deadline_ends(
+def test_who_is_told_where_a_deadline_went(
     mode: str, outcome: Delivered, notify: Notify, actions: list[str]
 ) -> None:
-    """By-trace: 'relayed' where the next hop does not know of deadlines."""
+    """RFC 2852 §4.1.4: 'relayed' for each hop of a trace, and, with N, where the next one knows of no deadlines."""
 
     async def test(house: House) -> None:
         house.smtp.outcome = lambda t, q: outcome

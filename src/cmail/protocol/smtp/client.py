@@ -8,7 +8,7 @@ from cmail.mail.outcome import NotNow, Outcome, PermanentFailure, TemporaryFailu
 from cmail.mail.priority import tunnel_field
 from cmail.mail.reply import Reply
 from cmail.mail.status import BAD_CONNECTION, BAD_PROTOCOL, LOCAL_TROUBLE, TOO_MANY_RECIPIENTS, Detail
-from cmail.protocol.smtp.client_commands import mail_command, rcpt_command
+from cmail.protocol.smtp.client_commands import mail_command, rcpt_command, wanting_delay
 from cmail.protocol.smtp.client_delivery import Delivery, Stage
 from cmail.protocol.smtp.client_offers import Offers
 from cmail.protocol.smtp.client_outcomes import delivered, detail_of, is_too_many, refused, unsent
@@ -129,6 +129,12 @@ class SmtpClient:
                 content, prefix=field + content.prefix, size_bytes=content.size_bytes + len(field)
             )
 
+    def _rcpt(self, d: Delivery, index: int) -> bytes:
+        recipient, offers = d.recipients[index], self._offers
+        if d.by_s is not None and not offers.has_deliverby:
+            recipient = wanting_delay(recipient)
+        return rcpt_command(recipient, offers, d.is_utf8)
+
     def _send(self, d: Delivery) -> None:
         flight, out = self._flight, self._out
         # RFC 3030 leaves open whether a refused BDAT ends the transaction: without RSET the recipients
@@ -144,9 +150,8 @@ class SmtpClient:
         out.append(mail_command(d.envelope, d.content, self._offers, d.is_utf8, d.by_s))
         if not self._is_pipelining:
             return
-        offers = self._offers
         for i in d.pending:
-            out.append(rcpt_command(d.recipients[i], offers, d.is_utf8))
+            out.append(self._rcpt(d, i))
         if self._is_chunking and not d.content.path:
             self._send_chunk(d)
         else:
@@ -261,7 +266,7 @@ class SmtpClient:
         d.stage = Stage.RCPT
         if code[0] == 0x32:
             if not self._is_pipelining:
-                self._out.append(rcpt_command(d.recipients[d.pending[0]], self._offers, d.is_utf8))
+                self._out.append(self._rcpt(d, d.pending[0]))
             return
         if (failure := self._failure("MAIL", raw)) is None:
             return
@@ -288,7 +293,7 @@ class SmtpClient:
             d.cursor = 0
             self._after_recipients(d)
         elif not self._is_pipelining:
-            self._out.append(rcpt_command(d.recipients[d.pending[d.cursor]], self._offers, d.is_utf8))
+            self._out.append(self._rcpt(d, d.pending[d.cursor]))
 
     def _after_recipients(self, d: Delivery) -> None:
         if d.is_refused:
@@ -460,7 +465,7 @@ class SmtpClient:
         """How many octets it was, from RSET to the end of its content."""
         offers = self._offers
         commands = mail_command(d.envelope, d.content, offers, d.is_utf8, d.by_s)
-        recipients = (rcpt_command(d.recipients[i], offers, d.is_utf8) for i in d.pending)
+        recipients = (self._rcpt(d, i) for i in d.pending)
         return (
             100 + len(commands) + sum(map(len, recipients)) + max(d.content.size_bytes, d.content.wire_bytes)
         )

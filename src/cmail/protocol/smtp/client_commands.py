@@ -1,5 +1,6 @@
 """MAIL and RCPT as a client writes them: parameters only for what the peer has offered."""
 
+from dataclasses import replace
 from functools import lru_cache
 
 from cmail.mail.content import Content
@@ -46,6 +47,13 @@ def rcpt_command(recipient: Recipient, offers: Offers, is_utf8: bool) -> bytes:
         kind, _, address = recipient.orcpt.partition(";")
         line += f" ORCPT={kind};{xtext(address)}"
     return line.encode() + b"\r\n"
+
+
+def wanting_delay(recipient: Recipient) -> Recipient:
+    """RFC 2852 §4.1.4.2: what has a deadline and goes to a host that knows of none is to be reported there
+    when it is late; who wants no reports gets none."""
+    notify = recipient.notify or Notify.FAILURE
+    return recipient if notify & Notify.NEVER else replace(recipient, notify=notify | Notify.DELAY)
 
 
 @lru_cache(maxsize=16)

@@ -1,7 +1,10 @@
 """Deadline and priority at the next hop: said where they are offered, tunnelled or returned where not."""
 
+from dataclasses import replace
+
 import pytest
 
+from cmail.mail.envelope import Notify
 from cmail.mail.outcome import Delivered, PermanentFailure
 from cmail.protocol.smtp.client_delivery import Delivery
 from cmail.protocol.smtp.client_offers import Offers
@@ -9,6 +12,7 @@ from tests.unit.protocol.smtp.test_client import client, delivery, out
 
 KNOWS = Offers(has_pipelining=True, has_size=True, has_deliverby=True, by_min_s=30, has_mt_priority=True)
 KNOWS_NOT = Offers(has_pipelining=True, has_size=True)
+REPORTS = Offers(has_pipelining=True, has_dsn=True)
 
 
 def due(by_s: int, mode: str, **options: object) -> Delivery:
@@ -85,3 +89,21 @@ def test_a_host_of_ours_without_the_extension_gets_a_field(
     assert b" SIZE=%d" % (20 + len(field)) in out(machine)
     machine.receive(b"250 ok\r\n250 ok\r\n354 go\r\n")
     assert out(machine).startswith(field + b"Subject: x\r\n")
+
+
+@pytest.mark.parametrize(
+    ("notify", "offers", "said"),
+    [
+        (Notify.UNSPECIFIED, REPORTS, b" NOTIFY=FAILURE,DELAY"),
+        (Notify.SUCCESS, REPORTS, b" NOTIFY=SUCCESS,DELAY"),
+        (Notify.NEVER, REPORTS, b" NOTIFY=NEVER"),
+        (Notify.UNSPECIFIED, replace(REPORTS, has_deliverby=True), b""),
+        (Notify.UNSPECIFIED, KNOWS_NOT, b""),
+    ],
+)
+def test_who_knows_no_deadline_is_to_report_a_delay(notify: Notify, offers: Offers, said: bytes) -> None:
+    """RFC 2852 §4.1.4.2: DELAY is asked for in the place of the deadline, unless nobody wants reports."""
+    machine, d = client(offers), due(90, "N")
+    d.recipients = [replace(each, notify=notify) for each in d.recipients]
+    assert machine.begin(d)
+    assert b"RCPT TO:<bob@example.net>" + said + b"\r\n" in out(machine)
