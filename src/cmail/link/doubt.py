@@ -50,6 +50,12 @@ class Doubt:
         self._failures = FAILURES
         self.verdict = Verdict(State.DOWN, words)
 
+    def resume(self, words: str) -> None:
+        """What the last run had found wrong is so until a probe gets through, which is tried at once: a
+        restart in silence would cost every message an attempt."""
+        self.begin()
+        self.trapped(words)
+
     def end(self) -> None:
         """All is well: somebody got through, or said so, or there is nothing to be in doubt of."""
         self.is_open = False

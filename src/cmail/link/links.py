@@ -19,6 +19,7 @@ from cmail.policy.orders import FREE, NO_LIMIT, NOTHING, Orders
 from cmail.world import IPAddress
 
 _ANY: Final = Verdict(State.DOWN, "")  # what the kernel showed when we were started: whatever it is
+_WRONG_MAX: Final = 1000  # characters of what a probe found, from the file
 
 
 class UnknownLinkError(Exception):
@@ -112,16 +113,19 @@ class OneLink:
 
     def record(self) -> dict[str, Any]:
         """What of it outlives us."""
-        return {"hand": self.hand.value, "day": self.day, "used": self.used}
+        wrong = self.doubt.verdict.why if self.doubt.verdict is not None else ""
+        return {"hand": self.hand.value, "day": self.day, "used": self.used, "wrong": wrong}
 
     def resume(self, record: Mapping[str, Any]) -> None:
         """Go on from a record; what makes no sense in it is left out."""
-        hand, day, used = record.get("hand"), record.get("day"), record.get("used")
+        hand, day, used, wrong = (record.get(name) for name in ("hand", "day", "used", "wrong"))
         if hand in (Hand.UP.value, Hand.DOWN.value):
             self.hand = Hand(hand)
             self.against = _ANY if self.hand is Hand.UP else None
         if isinstance(day, str) and type(used) is int and used >= 0:
             self.day, self.used = day[:10], used
+        if isinstance(wrong, str) and wrong:
+            self.doubt.resume(wrong[:_WRONG_MAX])
 
 
 class Links:

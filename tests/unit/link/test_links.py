@@ -66,6 +66,25 @@ def test_it_had_a_way_before_it_was_started() -> None:
     assert judged(after, FakeKernel()) == "line down: there is no route to the Internet"
 
 
+def test_what_a_probe_found_wrong_outlives_a_restart() -> None:
+    """Silence is seen by nobody else, and a probe takes its time to be sure: down at once, and in doubt, so
+    that it is probed; whatever gets through then says up."""
+    before, kernel = links(), FakeKernel().whole("eth0")
+    judged(before, kernel)
+    for _ in range(3):
+        before.all[0].doubt.failed("no answer within 5 s")
+    after = links()
+    after.resume(before.record())
+    assert judged(after, kernel) == "line down: nothing answers: no answer within 5 s"
+    assert after.all[0].doubt.is_open
+    after.all[0].doubt.answered()
+    assert judged(after, kernel) == "line up: mail goes by eth0"
+    for nonsense in ({}, 3, ""):
+        other = links()
+        other.resume({"links": {"line": {"wrong": nonsense}}})
+        assert judged(other, kernel) == "line up: mail goes by eth0"
+
+
 # Links with names.
 
 
