@@ -15,9 +15,13 @@ from cmail.protocol.pop3_client import ContentEnd, Piece, shown
 LINE_OCTETS_MAX: Final = 16 * 2**20  # a SEARCH that finds a million messages
 LITERAL_OCTETS_MAX: Final = 256 * 1024  # of one that is kept, and of all of a response
 LITERALS_MAX: Final = 1000
+FOUND_MAX: Final = 1_000_000  # numbers of a SEARCH; boxes are collected 200,000 at a time
+PARSED_OCTETS_MAX: Final = 64 * 1024  # of a line that is read value by value; ours have some hundred
 CONTENT_OCTETS_END: Final = 1 << 40
 _LITERAL: Final = re.compile(rb"(~?)\{(\d{1,20})\}\Z")
-_BODY: Final = re.compile(rb"\* \d{1,10} FETCH \(.*\bBODY\[[^\]\"]*\](?:<\d{1,20}>)? ?\Z", re.I | re.S)
+_FETCH: Final = re.compile(rb"\* \d{1,10} FETCH \(", re.I)
+_BODY: Final = re.compile(rb"[ (]BODY\[[^\]\"]*\](?:<\d{1,20}>)? ?\Z", re.I)
+_HEAD_MAX: Final = 4096  # of a line, up to the content of a message
 _CODE: Final = re.compile(rb"\[([^\[\]]{1,2000})\] ?")
 
 
@@ -75,11 +79,13 @@ class ImapClient:
     """One connection."""
 
     def __init__(self) -> None:
-        self._held = b""
+        self._held = bytearray()
         self._at = 0  # where in it we are, while it is read
         self._searched = 0  # how much of what is held has no line end in it
-        self._line = b""  # the response so far, each literal in it as {n} and its number
+        self._parts: list[bytes] = []  # the response so far, each literal in it as {n} and its number
+        self._line_octets = 0  # of them
         self._literals: list[bytes] = []
+        self._literals_octets = 0
         self._literal_left = 0
         self._literal: list[bytes] | None = None
         self._content_left = -1
@@ -89,7 +95,7 @@ class ImapClient:
     @property
     def is_clean(self) -> bool:
         """Nothing was said beyond what was asked: TLS may begin (RFC 3501 §6.2.1)."""
-        return not (self._held or self._line or self._open or self._literal is not None)
+        return not (self._held or self._parts or self._open or self._literal is not None)
 
     def command(self, octets: bytes) -> tuple[str, bytes]:
         """Its tag, and the octets to send: a command, or its first part when a literal follows."""
@@ -101,7 +107,7 @@ class ImapClient:
     def feed(self, data: bytes) -> list[Event]:
         """What came with these octets. ImapError: nothing more is read from this connection."""
         events: list[Event] = []
-        self._held = self._held + data if self._held else data
+        self._held += data
         self._at = 0
         while self._at < len(self._held):
             if self._content_left >= 0:
@@ -110,11 +116,11 @@ class ImapClient:
                 self._take_literal()
             elif not self._take_line(events):
                 break
-        self._held = self._held[self._at :]
+        del self._held[: self._at]
         return events
 
     def _take(self, octets_max: int) -> bytes:
-        piece = self._held[self._at : self._at + octets_max]
+        piece = bytes(memoryview(self._held)[self._at : self._at + octets_max])
         self._at += len(piece)
         return piece
 
@@ -139,26 +145,26 @@ class ImapClient:
         """A line, or a part of one up to a literal; False: more is needed."""
         held, at = self._held, self._at
         end = held.find(b"\r\n", max(at, self._searched - 1))
-        if len(self._line) + (end if end >= 0 else len(held)) - at > LINE_OCTETS_MAX:
+        if self._line_octets + (end if end >= 0 else len(held)) - at > LINE_OCTETS_MAX:
             raise ImapError("the server sent a line without an end")
         if end < 0:
             self._searched = len(held) - at
             return False
-        line, self._at, self._searched = held[at:end], end + 2, 0
-        self._line += line
+        line, self._at, self._searched = bytes(memoryview(held)[at:end]), end + 2, 0
         found = _LITERAL.search(line[-24:])
         if found is None:
-            whole, self._line = self._line, b""
-            literals, self._literals = self._literals, []
+            self._keep(line)
+            whole, literals = b"".join(self._parts), self._literals
+            self._parts, self._line_octets, self._literals, self._literals_octets = [], 0, [], 0
             events.append(self._response(whole, literals))
             return True
         size = int(found[2])
-        head = self._line[: -len(found[0])]
-        if len(head) < 4096 and _BODY.match(head):
+        self._keep(line[: -len(found[0])])
+        number = self._content_number()
+        self._keep(b"{%d}" % len(self._literals))
+        if number >= 0:
             if size >= CONTENT_OCTETS_END:
                 raise ImapError(f"the server says that a message has {size} octets")
-            number = int(head[2:14].split(b" ", 1)[0])
-            self._line = head + b"{%d}" % len(self._literals)
             self._literals.append(b"")
             events.append(ContentBegin(number, size))
             self._content_left = size
@@ -166,15 +172,30 @@ class ImapClient:
                 self._content_left = -1
                 events.append(ContentEnd())
         else:
-            kept = sum(map(len, self._literals)) + size
-            if kept > LITERAL_OCTETS_MAX or len(self._literals) >= LITERALS_MAX:
-                raise ImapError(f"the server sent {kept} octets where a few are enough")
-            self._line = head + b"{%d}" % len(self._literals)
+            self._literals_octets += size
+            if self._literals_octets > LITERAL_OCTETS_MAX or len(self._literals) >= LITERALS_MAX:
+                raise ImapError(f"the server sent {self._literals_octets} octets where a few are enough")
             if size:
                 self._literal, self._literal_left = [], size
             else:
                 self._literals.append(b"")
         return True
+
+    def _keep(self, part: bytes) -> None:
+        """A part of the line."""
+        self._parts.append(part)
+        self._line_octets += len(part)
+
+    def _content_number(self) -> int:
+        """The number of the message whose content follows; -1: what follows is no content. A line that goes
+        on for long before it comes to that is none that we asked for."""
+        if self._line_octets >= _HEAD_MAX:
+            return -1
+        head = b"".join(self._parts)
+        begin = head.upper().rfind(b"BODY[") - 1
+        if begin < 0 or not _FETCH.match(head) or not _BODY.match(head, begin):
+            return -1
+        return int(head[2:14].split(b" ", 1)[0])
 
     def _response(self, line: bytes, literals: Sequence[bytes]) -> Event:
         if line[:2] == b"+ " or line == b"+":
@@ -207,14 +228,19 @@ def _untagged(rest: bytes, literals: Sequence[bytes]) -> Untagged:
         return Untagged(word, text=text, code=code)
     if word == "SEARCH":  # much longer than all others: no value of each number by itself
         return Untagged(word, number, tuple(parse_search(behind)))
-    if word not in ("FETCH", "CAPABILITY", "FLAGS"):
+    if word not in ("FETCH", "CAPABILITY"):
         return Untagged(word, number)
+    if len(behind) > PARSED_OCTETS_MAX:
+        raise ImapError("a line with more in it than anybody asked for")
     return Untagged(word, number, tuple(parse_values(behind, literals)))
 
 
 def parse_search(octets: bytes) -> list[int]:
     """Numbers of a SEARCH; what is behind them in brackets (MODSEQ) is left out."""
-    words = octets.partition(b"(")[0].split()
+    text = octets.partition(b"(")[0]
+    if text.count(b" ") > FOUND_MAX:
+        raise ImapError(f"a search found more than {FOUND_MAX} messages")
+    words = text.split()
     if not all(word.isdigit() and len(word) <= 10 for word in words):
         raise ImapError(f"a search found {shown(octets)!r}")
     return [int(word) for word in words]

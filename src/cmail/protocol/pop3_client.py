@@ -15,6 +15,7 @@ from cmail.protocol.sasl_client import STEPS_MIN, Credentials, SaslError, choose
 
 STATUS_OCTETS_MAX: Final = 8192  # RFC 2449 §4 says 512; challenges of log-ins are longer
 LISTING_OCTETS_MAX: Final = 16 * 2**20  # 200,000 messages with UIDs of 70 octets
+LISTING_LINES_MAX: Final = 500_000  # short ones take much more memory than their octets
 TEXT_MAX: Final = 300  # of what a server says, for people
 _END: Final = b"\r\n.\r\n"
 _SAFE: Final = frozenset(range(0x21, 0x7F))
@@ -86,7 +87,7 @@ class Pop3Client:
         self._lead = b""  # what of it may be its end, or a doubled dot
         self._skip = 0  # octets of the lead that are not content: the line end before it
         self._kept: list[bytes] = []
-        self._kept_octets = 0
+        self._kept_octets = self._kept_lines = 0
 
     @property
     def is_clean(self) -> bool:
@@ -113,21 +114,21 @@ class Pop3Client:
         """What came with these octets. Pop3Error: nothing more is read from this connection."""
         events: list[Event] = []
         data = self._held + data if self._held else data
-        self._held = b""
-        while data:
+        self._held, at = b"", 0
+        while at < len(data):
             if self._is_within:
-                data = self._take_content(data, events)
+                data, at = self._take_content(data[at:], events), 0
                 continue
-            end = data.find(b"\r\n")
-            if end > STATUS_OCTETS_MAX or (end < 0 and len(data) > STATUS_OCTETS_MAX):
+            end = data.find(b"\r\n", at)
+            if (end if end >= 0 else len(data)) - at > STATUS_OCTETS_MAX:
                 raise Pop3Error("the server sent a line that is longer than any answer of POP3")
             if end < 0:
-                if b"\n" in data:
-                    raise Pop3Error(f"this is no answer of POP3: {shown(data)!r}")
-                self._held = data
+                if data.find(b"\n", at) >= 0:
+                    raise Pop3Error(f"this is no answer of POP3: {shown(data[at:])!r}")
+                self._held = data[at:]
                 break
-            self._take_line(data[:end], events)
-            data = data[end + 2 :]
+            self._take_line(data[at:end], events)
+            at = end + 2
         return events
 
     def _take_line(self, line: bytes, events: list[Event]) -> None:
@@ -141,7 +142,7 @@ class Pop3Client:
         events.append(status)
         if status.is_ok and kind in (Kind.LISTING, Kind.CONTENT):
             self._is_within, self._lead, self._skip = True, b"\r\n", 2
-            self._kept, self._kept_octets = [], 0
+            self._kept, self._kept_octets, self._kept_lines = [], 0, 0
             return
         self._expected.popleft()
 
@@ -172,7 +173,8 @@ class Pop3Client:
             return
         self._kept.append(plain)
         self._kept_octets += len(plain)
-        if self._kept_octets > LISTING_OCTETS_MAX:
+        self._kept_lines += plain.count(b"\n")
+        if self._kept_octets > LISTING_OCTETS_MAX or self._kept_lines > LISTING_LINES_MAX:
             raise Pop3Error("the server's list has no end")
 
     def _listing(self) -> Listing:

@@ -7,6 +7,7 @@ import asyncio
 from collections.abc import Iterable, Sequence
 from typing import Final
 
+from cmail.link.collect import line as waits
 from cmail.link.collect.box import Access, BoxError, Fault, GoneError, Listed, Take
 from cmail.link.collect.line import Line, Pace, connect
 from cmail.link.collect.log_ins import refused
@@ -28,7 +29,8 @@ MESSAGES_MAX: Final = 200_000
 UIDS_A_COMMAND: Final = 200  # a line that every server takes
 IDLE_S: Final = 29 * 60.0  # RFC 2177: begin anew at least every 29 minutes
 _SIZE: Final = f"RFC{822}.SIZE"  # the item's name; no standard is cited
-UNTAGGED_MAX: Final = 1_000_000  # of one command: who says more never ends
+UNTAGGED_MAX: Final = 100_000  # of one command: who says more never ends
+ANSWER_OCTETS_MAX: Final = 16 * 2**20  # to one command, but for content: so much is a large search
 
 
 class ImapBox:
@@ -132,7 +134,8 @@ class ImapBox:
         for each in found:
             if each.word == "OK" and each.code.upper().startswith("UIDVALIDITY "):
                 number = each.code.split(" ")[1]
-                self._validity = int(number) if number.isdigit() and len(number) < 11 else 0
+                is_number = number.isascii() and number.isdigit() and len(number) < 11
+                self._validity = int(number) if is_number else 0
         if not self._validity:
             raise BoxError(
                 f"{self._access.host} does not say what its message numbers are good for (UIDVALIDITY)"
@@ -154,12 +157,24 @@ class ImapBox:
             self._line.write(self._machine.command(send.octets)[1])
         else:
             self._line.write(send.octets + b"\r\n")
-        for _ in range(UNTAGGED_MAX):
-            event = self._note(await self._line.next())
-            if isinstance(event, Continue | Tagged):
-                return event
-            if isinstance(event, Untagged):
-                found.append(event)
+        return await self._answered(found)
+
+    async def _answered(self, found: list[Untagged]) -> Continue | Tagged:
+        """What ends an answer; what came before it goes to `found`. Bounded in number, octets and time."""
+        until = self._line.octets_in + ANSWER_OCTETS_MAX
+        try:
+            async with asyncio.timeout(waits.ALL_PARTS_S):
+                for _ in range(UNTAGGED_MAX):
+                    event = self._note(await self._line.next())
+                    if isinstance(event, Continue | Tagged):
+                        return event
+                    if self._line.octets_in > until:
+                        break
+                    if isinstance(event, Untagged):
+                        found.append(event)
+        except TimeoutError:
+            words = f"{self._access.host} did not come to the end of an answer in {waits.ALL_PARTS_S:.0f} s"
+            raise BoxError(words, Fault.NETWORK) from None
         raise BoxError(f"{self._access.host} does not come to an end")
 
     # What is there.
@@ -223,16 +238,20 @@ class ImapBox:
     async def _fetch(self, listed: Listed, part: bytes, take: Take) -> None:
         command = b"UID FETCH %d (UID BODY.PEEK[]%s)" % (listed.handle, part)
         self._line.write(self._machine.command(command)[1])
-        pace = Pace()
+        pace = Pace(self._access.host)
+        most = self._line.octets_in + ANSWER_OCTETS_MAX  # and the content
         has_come = is_streamed = is_other = False
         while True:
             event = self._note(await self._line.next(pace.wait_s()))
+            if self._line.octets_in > most:
+                raise BoxError(f"{self._access.host} does not come to an end")
             if isinstance(event, ContentBegin):
                 if has_come or is_streamed:
                     raise BoxError(f"{self._access.host} sent two messages for one")
                 is_streamed = True
             elif isinstance(event, Piece):
                 pace.came(len(event.octets))
+                most += len(event.octets)
                 await take(event.octets)
             elif isinstance(event, Untagged) and event.word == "FETCH":
                 items = self._items(event)
@@ -280,7 +299,7 @@ class ImapBox:
     async def idle(self) -> bool:
         """Until the server tells of new mail (True), or it is time to begin anew (RFC 2177)."""
         loop = asyncio.get_running_loop()
-        until = loop.time() + IDLE_S
+        until, most = loop.time() + IDLE_S, self._line.octets_in + ANSWER_OCTETS_MAX
         if self._has_news:  # told while it was collected
             return True
         self._line.write(self._machine.command(b"IDLE")[1])
@@ -296,10 +315,14 @@ class ImapBox:
                 break
             if isinstance(event, Tagged):
                 raise BoxError(f"{self._access.host} ended IDLE: {event.text}")
+            if self._line.octets_in > most:
+                raise BoxError(f"{self._access.host} talks without end while it is to be silent")
         self._line.write(b"DONE\r\n")
-        while not isinstance(event := self._note(await self._line.next()), Tagged):
-            pass
-        self._expect(event, "IDLE")
+        answer = await self._answered([])
+        if isinstance(answer, Continue):  # RFC 2177: it may come as late as that
+            answer = await self._answered([])
+        if isinstance(answer, Tagged):
+            self._expect(answer, "IDLE")
         return self._has_news
 
     async def done(self) -> bool:

@@ -17,7 +17,8 @@ from cmail.protocol.pop3_client import Piece, Pop3Error
 from cmail.world import DnsError, IPAddress, NoSuchDomainError, Resolver
 
 CONNECT_S: Final = 45.0  # an address; slow links need it
-ANSWER_S: Final = 120.0  # to a command, whole
+ANSWER_S: Final = 120.0  # to a command, whole; of IMAP, where that has many parts: to each of them
+ALL_PARTS_S: Final = 600.0  # to all of them
 ADDRESSES_MAX: Final = 6
 _KEEPALIVE_S: Final = 300
 _BUFFER_MAX: Final = 512 * 1024  # octets that came and nobody took: then the server has to wait
@@ -170,7 +171,8 @@ class Line(asyncio.Protocol):
 class Pace:
     """How long content may take: a line that carries no more than 100 octets a second carries nothing."""
 
-    def __init__(self) -> None:
+    def __init__(self, host: str) -> None:
+        self._host = host
         self._began = asyncio.get_running_loop().time()
         self._octets = 0
 
@@ -179,9 +181,13 @@ class Pace:
         self._octets += octets
 
     def wait_s(self) -> float:
-        """What the next piece may take."""
+        """What the next piece may take. BoxError: it took too long already, however little was missing."""
         passed = asyncio.get_running_loop().time() - self._began
-        return min(ANSWER_S, max(1.0, 2 * ANSWER_S + self._octets / CLIENT_RATE_MIN - passed))
+        left = 2 * ANSWER_S + self._octets / CLIENT_RATE_MIN - passed
+        if left <= 0:
+            words = f"{self._host} sent {self._octets} octets of a message in {passed:.0f} s: too slow"
+            raise BoxError(words, Fault.NETWORK)
+        return min(ANSWER_S, max(1.0, left))
 
 
 async def connect(machine: Machine, access: Access, resolver: Resolver) -> Line:

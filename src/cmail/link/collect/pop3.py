@@ -162,7 +162,7 @@ class Pop3Box:
         seen: Counter[str] = Counter()
         for number in sorted(numbers):
             with contextlib.suppress(GoneError):
-                header = await self._header(number)
+                header = await self._header(number, sizes[number])
                 for name in _NOTES:
                     header = remove_fields(header, name)
                 digest = f"header:{hashlib.sha256(header).hexdigest()[:40]}:{sizes[number]}"
@@ -170,23 +170,26 @@ class Pop3Box:
                 seen[digest] += 1
         return found
 
-    async def _header(self, number: int) -> bytes:
+    async def _header(self, number: int, size: int) -> bytes:
         if self._offered.has_top:
-            octets = await self._content(b"TOP %d 0" % number, HEADER_OCTETS_MAX)
+            octets = await self._content(b"TOP %d 0" % number, HEADER_OCTETS_MAX, size)
             if octets is not None:
                 return header_of(octets)
-        octets = await self._content(b"RETR %d" % number, HEADER_OCTETS_MAX)
+        octets = await self._content(b"RETR %d" % number, HEADER_OCTETS_MAX, size)
         if octets is None:
             raise GoneError("it is not there any more")
         return header_of(octets)
 
-    async def _content(self, command: bytes, octets_max: int) -> bytes | None:
-        """The first octets of what a command gives; None: it was refused."""
+    async def _content(self, command: bytes, octets_max: int, size: int) -> bytes | None:
+        """The first octets of what a command gives of a message of that size; None: it was refused."""
         kept: list[bytes] = []
-        room = octets_max
+        room, left = octets_max, 2 * size + HEADER_OCTETS_MAX  # servers are not exact
 
         async def take(piece: bytes) -> None:
-            nonlocal room
+            nonlocal room, left
+            left -= len(piece)
+            if left < 0:
+                raise BoxError(f"{self._access.host} says that a message has {size} octets, and sends more")
             if room > 0:
                 kept.append(piece[:room])
                 room -= len(piece)
@@ -205,7 +208,9 @@ class Pop3Box:
         """About so much of it (TOP); nothing where the server cannot."""
         if not self._offered.has_top:
             return b""
-        found = await self._content(b"TOP %d %d" % (listed.handle, octets // _LINE_OCTETS), 4 * octets)
+        found = await self._content(
+            b"TOP %d %d" % (listed.handle, octets // _LINE_OCTETS), 4 * octets, listed.size
+        )
         if found is None:
             raise GoneError("it is not there any more")
         return found
@@ -218,7 +223,7 @@ class Pop3Box:
             if status.code.startswith("SYS"):
                 raise BoxError(f"{self._access.host} cannot give a message just now: {status.text}")
             return False
-        pace = Pace()
+        pace = Pace(self._access.host)
         while True:
             event = await self._line.next(pace.wait_s())
             if isinstance(event, ContentEnd):
