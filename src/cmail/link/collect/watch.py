@@ -33,6 +33,7 @@ class Watch:
         self._failures = 0
         self._last: Result | None = None
         self._last_ms = 0
+        self._ended_at = 0.0  # loop time; the last collection
         self._fetched = 0
         self._quiet = ""  # the words of a trouble that was said already
 
@@ -178,13 +179,15 @@ class Watch:
             if fetcher.is_collecting or error.fault is not Fault.NETWORK:
                 ended(Result(name, False, error.words, error.fault))
             else:
-                self._due_at = 0.0  # it only listened: connect anew at once
+                # It only listened: connect anew at once, but not to who hangs up each time.
+                now = asyncio.get_running_loop().time()
+                self._due_at = 0.0 if now - self._ended_at >= WAITS_S[0] else now + WAITS_S[0]
         except Exception:
             self._parts.log.failed(f"collect {name}")
             ended(Result(name, False, "an error of ours; the log has its trace", Fault.OURS))
 
     def _ended(self, result: Result) -> None:
-        now = asyncio.get_running_loop().time()
+        now = self._ended_at = asyncio.get_running_loop().time()
         every_s = self.account.every.total_seconds()
         if result.is_ok:
             self._failures = 0
