@@ -19,7 +19,10 @@ if TYPE_CHECKING:
 
 LANES_MAX: Final = 400  # connections of a worker, all routes together: a process has 1024 files
 PAGE: Final = 100  # messages read at once, when all that waits is bounced
-OFFLINE_WAIT_S: Final = 60.0  # when a delivery has found us off line and no link-up is seen
+# When a delivery has found us off line and no link-up is seen: soon, because a line that has just come up may
+# need a moment (a neighbour that did not answer before), then seldom.
+OFFLINE_WAIT_MIN_S: Final = 1.0
+OFFLINE_WAIT_MAX_S: Final = 60.0
 WAKE_TRIES: Final = 60  # on a full disk
 WAKE_AGAIN_S: Final = 1.0
 FRUITLESS_MAX: Final = 3  # connections in a row that ended in order without having settled anything
@@ -161,7 +164,9 @@ class Connections:
     def rest_offline(self, route: RouteQueue, failure: TemporaryFailure) -> None:
         """We are off line: nothing is counted, all stays on the disk as it is."""
         if not route.rest_until:
-            self._close_gate(route, failure, OFFLINE_WAIT_S)
+            wait_s = OFFLINE_WAIT_MIN_S * 2 ** min(route.offline_count, 10)
+            self._close_gate(route, failure, min(wait_s, OFFLINE_WAIT_MAX_S))
+            route.offline_count += 1
         route.drop_ready()
 
     def _close_gate(self, route: RouteQueue, failure: TemporaryFailure, wait_s: float) -> None:

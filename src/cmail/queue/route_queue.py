@@ -54,6 +54,7 @@ class RouteQueue:
         "name",
         "needs_link",
         "octets",
+        "offline_count",
         "opening",
         "owes_wake",
         "pausing",
@@ -96,6 +97,7 @@ class RouteQueue:
         self.fruitless_count = 0
         # Trouble.
         self.failures = 0  # of the next hop, in a row
+        self.offline_count = 0  # times in a row that a delivery found us off line
         self.owes_wake = False  # recipients wait on the disk because of it, until it works again
         self.rest_until = 0.0
         self.trouble: TemporaryFailure | None = None
@@ -346,7 +348,7 @@ class RouteQueue:
     def works(self, is_first: bool) -> None:
         """A connection has delivered: for the first time, or the first after trouble."""
         scheduler = self.scheduler
-        self.fruitless_count = 0
+        self.fruitless_count = self.offline_count = 0
         self.trouble = None
         if self.owes_wake:
             self.trusted()
@@ -365,7 +367,7 @@ class RouteQueue:
 
     def trusted(self) -> None:
         """The next hop works, or an operator says that it may."""
-        self.failures = 0
+        self.failures = self.offline_count = 0
         self.trouble = None
         self.ready_max, self.refill_below = READY_MAX, REFILL_BELOW
 

@@ -83,6 +83,33 @@ def test_off_line_counts_nothing() -> None:
     run(test)
 
 
+def test_who_finds_us_off_line_looks_again_soon_then_seldom() -> None:
+    """A line that has just come up may not reach its neighbour for a second: what waits does not lie for a
+    minute because of that. Waits grow from a second to a minute, until something is delivered or a link-up."""
+
+    async def test(house: House) -> None:
+        house.smtp.ending = OFFLINE
+        await house.send("bob@example.net")
+        await house.settle_down()
+        route = house.scheduler.routes["relay"]
+        waits = []
+        for _ in range(8):
+            waits.append(round(route.rest_until - house.clock.monotonic()))
+            await house.pass_time(seconds=waits[-1])
+            await house.settle_down()
+        assert waits == [1, 2, 4, 8, 16, 32, 60, 60]
+        assert (await entries(house))[0].attempts == 0
+        house.smtp.ending = None
+        await house.pass_time(minutes=1)
+        await house.until(lambda: not house.waiting())
+        house.smtp.ending = OFFLINE
+        await house.send("bob@example.net")
+        await house.settle_down()
+        assert route.rest_until - house.clock.monotonic() == 1
+
+    run(test)
+
+
 def test_connection_that_awaits_its_last_reply_keeps_nobody_from_the_link_that_is_back() -> None:
     """A thin link has one connection a worker. When it was cut it may wait a minute for a reply; what is
     new goes on another at once, and what the first had is counted no attempt."""
