@@ -6,11 +6,11 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import pytest
 
-from tests.netns.test_exchanges import Finger
+from tests.netns.test_exchanges import command
 from tests.netns.test_link_state import sink, status, submit, wait_until_down, wait_until_up
 from tests.support.atrn_hub import hub_context
 from tests.support.dovecot_server import DovecotServer
@@ -18,6 +18,7 @@ from tests.support.gate import Gate
 from tests.support.house import RunningCmail, reachable, wait_for
 from tests.support.mailboxes_elsewhere import PASSWORD, account, left, message, put
 from tests.support.netns import FAR, Net, There
+from tests.support.trigger import Trigger
 
 pytestmark = [pytest.mark.needs("root", "ip", "dovecot"), pytest.mark.limit(240)]
 
@@ -63,6 +64,7 @@ NOT_HEARD: Final = (
     Cut("pop-deleted", "pop3", after=b"DELE"),
     Cut("imap-stored", "imap", after=b"UID STORE"),
 )
+SOME_OF_EACH: Final = (*IN_CONTENT, BEFORE_DELETING[1], NOT_HEARD[0])
 PARTS: Final = ("content", "deleting", "replies")
 CUTS: Final = {"content": IN_CONTENT, "deleting": BEFORE_DELETING, "replies": NOT_HEARD}
 
@@ -144,11 +146,13 @@ def states(cmail: RunningCmail) -> dict[str, str]:
 
 
 @contextlib.contextmanager
-def collecting(net: Net, folder: Path, boxes: Boxes, more: str = "") -> Iterator[tuple[RunningCmail, There]]:
+def collecting(
+    net: Net, folder: Path, boxes: Boxes, more: str = "", *others: Any
+) -> Iterator[tuple[RunningCmail, There]]:
     """A server that collects, of which each session has come to its cut, and one listens."""
     upstream = f'\n[smtp]\nhost = "{FAR}"\nport = 2525\n[smtp.advanced]\ntimeout = "2s"\n'
     upstream += '[link]\nprobe_every = "5s"\n'
-    with There(net, sink(), *boxes.gates, boxes.listening, Finger()) as there:
+    with There(net, sink(), *boxes.gates, boxes.listening, *others) as there:
         settings = upstream + more + boxes.settings(folder)
         with RunningCmail(folder, more=settings, prefix=net.prefix) as cmail:
             boxes.wait_until_held()
@@ -182,4 +186,47 @@ def test_a_cable_that_is_pulled(net: Net, tmp_path: Path, part: str) -> None:
         assert sum(gate.connections for gate in boxes.gates) == before + len(boxes.gates)
         wait_for(lambda: states(cmail)["idle"] == "listening", "it to listen again", 20)
         boxes.put(IDLE, 100)
+        all_is_here(cmail, boxes)
+
+
+def test_a_line_that_falls_silent(net: Net, tmp_path: Path) -> None:
+    """The servers are gone when it speaks again, and none could say so. Mail that goes out finds that nothing
+    answers; the sessions end then, and at link-up all goes on by itself, each message once."""
+    with Boxes(net, SOME_OF_EACH) as boxes, collecting(net, tmp_path, boxes) as (cmail, there):
+        net.silence("wire")
+        there.call(boxes.lose)
+        boxes.put(IDLE, 100)
+        submit(net, cmail)
+        assert wait_until_down(cmail, 60).startswith("nothing answers: ")
+        assert set(states(cmail).values()) == {"off line"}
+        assert set(arrived(cmail)) != set(boxes.numbers)
+        net.speak("wire")
+        wait_until_up(cmail)
+        wait_for(lambda: set(states(cmail).values()) != {"off line"}, "sessions", 5)
+        wait_for(lambda: not cmail.queue(), "the message to go", 20)
+        all_is_here(cmail, boxes)
+        wait_for(lambda: states(cmail)["idle"] == "listening", "it to listen again", 20)
+        boxes.put(IDLE, 100)
+        all_is_here(cmail, boxes)
+
+
+def test_all_that_waits_elsewhere_after_a_cut(net: Net, tmp_path: Path) -> None:
+    """`cmail link collect`, when the cable was out and is back: the kick and the collections are begun together, and
+    each says how it ended; while it is out the command says so and does neither."""
+    trigger = Trigger()
+    plan = f'\n[[link.kick]]\nmethod = "finger"\nhost = "{FAR}"\nport = 79\nwait = "1s"\nrepeat = 0\n'
+    with Boxes(net, IN_CONTENT) as boxes, collecting(net, tmp_path, boxes, plan, trigger) as (cmail, there):
+        net.cut("wire")
+        wait_until_down(cmail)
+        there.call(boxes.lose)
+        assert "we are off line" in command(cmail, "collect", code=75) and not trigger.heard
+        net.join("wire")
+        all_is_here(cmail, boxes)
+        wait_for(lambda: trigger.heard == [b"example.org\r\n"], "the kick at link-up")
+        wait_for(lambda: not status(cmail)["is_kicking"], "its end", 20)
+        boxes.put(IN_CONTENT[0].user, 100)
+        said = command(cmail, "collect")
+        assert trigger.heard == [b"example.org\r\n"] * 2
+        assert "pop-content: 1 fetched" in said and "imap-content: nothing new" in said
+        assert "kick: 1/1 finger" in said and "no mail came within 1 s" in said
         all_is_here(cmail, boxes)

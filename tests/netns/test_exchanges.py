@@ -46,12 +46,12 @@ class Finger:
         writer.close()
 
 
-def command(cmail: RunningCmail, *arguments: str, group: str = "link") -> str:
+def command(cmail: RunningCmail, *arguments: str, group: str = "link", code: int = 0) -> str:
     """`cmail link ...`: what it prints."""
     line = [sys.executable, "-m", "cmail", group, *arguments, "--config", str(cmail.config)]
-    done = subprocess.run(line, capture_output=True, text=True, timeout=30, check=False)
-    assert not done.returncode, done.stdout + done.stderr
-    return done.stdout
+    done = subprocess.run(line, capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == code, done.stdout + done.stderr
+    return done.stdout + (done.stderr if code else "")
 
 
 def history(cmail: RunningCmail) -> list[dict[str, Any]]:
