@@ -21,7 +21,7 @@ LANES_MAX: Final = 400  # connections of a worker, all routes together: a proces
 PAGE: Final = 100  # messages read at once, when all that waits is bounced
 # When a delivery has found us off line and no link-up is seen: soon, because a line that has just come up may
 # need a moment (a neighbour that did not answer before), then seldom.
-OFFLINE_WAIT_MIN_S: Final = 1.0
+OFFLINE_WAIT_MIN_S: Final = 0.25
 OFFLINE_WAIT_MAX_S: Final = 60.0
 WAKE_TRIES: Final = 60  # on a full disk
 WAKE_AGAIN_S: Final = 1.0
