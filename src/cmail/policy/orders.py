@@ -6,6 +6,7 @@ from typing import Any, Final
 
 NO_LIMIT: Final = 1 << 62  # octets; larger than any message
 NOTHING: Final = -1
+RATE_MAX: Final = 1 << 31  # kbit/s; the kernel takes no larger one as a pace
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,4 +51,7 @@ def parse_orders(fields: Mapping[str, Any]) -> Orders:
     if type(size_ever) is not int or not isinstance(words, str) or not isinstance(ever_words, str):
         raise ValueError("not orders of the link")
     size_max, urgent_size_max, rate = (int(number or 0) for number in numbers)
+    sizes = size_max, urgent_size_max, size_ever
+    if min(sizes) < NOTHING or max(sizes) > NO_LIMIT or rate > RATE_MAX:
+        raise ValueError("not orders of the link: there are no such sizes")
     return Orders(size_max, urgent_size_max, is_open, max(0, rate), size_ever, words, ever_words)
