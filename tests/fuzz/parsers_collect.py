@@ -114,6 +114,23 @@ def imap(octets: bytes) -> None:
             assert str(event).isprintable()
 
 
+def imap_drip(octets: bytes) -> None:
+    """A session of small packets, as thin links bring them."""
+    machine = ImapClient()
+    machine.command(b"NOOP")
+    for at in range(0, len(octets), 256):
+        machine.feed(octets[at : at + 256])
+
+
+def pop3_drip(octets: bytes) -> None:
+    """The same."""
+    machine = Pop3Client()
+    for kind in _KINDS:
+        machine.command(b"RETR 1", kind)
+    for at in range(0, len(octets), 256):
+        machine.feed(octets[at : at + 256])
+
+
 def imap_values(octets: bytes) -> None:
     """A line's values, and those of a FETCH."""
     values = parse_values(octets, [b"literal"])
@@ -209,6 +226,27 @@ COLLECT: Final[dict[str, Parser]] = {
             (b"* 1 FETCH (", b")\r\n"),
         ),
         (b"* 1 EXISTS\r\n", b"{1}\r\na", b"C1 OK\r\n", b"* 1 FETCH (BODY[] {1}\r\na)\r\n"),
+    ),
+    "IMAP session, small packets": Parser(
+        imap_drip,
+        (ImapError,),
+        (b"* SEARCH 1 2\r\nC1 OK\r\n",),
+        1 << 20,
+        (
+            (b"* SEARCH ", b"\r\n"),
+            (b"* X ", b"\r\n"),
+            (b"* 1 FETCH (", b""),
+            (b"* 1 FETCH (BODY[] {1048576}\r\n", b""),
+        ),
+        (b"{1}\r\na", b"BODY[ {0}\r\n", b"BODY[] {1}\r\na", b"BODY["),
+    ),
+    "POP3 session, small packets": Parser(
+        pop3_drip,
+        (Pop3Error,),
+        (b"+OK hi\r\n+OK\r\n1 a\r\n.\r\n",),
+        1 << 20,
+        ((b"+OK\r\n+OK\r\n", b"\r\n.\r\n"), (b"+OK\r\n+OK\r\n.\r\n+OK\r\n", b"")),
+        (b"+ \r\n", b"\r\n.."),
     ),
     "IMAP values": Parser(
         imap_values,

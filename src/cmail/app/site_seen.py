@@ -9,6 +9,7 @@ from cmail.storage import durable
 
 FILE: Final = "sites.json"
 OCTETS_MAX: Final = 2**20
+MS_MAX: Final = 1 << 53
 
 Seen = Mapping[str, tuple[int, str]]  # name -> wall ms, how
 
@@ -18,8 +19,9 @@ def read_seen(data_dir: str) -> Seen:
     try:
         with open(os.path.join(data_dir, FILE), "rb") as file:
             found = json.loads(file.read(OCTETS_MAX))
-        return {str(name): (int(row["seen_ms"]), str(row["how"])) for name, row in found.items()}
-    except (OSError, ValueError, TypeError, KeyError, AttributeError):
+        rows = {str(name): (int(row["seen_ms"]), str(row["how"])) for name, row in found.items()}
+        return {name: (ms, how) for name, (ms, how) in rows.items() if 0 <= ms < MS_MAX}
+    except (OSError, ValueError, TypeError, KeyError, AttributeError, OverflowError, RecursionError):
         return {}
 
 

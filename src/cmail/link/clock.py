@@ -4,10 +4,12 @@ Wall times here are those of link/lived.py, which no step of the machine's clock
 
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Any, Final
 
 from cmail.policy.orders import FREE, Orders
 from cmail.world import Clock
+
+MS_MAX: Final = 1 << 53  # 285,000 years; a file that says more was damaged, and no database could count on
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +50,8 @@ def parse_reading(fields: Mapping[str, Any]) -> LinkReading:
     down_ms, periods, changed_wall_ms = (int(number or 0) for number in numbers)
     if periods < 1:
         raise ValueError("the link was up at least once")
+    if max(abs(down_ms), periods, abs(changed_wall_ms)) > MS_MAX:
+        raise ValueError("not a reading of the link clock: its numbers are too large")
     return LinkReading(is_down, down_ms, periods, changed_wall_ms)
 
 

@@ -11,6 +11,7 @@ from cmail.storage import durable
 KEPT_MAX: Final = 50
 WORDS_MAX: Final = 20  # results of kicks and collections in one entry
 FILE_OCTETS_MAX: Final = 2**20
+_NUMBER_MAX: Final = 1 << 53  # milliseconds of 285,000 years, octets of 9 PB: a file with more was damaged
 
 
 @dataclass(slots=True)
@@ -79,9 +80,13 @@ class History:
 def _entry(row: Mapping[str, Any]) -> Entry:
     entry = Entry(**{each.name: row[each.name] for each in fields(Entry) if each.name in row})
     numbers = [getattr(entry, name) for name in ("begin_ms", "end_ms", *_COUNTS)]
-    is_right = all(type(number) is int for number in numbers) and isinstance(entry.cost, int | float)
+    is_right = all(type(number) is int and 0 <= number < _NUMBER_MAX for number in numbers)
+    is_right = is_right and type(entry.cost) in (int, float) and 0 <= entry.cost < _NUMBER_MAX
+    is_right = is_right and isinstance(entry.kicks, list) and isinstance(entry.collections, list)
+    if not is_right:
+        raise ValueError("not a history of exchanges")
     texts = [entry.why, entry.link, entry.ended, *entry.kicks, *entry.collections]
-    if not is_right or not all(isinstance(text, str) for text in texts):
+    if not all(isinstance(text, str) for text in texts):
         raise ValueError("not a history of exchanges")
     return entry
 

@@ -12,6 +12,7 @@ from cmail.world import Clock
 AWAY_MS: Final = 600_000  # a restart is not an absence, nor is a crash since the last note
 NOTE_EVERY_S: Final = 300.0  # how much lived time a crash may cost, and then it is made up for
 _OCTETS_MAX: Final = 4096  # ours has 60
+_MS_MAX: Final = 1 << 53  # 285,000 years: a note that says more was damaged, and no database could count on
 
 
 class _Log(Protocol):
@@ -50,7 +51,7 @@ def resume(path: str, clock: Clock, log: _Log) -> LivedClock:
             lived_ms, wall_ms = _parse(json.loads(file.read(_OCTETS_MAX)))
     except FileNotFoundError:
         return LivedClock(clock)
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         log.warned(f"{path}: {error}; the age of mail is counted by the wall clock")
         return LivedClock(clock)
     gap_ms = clock.wall_ms() - wall_ms
@@ -69,4 +70,6 @@ def _parse(fields: Any) -> tuple[int, int]:
     lived_ms, wall_ms = fields.get("lived_ms"), fields.get("wall_ms")
     if type(lived_ms) is not int or type(wall_ms) is not int:
         raise ValueError("not a note of the time")
+    if not (0 <= lived_ms < _MS_MAX and 0 <= wall_ms < _MS_MAX):
+        raise ValueError("not a note of the time: its numbers are too large, or below 0")
     return lived_ms, wall_ms

@@ -264,7 +264,9 @@ def _entry(row: Sequence[Any]) -> Entry:
     number, uid, state, size, digest, at_ms, is_wanted, token, handover, words = row
     try:
         fields = json.loads(handover) if handover else {}
-    except ValueError:
+    except (ValueError, RecursionError):
+        fields = {}
+    if not isinstance(fields, dict):
         fields = {}
     return Entry(number, uid, State(state), size, digest, at_ms, bool(is_wanted), token, fields, words)
 
