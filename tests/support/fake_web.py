@@ -66,7 +66,7 @@ class FakeProcesses(Processes):
             ("worker", "queue.list"): [],
         }
 
-    async def ask(self, name: str, question: str, *, timeout_s: float = 4.0, **arguments: Any) -> Answer:
+    async def ask(self, name: str, question: str, /, *, timeout_s: float = 4.0, **arguments: Any) -> Answer:
         """From the table."""
         self.asked.append((name, question, arguments))
         found = self.answers.get((name, question), self.answers.get((name.partition("-")[0], question)))

@@ -32,7 +32,7 @@ class Processes:
         self._folder = run_folder
         self.workers = [f"worker-{number}" for number in range(workers_count)]
 
-    async def ask(self, name: str, question: str, *, timeout_s: float = ASK_S, **arguments: Any) -> Answer:
+    async def ask(self, name: str, question: str, /, *, timeout_s: float = ASK_S, **arguments: Any) -> Answer:
         """One process. ControlError: it said no, or does not answer."""
         return await ControlClient(self._folder, name, timeout_s).ask(question, arguments)
 

@@ -1,6 +1,6 @@
 """Collecting: the collector in the link process, with what settings and workers are to it."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
 
 from cmail.app.snapshot import Snapshot
@@ -22,10 +22,11 @@ class Collecting:
     def __init__(self, data_dir: str, run_folder: str) -> None:
         self._data_dir, self._run_folder = data_dir, run_folder
         self._collector: Collector | None = None
+        self.came: Callable[[int, int], None] = lambda messages, octets: None  # what was fetched, each time
 
     async def start(self, snapshot: Snapshot, resolver: Resolver, *, is_online: bool) -> None:
         """Go on where the last run ended."""
-        self._collector = Collector(self._data_dir, self._ask, resolver, RealClock(), maillog)
+        self._collector = Collector(self._data_dir, self._ask, resolver, RealClock(), maillog, self._came)
         self.apply(snapshot)
         await self._collector.start(is_online=is_online)
 
@@ -46,9 +47,27 @@ class Collecting:
         if self._collector is not None:
             self._collector.set_online(is_online)
 
-    async def run_all(self, why: str) -> Sequence[Result]:
-        """Collect from everywhere: "link-up", "exchange", "demand"; when all have ended, how."""
-        return await self._collector.run_all(why) if self._collector is not None else []
+    async def run_all(self, why: str, names: Sequence[str] = ()) -> Sequence[Result]:
+        """Collect from everywhere, or from those that are named: "link-up", "exchange", "demand"; when all
+        have ended, how."""
+        return await self._collector.run_all(why, names) if self._collector is not None else []
+
+    def check(self, names: Sequence[str]) -> list[str]:
+        """The names of those from which can be collected now; ControlError when that cannot be."""
+        assert self._collector is not None
+        return self._collector.check(names)
+
+    @property
+    def has_accounts(self) -> bool:
+        """Whether there is anything to collect from."""
+        return self._collector is not None and self._collector.has_accounts
+
+    def troubles(self) -> list[dict[str, Any]]:
+        """What is wrong with which of them; see Watch.trouble()."""
+        return self._collector.troubles() if self._collector is not None else []
+
+    def _came(self, messages: int, octets: int) -> None:
+        self.came(messages, octets)
 
     async def stop(self) -> None:
         """End what is under way."""

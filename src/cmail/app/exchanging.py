@@ -133,9 +133,13 @@ class Exchanging:
     def run_hooks(self) -> None:
         """Kick and collect, at the same time."""
         for kind, hook in self.hooks:
-            task = asyncio.create_task(self._run(kind, hook, self._entry), name=kind)
-            self._running[task] = self._entry
-            task.add_done_callback(self._hook_ended)
+            self.begin(kind, hook)
+
+    def begin(self, kind: str, hook: Hook) -> None:
+        """One of them, or the like; how it ends stands in the history of the exchange that goes on."""
+        task = asyncio.create_task(self._run(kind, hook, self._entry), name=kind)
+        self._running[task] = self._entry
+        task.add_done_callback(self._hook_ended)
 
     async def _run(self, kind: str, hook: Hook, entry: Entry | None) -> None:
         try:

@@ -5,10 +5,12 @@ import contextlib
 from collections.abc import AsyncIterator, Callable, Sequence
 from typing import Any, Final
 
+from cmail.app.kick_record import KickRecord
 from cmail.app.snapshot import Snapshot
 from cmail.link.kick import Kicks, Ourselves, plan_of
 from cmail.link.kick_plan import KickEnding, Told, run_plan
 from cmail.link.kicks.target import KickResult, Target, Verdict, not_now
+from cmail.net.clock import RealClock
 from cmail.net.control import EX_TEMPFAIL, ControlClient, ControlError, Fields
 from cmail.net.dns_client import DnsClient
 from cmail.observe import maillog
@@ -39,15 +41,21 @@ class Kicking:
         self._resolver: DnsClient
         self._who = ""  # was kicked last, and how
         self.last = ""  # what was said last, for people
+        self._record = KickRecord(RealClock().wall_ms)
         self.ending: KickEnding | None = None  # of the last plan
 
     def apply(self, snapshot: Snapshot, resolver: DnsClient) -> None:
         """Other settings, for the next plan."""
         self._snapshot, self._resolver = snapshot, resolver
+        self._record.apply(plan_of(snapshot.settings.smtp, snapshot.settings.link.kick))
 
     def status(self) -> dict[str, Any]:
-        """For `cmail link status`."""
-        return {"last_kick": self.last, "is_kicking": self.is_under_way}
+        """For `cmail link status`, and the page."""
+        return {
+            "last_kick": self.last,
+            "is_kicking": self.is_under_way,
+            "kick": self._record.fields(),
+        }
 
     @property
     def has_plan(self) -> bool:
@@ -87,16 +95,20 @@ class Kicking:
 
     async def answer(self, _request: Fields) -> AsyncIterator[Fields]:
         """link.kick: begin the plan, a row for each line of it."""
+        self.check()
+        queue: asyncio.Queue[Told | None] = asyncio.Queue(_LINES_MAX)
+        task = self._begin()
+        self._listeners.add(queue)
+        return self._rows(queue, task)
+
+    def check(self) -> None:
+        """ControlError when nobody can be kicked now."""
         if not self.has_plan:
             raise ControlError(
                 "nobody is to be kicked: neither smtp.kick nor a [[link.kick]] is set", EX_CONFIG
             )
         if self._is_down():
             raise ControlError("the link is down: nobody can be kicked", EX_TEMPFAIL)
-        queue: asyncio.Queue[Told | None] = asyncio.Queue(_LINES_MAX)
-        task = self._begin()
-        self._listeners.add(queue)
-        return self._rows(queue, task)
 
     async def _rows(
         self, queue: "asyncio.Queue[Told | None]", task: "asyncio.Task[KickEnding]"
@@ -120,6 +132,7 @@ class Kicking:
 
     async def _plan(self) -> KickEnding:
         settings = self._snapshot.settings
+        self._record.begin()
         self._resolver.forget_failures()  # on line again, perhaps elsewhere
         host = settings.host
         ourselves = Ourselves(
@@ -134,6 +147,7 @@ class Kicking:
 
     def _tell(self, told: Told) -> None:
         self.last, self._who = told.words, f"{told.method} {told.host}".rstrip()
+        self._record.tell(told)
         maillog.noted(told.words)
         for queue in self._listeners:
             with contextlib.suppress(asyncio.QueueFull):
@@ -143,10 +157,14 @@ class Kicking:
         if task is not self._running:
             return
         if task.cancelled():
-            self.ending = KickEnding.STOPPED
+            self._ended(KickEnding.STOPPED)
         elif task.exception() is None:
-            self.ending = task.result()
+            self._ended(task.result())
         self._end_listeners()
+
+    def _ended(self, ending: KickEnding) -> None:
+        self.ending = ending
+        self._record.end(ending)
 
     def _end_listeners(self) -> None:
         for queue in self._listeners:

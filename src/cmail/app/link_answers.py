@@ -7,6 +7,7 @@ from cmail.app.exchanging import Exchanging
 from cmail.app.link_watch import Watching
 from cmail.app.link_workers import Workers
 from cmail.app.settings import Settings
+from cmail.link.allowance import is_used_up
 from cmail.link.judging import Hand
 from cmail.link.links import OneLink, UnknownLinkError
 from cmail.link.lived import LivedClock
@@ -19,6 +20,7 @@ from cmail.world import Clock
 EX_USAGE: Final = 64
 LISTED_MAX: Final = 20  # messages of a plan by name
 _KBIT: Final = 125  # octets
+_GONE: Final = ("messages_out", "octets_out", "messages_in", "octets_in", "cost")  # of an exchange so far
 
 
 class LinkAnswers:
@@ -139,6 +141,7 @@ class LinkAnswers:
         via = link.via
         allowed = link.allowance(self.settings.link.small, now_s, None)
         return {
+        used = link.used if link.day == today(now_s) else 0
             **row,
             "devices": list(via.device),
             "use": via.use,
@@ -146,11 +149,12 @@ class LinkAnswers:
             "cost": via.cost,
             "largest": via.largest,
             "budget": via.budget,
-            "used_today": link.used if link.day == today(now_s) else 0,
+            "used_today": used,
             "window": list(via.window),
             "policy": allowed.words or ("all mail" if not allowed.is_nothing else ""),
             "rests": allowed.is_nothing,
         }
+            "is_used_up": is_used_up(via, used),
 
     # Exchanges.
 
@@ -158,6 +162,7 @@ class LinkAnswers:
         exchanges, entry = self._exchanging.exchanges, self._exchanging.entry
         current = exchanges.current
         return {
+        following = exchanges.next(self._clock.wall_ms() / 1000)
             "is_planned": exchanges.is_planned,
             "is_always": exchanges.is_always,
             "is_open": current is not None,
@@ -166,6 +171,10 @@ class LinkAnswers:
             "until_ms": int((current.until_s or 0) * 1000) if current is not None else 0,
             "is_working": self._exchanging.is_working,
         }
+            "next_ms": int(following.begin_s * 1000) if following is not None else 0,
+            "next_why": following.why if following is not None else "",
+            "rules": exchanges.rules(),
+            **({name: getattr(entry, name) for name in _GONE} if entry is not None else {}),
 
     async def _exchange(self, request: Fields) -> Fields:
         """One now."""
@@ -183,16 +192,14 @@ class LinkAnswers:
         listed = [row for answer in answers.values() for row in _rows(answer.get("listed"))]
         listed.sort(key=lambda row: (row.get("rank", 0), row.get("arrived_ms", 0)))
         now_s, rate = self._clock.wall_ms() / 1000, self._link.orders.rate
-        following = self._exchanging.exchanges.next(now_s)
+        exchange = self._exchange_now()
+        next_ms = exchange["next_ms"]
         return {
-            **self._exchange_now(),
+            **exchange,
             "is_down": self._link.reading.is_down,
             "link": self._link.outlook.link,
             "words": self._link.outlook.words,
-            "next_ms": int(following.begin_s * 1000) if following is not None else 0,
-            "next_s": max(0, round(following.begin_s - now_s)) if following is not None else None,
-            "next_why": following.why if following is not None else "",
-            "rules": self._exchanging.exchanges.rules(),
+            "next_s": max(0, round(next_ms / 1000 - now_s)) if next_ms else None,
             "waiting": waiting.fields(),
             "rate": rate,
             "takes_s": round(waiting.admitted_octets / (rate * _KBIT)) if rate else None,

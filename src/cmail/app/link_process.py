@@ -4,7 +4,7 @@ import asyncio
 import contextlib
 import os
 import socket
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Final
 
 from cmail.app.collecting import Collecting
@@ -22,10 +22,11 @@ from cmail.link.history import History
 from cmail.link.links import Links
 from cmail.link.state import Link
 from cmail.net.clock import RealClock
-from cmail.net.control import AnswerFunction, Fields
+from cmail.net.control import AnswerFunction, ControlError, Fields
 from cmail.net.dns_client import DnsClient
 from cmail.observe import maillog
 
+EX_CONFIG: Final = 78
 HISTORY_FILE: Final = "link-history.json"  # in the data folder
 
 
@@ -48,6 +49,7 @@ class LinkProcess:
         self._kicking = Kicking(estate.run_folder, names, lambda: self._link.reading.is_down)
         self._collecting = Collecting(estate.data_dir, estate.run_folder)
         self._exchanging.hooks += [("kick", self._kicking.at_link_up), ("collect", self._collect)]
+        self._collecting.came = self._exchanging.came
         self._answers = LinkAnswers(
             self._link, self._watching, self._exchanging, self._workers, self._lived, self._clock
         )
@@ -113,18 +115,38 @@ class LinkProcess:
         """`cmail link ...`, and what workers tell."""
 
         async def status(request: Fields) -> Fields:
-            return {**await self._answers.status(request), **self._kicking.status()}
+            troubles = self._collecting.troubles()
+            answer = await self._answers.status(request)
+            collecting = {"collects": self._collecting.has_accounts, "collect_troubles": troubles}
+            return {**answer, **self._kicking.status(), **collecting}
 
         return {
             **self._answers.functions(),
             **self._collecting.answers(),
             "link.status": status,
             "link.kick": self._kicking.answer,
+            "link.collect": self._bring,
         }
 
-    async def _collect(self) -> str:
-        """All accounts, in an exchange or at link-up; how it ended, for the history."""
-        results = await self._collecting.run_all("exchange")
-        for result in results:
-            self._exchanging.came(result.fetched, result.octets_in)
+    async def _bring(self, request: Fields) -> Fields:
+        """link.collect {kick, collect, names}: begin the plan of kicks and collection (from all, or those
+        that are named) together, and wait for neither. What is not set up is left out, unless it is all that
+        was asked for."""
+        names = [str(name) for name in request.get("names") or ()]
+        is_kick, is_collect = (request.get(name) is not False for name in ("kick", "collect"))
+        if is_kick and is_collect and not names:
+            is_kick, is_collect = self._kicking.has_plan, self._collecting.has_accounts
+            if not (is_kick or is_collect):
+                raise ControlError("nobody is to be kicked, and no mailbox to be collected from", EX_CONFIG)
+        found = self._collecting.check(names) if is_collect else []
+        if is_kick:
+            self._kicking.check()
+            self._exchanging.begin("kick", self._kicking.at_link_up)
+        if is_collect:
+            self._exchanging.begin("collect", lambda: self._collect("demand", names))
+        return {"is_kicked": is_kick, "collects": found}
+
+    async def _collect(self, why: str = "exchange", names: Sequence[str] = ()) -> str:
+        """All accounts, or those that are named; how it ended, for the history."""
+        results = await self._collecting.run_all(why, names)
         return "; ".join(f"collect: {result.name}: {result.tell()}" for result in results)

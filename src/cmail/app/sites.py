@@ -228,6 +228,8 @@ class Sites:
                 "messages": messages,
                 "octets": octets,
                 "held": await self._held(site),
+                "messages_max": site.messages,
+                "octets_max": int(site.size),
                 "is_there": self.book.is_open(site.route),
                 "seen_ms": presence.seen_wall_ms,
                 "how": presence.how,

@@ -7,12 +7,13 @@ from typing import Any, Final
 
 import click
 
+from cmail.admin.mailboxes_elsewhere import as_json, left_words, state_words, there_words, where_words
 from cmail.admin.rows import duration, rfc3339
 from cmail.cli.command import Group, config_option
 from cmail.cli.exits import Exit
 from cmail.cli.listing import printable
 from cmail.cli.place import find_place
-from cmail.net.control import BlockingControlClient
+from cmail.net.control_client import BlockingControlClient
 
 WAIT_S: Final = (
     6 * 3600.0
@@ -44,7 +45,7 @@ def status(is_json: bool) -> int:
     """Each mailbox: what it does now, how the last collection ended, when the next is."""
     told = ask("collect.status", ASK_S)
     if is_json:
-        click.echo(json.dumps({**told, "accounts": [_json(each) for each in told["accounts"]]}))
+        click.echo(json.dumps({**told, "accounts": [as_json(each) for each in told["accounts"]]}))
         return Exit.OK
     for account in told["accounts"]:
         for line in describe(account):
@@ -58,32 +59,13 @@ def status(is_json: bool) -> int:
 
 def describe(account: Mapping[str, Any]) -> list[str]:
     """An account's answer as lines."""
-    where = f"{account['protocol'].upper()}, {account['username']} at {account['host']}"
-    kept = ", kept there" if account["keep"] else ""
-    lines = [f"{account['name']}: {where}, for {account['to']}{kept}"]
-    state = "listens for new mail" if account["state"] == "listening" else account["state"]
-    if account["next_s"] > 0 and account["state"] == "waiting":
-        state += f", the next time in {duration(account['next_s'] * 1000)}"
-    lines.append(f"  now: {state}")
+    lines = [f"{account['name']}: {where_words(account)}", f"  now: {state_words(account)}"]
     if account["last_ms"]:
         ago = duration(time.time_ns() // 1_000_000 - account["last_ms"])
         lines.append(f"  {ago} ago: {account['words']}")
-    counts = account["counts"]
-    waiting = [
-        f"{counts[name]} {words}"
-        for name, words in (
-            ("previewed", "too large to be fetched by themselves"),
-            ("left", "cannot be taken"),
-        )
-        if counts.get(name)
-    ]
-    if waiting:
-        lines.append(f"  there: {', '.join(waiting)} (cmail collect list)")
+    if there := there_words(account):
+        lines.append(f"  there: {there} (cmail collect list)")
     return lines
-
-
-def _json(account: Mapping[str, Any]) -> dict[str, Any]:
-    return {**account, "last": rfc3339(account["last_ms"])}
 
 
 @command.command("list")
@@ -97,9 +79,8 @@ def list_(name: str, is_json: bool) -> int:
         return Exit.OK
     for each in messages:
         wanted = ", to be fetched next" if each["is_wanted"] else ""
-        what = each["words"] if each["state"] == "left" else "too large, its beginning was delivered"
         size = f"{each['size']} octets" if each["size"] >= 0 else "size unknown"
-        click.echo(printable(f"{each['name']} {each['id']}  {size}  {what}{wanted}"))
+        click.echo(printable(f"{each['name']} {each['id']}  {size}  {left_words(each)}{wanted}"))
     if not messages:
         click.echo("Nothing was left there.")
     return Exit.OK

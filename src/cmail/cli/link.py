@@ -7,11 +7,12 @@ from typing import Any, Final
 import click
 
 from cmail.admin.asking import Server
+from cmail.admin.link_words import describe, describe_history, describe_plan
 from cmail.cli.command import Group, config_option
 from cmail.cli.exits import Exit
 from cmail.cli.link_collect import collect
 from cmail.cli.link_kick import kick
-from cmail.cli.link_words import describe, describe_history, describe_plan
+from cmail.cli.link_quick import Quick
 from cmail.cli.place import find_place
 from cmail.net.control import BlockingControlClient
 

@@ -7,6 +7,7 @@ import click
 
 from cmail.admin.asking import Server
 from cmail.admin.rows import rfc3339
+from cmail.admin.sites import add_up, as_json
 from cmail.cli.command import Group, config_option
 from cmail.cli.exits import Exit
 from cmail.cli.listing import printable
@@ -33,33 +34,6 @@ def list_(is_json: bool) -> int:
     for name in server.silent:
         click.echo(f"{name} does not answer: what it has is not counted", err=True)
     return Exit.OK
-
-
-def add_up(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """The rows of all workers as one for each site: counts together, the latest of what was seen."""
-    found: dict[str, dict[str, Any]] = {}
-    for row in rows:
-        total = found.setdefault(row["name"], {**row, "messages": 0, "octets": 0, "held": 0})
-        for key in ("messages", "octets", "held"):
-            total[key] += row[key]
-        total["is_there"] = total["is_there"] or row["is_there"]
-        if row["seen_ms"] > total["seen_ms"]:
-            total["seen_ms"], total["how"] = row["seen_ms"], row["how"]
-    return list(found.values())
-
-
-def as_json(row: dict[str, Any]) -> dict[str, Any]:
-    """As programs read it."""
-    return {
-        "name": row["name"],
-        "domains": row["domains"],
-        "messages": row["messages"],
-        "octets": row["octets"],
-        "held": row["held"],
-        "is_there": row["is_there"],
-        "last_seen": rfc3339(row["seen_ms"]) if row["seen_ms"] else None,
-        "how": row["how"],
-    }
 
 
 def describe(row: dict[str, Any]) -> str:

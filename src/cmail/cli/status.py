@@ -8,13 +8,18 @@ from typing import Any, Final
 import click
 
 from cmail.admin.asking import Server
+from cmail.admin.link_attention import of_held, of_link, of_sites
+from cmail.admin.link_words import describe
+from cmail.admin.links import HELD_FILTER
+from cmail.admin.overview import Attention
 from cmail.admin.queue_access import sum_figures
 from cmail.admin.rows import duration
+from cmail.admin.sites import add_up
 from cmail.cli.command import Command, config_option
 from cmail.cli.exits import Exit
-from cmail.cli.link_words import describe
+from cmail.cli.listing import printable
 from cmail.cli.place import Place, find_place
-from cmail.net.control import ControlError, NotRunningError
+from cmail.net.control_client import ControlError, NotRunningError
 
 Told = dict[str, Any]
 _COLUMN: Final = 11
@@ -58,8 +63,26 @@ def _ask(place: Place) -> Told:
         told["queue"] = sum_figures(answer.ok for answer in server.ask_workers("queue.figures", 10.0))
     except ControlError as error:
         silent.append(f"workers ({error.words})")
+    told["attention"] = [
+        {"words": each.words, "advice": each.advice} for each in _attention(server, place, told)
+    ]
     told["silent"] = [*silent, *dict.fromkeys(server.silent)]
     return told
+
+
+def _attention(server: Server, place: Place, told: Told) -> list[Attention]:
+    """What of the link, collection, kicks and sites somebody should see to."""
+    found = of_link(told.get("link") or {}, time.time_ns() // 1_000_000)
+    try:
+        if (told.get("queue") or {}).get("recipients", {}).get("held"):
+            counts = server.ask_workers("queue.count", 10.0, filter=HELD_FILTER)
+            found += of_held(sum(int(answer.ok.get("recipients", 0)) for answer in counts))
+        if place.tables.get("site"):
+            answers = server.ask_workers("site.list", 10.0)
+            found += of_sites(add_up([row for answer in answers for row in answer.rows]))
+    except ControlError:
+        return found  # who does not answer is named already
+    return found
 
 
 def _troubles(workers: list[Told]) -> list[Told]:
@@ -104,6 +127,9 @@ def _lines(told: Told) -> list[str]:
     lines += [_line("queue", text) for text in _queue(told.get("queue", {}))]
     lines.append(_line("delivery", _way(told["delivery"])))
     lines += [_line("trouble", f"{one['process']}: {one['words']}") for one in told.get("troubles", ())]
+    lines += [
+        _line("attention", printable(f"{one['words']} {one['advice']}")) for one in told.get("attention", ())
+    ]
     lines += [_line("silent", f"{name} did not answer") for name in told["silent"]]
     return lines
 

@@ -61,6 +61,11 @@ def _rests(via: ViaSettings, used_today: int, now_s: float, zone: tzinfo | None)
     return ""
 
 
+def is_used_up(via: ViaSettings, used_today: int) -> bool:
+    """Whether the budget of the day is gone."""
+    return _left(via.budget, used_today) <= 0
+
+
 def _left(budget: int, used_today: int) -> int:
     """What is left of a budget, rounded down: the last sixteenth is not worth a message."""
     if not budget:

@@ -115,15 +115,14 @@ class Fetcher:
         if not self._terms.password(self._account):
             raise BoxError("there is no password: its password_file is empty", Fault.LOG_IN)
         box = await self._open(access_of(self._account, self._terms))
+        counted = 0  # octets that came, in the results of before
         try:
             while True:
                 self.is_collecting = True
-                before = box.octets_in if self._result.fetched else 0
                 result = await self._collect(box)
+                result.octets_in, counted = box.octets_in - counted, box.octets_in
                 if not (self._account.idle and box.can_idle and is_idle_wanted()):
-                    result.octets_in = box.octets_in - before
                     return await self._end(box, result, ended)
-                result.octets_in = box.octets_in - before
                 ended(result)
                 self.is_collecting = False
                 await box.idle()

@@ -26,11 +26,19 @@ EX_NOUSER: Final = 67
 class Collector:
     """Made by the link process; start() when the loop runs."""
 
-    def __init__(self, data_dir: str, ask: Ask, resolver: Resolver, clock: Clock, log: Log) -> None:
-        """`ask`: a question to the first worker."""
+    def __init__(
+        self,
+        data_dir: str,
+        ask: Ask,
+        resolver: Resolver,
+        clock: Clock,
+        log: Log,
+        came: Callable[[int, int], None] = lambda messages, octets: None,
+    ) -> None:
+        """`ask`: a question to the first worker. `came` is told what was fetched, whoever asked for it."""
         folder = os.path.join(data_dir, incoming.FOLDER)
         ledger = LedgerThread(os.path.join(data_dir, FILE_NAME), clock.wall_ms)
-        self._parts = Parts(ledger, folder, ask, resolver, clock, log)
+        self._parts = Parts(ledger, folder, ask, resolver, clock, log, came)
         self._watches: dict[str, Watch] = {}
         self._room = asyncio.Semaphore(AT_ONCE_MAX)
         self._recovering: asyncio.Task[None] | None = None
@@ -147,14 +155,23 @@ class Collector:
         names = request.get("names") or []
         if not isinstance(names, list):
             raise ControlError("names must be a list", EX_USAGE)
+        self.check([str(name) for name in names])
+        results = await self.run_all("demand", [str(name) for name in names])
+        return {"results": [{**result.fields(), "told": result.tell()} for result in results]}
+
+    def check(self, names: Sequence[str]) -> list[str]:
+        """The names of those (all, when none is named) that can be collected from now; ControlError."""
         for name in names:
-            self._watch(str(name))
+            self._watch(name)
         if not self._watches:
             raise ControlError("no mailbox is set up to collect from ([[collect]])", EX_USAGE)
         if not self._is_online:
             raise ControlError(OFF_LINE, EX_TEMPFAIL)
-        results = await self.run_all("demand", [str(name) for name in names])
-        return {"results": [{**result.fields(), "told": result.tell()} for result in results]}
+        return list(names or self._watches)
+
+    def troubles(self) -> list[Fields]:
+        """What is wrong with which of them."""
+        return [trouble for watch in self._watches.values() if (trouble := watch.trouble()) is not None]
 
     async def _status(self, _request: Fields) -> Fields:
         """{accounts: [...], trouble}."""
@@ -194,7 +211,10 @@ class Collector:
             raise ControlError(words, EX_NOUSER)
         if not self._is_online:
             return {"result": None, "told": "noted: it is fetched when we are on line"}
-        result = await watch.ask(is_demand=True)
+        asked = watch.ask(is_demand=True)
+        if request.get("is_waited_for") is False:
+            return {"result": None, "told": "it is being fetched"}
+        result = await asked
         after: Entry | None = await self._run(lambda ledger: ledger.entry(ledger.box(name), entry.uid))
         is_here = after is not None and after.state in (State.DONE, State.DELETED)
         if is_here:

@@ -89,6 +89,7 @@ class Parts:
     resolver: Resolver
     clock: Clock
     log: Log
+    came: Callable[[int, int], None] = lambda messages, octets: None  # is told what was fetched
     under_way: set[str] = field(default_factory=set)  # tokens that are being handed over
     boxes: dict[str, asyncio.Lock] = field(default_factory=dict)  # by name: one session at a time with each
 

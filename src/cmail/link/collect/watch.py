@@ -35,6 +35,7 @@ class Watch:
         self._last_ms = 0
         self._ended_at = 0.0  # loop time; the last collection
         self._fetched = 0
+        self._failing_ms = 0  # since when it has failed each time; 0: it has not
         self._quiet = ""  # the words of a trouble that was said already
 
     def start(self, *, is_online: bool) -> None:
@@ -59,6 +60,7 @@ class Watch:
                 self._session.cancel()
             self._answer(Result(self.account.name, False, OFF_LINE, Fault.NETWORK, was_tried=False))
         elif is_online and not was_online:
+            self._failing_ms = self._last_ms if self._is_log_in_trouble else 0
             if not self._is_log_in_trouble:
                 self._due_at, self._failures = 0.0, 0
             self._wake.set()
@@ -96,6 +98,18 @@ class Watch:
             "last_ms": self._last_ms,
             "next_s": round(self._wait_s()) if self._will_come() else -1,
             "fetched": self._fetched,
+        }
+
+    def trouble(self) -> dict[str, Any] | None:
+        """What is wrong with it while we are on line; None: nothing."""
+        last = self._last
+        if last is None or last.is_ok or not self._is_online or not self._failing_ms:
+            return None
+        return {
+            "name": self.account.name,
+            "words": last.words,
+            "fault": last.fault.value if last.fault is not None else "",
+            "since_ms": self._failing_ms,
         }
 
     def _state(self) -> str:
@@ -197,7 +211,12 @@ class Watch:
             self._failures += 1
             self._due_at = now + (LOG_IN_WAIT_S if result.fault is Fault.LOG_IN else wait_s)
         self._last, self._last_ms = result, self._parts.clock.wall_ms()
+        if result.is_ok:
+            self._failing_ms = 0
+        elif self._is_online:
+            self._failing_ms = self._failing_ms or self._last_ms
         self._fetched += result.fetched
+        self._parts.came(result.fetched, result.octets_in)
         self._say(result)
         self._answer(result)
 

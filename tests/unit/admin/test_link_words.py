@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from cmail.cli.link_words import describe, describe_history, describe_plan, size
+from cmail.admin.link_words import describe, describe_history, describe_plan, size
 
 WAITING = {"messages": 3, "octets": 5_000_000, "urgent": 1, "admitted_messages": 2, "admitted_octets": 64_000}
 ROW = {

@@ -1,6 +1,7 @@
 """`cmail site list`: the workers' rows as one for each site."""
 
-from cmail.cli.site import add_up, as_json, describe
+from cmail.admin.sites import add_up, as_json, is_full
+from cmail.cli.site import describe
 
 ROW = {"name": "ship", "domains": ["ship.example"], "messages": 2, "octets": 1024, "held": 0} | {
     "is_there": False,
@@ -23,3 +24,10 @@ def test_a_line_for_people() -> None:
     assert describe(add_up([ROW])[0]) == "ship (ship.example): 2 messages wait, 1 KiB; never seen"
     one = add_up([{**ROW, "messages": 1, "held": 1, "is_there": True, "seen_ms": 1, "how": "ETRN x"}])[0]
     assert "1 message waits, 1 KiB, 1 on hold; it is there now; last seen" in describe(one)
+
+
+def test_a_limit_that_is_reached() -> None:
+    """By messages or octets; no limit is never reached. Programs are told."""
+    assert not is_full(ROW) and not is_full({**ROW, "messages_max": 3, "octets_max": 1025})
+    assert is_full({**ROW, "messages_max": 2}) and is_full({**ROW, "octets_max": 1024})
+    assert as_json(add_up([{**ROW, "messages_max": 2}])[0])["is_full"] is True

@@ -1,15 +1,68 @@
-"""What `cmail link` prints: the state of each link, the plan of exchanges, their history."""
+"""The link in words: each link, the plan of exchanges, their history, for `cmail link` and the page."""
 
 import time
 from collections.abc import Mapping
 from typing import Any, Final
 
-from cmail.admin.rows import duration
+from cmail.admin.rows import duration, rfc3339
+from cmail.policy.order import CLASSES, MIDDLING, MIDDLING_MAX, SMALL, SMALL_MAX, WITH_DEADLINE, band_of
 
 Fields = Mapping[str, Any]
 
 _UNITS: Final = ((2**30, "GiB"), (2**20, "MiB"), (2**10, "KiB"))
 _NO_LIMIT: Final = 1 << 60
+
+
+def up_words(told: Fields, name: str = "") -> str:
+    """What follows from that somebody has said up, of one link or of all; `told` is the answer to link.up."""
+    if told.get("is_down"):
+        return f"Noted{_named(name, ' of ')}. Mail for the Internet still waits: {told.get('words', '')}."
+    return f"The link{_named(name)} is up."
+
+
+def down_words(told: Fields, name: str = "") -> str:
+    """The same of down."""
+    if told.get("is_down"):
+        return f"The link{_named(name)} is down: mail for the Internet waits and does not get older."
+    return f"Noted{_named(name, ' of ')}. Mail still goes{_by(told)}."
+
+
+def _named(name: str, before: str = " ") -> str:
+    return f"{before}{name}" if name else ""
+
+
+def _by(told: Fields) -> str:
+    link = told.get("link", "")
+    return f" by {link}" if link not in ("", "line") else ""
+
+
+def left_words(seconds: float) -> str:
+    """How long until then: 40 s, 12 min 30 s, 2 h 5 min, 3 days 4 h. static/countdown.js says it the same."""
+    whole = max(0, round(seconds))
+    for unit_s, name, inner_s, inner_name in _LEFT:
+        if whole >= unit_s:
+            count, rest = whole // unit_s, whole % unit_s // inner_s
+            more = f" {rest} {inner_name}" if rest else ""
+            return f"{count} {name}{'s' * (name == 'day' and count != 1)}{more}"
+    return f"{whole} s"
+
+
+_LEFT: Final = ((86400, "day", 3600, "h"), (3600, "h", 60, "min"), (60, "min", 1, "s"))
+
+
+def order_words(row: Fields) -> str:
+    """Why a message of the plan has its place: its priority, then its deadline, then its size."""
+    rank, priority = int(row.get("rank", 0)), int(row.get("priority", 0))
+    kind = _KINDS.get(band_of(rank) % CLASSES, f"large (over {size(MIDDLING_MAX)})")
+    urgency = "urgent, " if priority > 0 else "can wait, " if priority < 0 else ""
+    return urgency + kind
+
+
+_KINDS: Final = {
+    WITH_DEADLINE: "has a deadline",
+    SMALL: f"small (up to {SMALL_MAX >> 10} KiB)",
+    MIDDLING: f"medium (up to {MIDDLING_MAX >> 20} MiB)",
+}
 
 
 def describe(told: Fields) -> list[str]:
@@ -123,6 +176,26 @@ def _entry(entry: Fields) -> list[str]:
         + (f"; cost: {entry['cost']:.2f}" if entry["cost"] else "")
     )
     return lines + [f"  {words}" for words in [*entry["kicks"], *entry["collections"]]]
+
+
+def as_json(entry: Fields) -> dict[str, Any]:
+    """An exchange as programs read it."""
+    times = {"begin": rfc3339(entry["begin_ms"]), "end": rfc3339(entry["end_ms"])}
+    return times | {name: entry[name] for name in _ENTRY_KEYS}
+
+
+_ENTRY_KEYS: Final = (
+    "why",
+    "link",
+    "ended",
+    "messages_out",
+    "octets_out",
+    "messages_in",
+    "octets_in",
+    "cost",
+    "kicks",
+    "collections",
+)
 
 
 def size(octets: int) -> str:
