@@ -136,6 +136,11 @@ class PlainBrowser:
             return _page(error.code, error.read())
 
 
+def read_forms(text: str) -> list[Form]:
+    """The forms of a page, for who has it by other ways."""
+    return _page(200, text.encode()).forms
+
+
 def _page(status: int, octets: bytes) -> Page:
     reader = _Forms()
     reader.feed(octets.decode())

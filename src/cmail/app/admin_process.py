@@ -66,6 +66,7 @@ class AdminProcess:
         from cmail.admin.checks.reach import real_reach
         from cmail.admin.incoming import Incoming
         from cmail.admin.keys import Keys
+        from cmail.admin.link_attention import LinkFinder
         from cmail.admin.overview import Overviews
         from cmail.admin.processes import Processes
         from cmail.admin.quarantine import QuarantineFinder
@@ -88,6 +89,7 @@ class AdminProcess:
         self._checks = CheckBoard(subject, real_reach(processes, self._snapshot.settings.dns))
         overviews.finders.append(CheckFinder(self._checks))
         overviews.finders.append(QuarantineFinder(Quarantine(self._data_dir)))
+        overviews.finders.append(LinkFinder(processes, lambda: bool(self._snapshot.settings.site)))
         return WebContext(
             version=__version__,
             started_wall_ms=self._started_wall_ms,
@@ -104,10 +106,16 @@ class AdminProcess:
             message_size_max=lambda: self._snapshot.settings.smtp.advanced.max_message_size,
             checks=self._checks,
             smtp_password=lambda: self._snapshot.smtp_password,
+            password_of=self._password_of,
             ca_file=lambda: self._snapshot.settings.tls.ca_file,
             certificate=lambda: certificate_of(self._server_tls.context),
             history=self._history,
         )
+
+    def _password_of(self, path: str) -> str:
+        """As the supervisor has read it; the settings may name it from their own folder."""
+        folder = os.path.dirname(self._snapshot.path)
+        return self._snapshot.passwords.get(os.path.normpath(os.path.join(folder, path)), "")
 
     async def apply(
         self, snapshot: Snapshot, ports: list[PortKey], new: dict[PortKey, socket.socket]

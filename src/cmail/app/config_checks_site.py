@@ -51,7 +51,7 @@ def _check_domains(
 
 def _check_who(key: str, site: SiteSettings, say: Say) -> None:
     if not site.user and not site.networks:
-        say(f"{key}.user", "and networks are empty: nobody could ever ask for its mail")
+        say(f"{key}.user", "is empty, and so is networks: nobody could ever ask for its mail")
     if site.user:
         try:
             parse_address(site.user.encode())

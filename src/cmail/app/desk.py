@@ -11,9 +11,19 @@ from typing import Any, Final
 
 from cmail.app.catalog import Setting, Table, read_catalog
 from cmail.app.config import load_text, read
+from cmail.app.desk_secrets import (
+    SMTP,
+    Secrets,
+    brought_back,
+    fault_of,
+    faults_of_rows,
+    named_in,
+    put,
+)
 from cmail.app.desk_values import (
     Raw,
     all_settings,
+    columns_of,
     default_of,
     is_about,
     is_plain,
@@ -37,14 +47,13 @@ from cmail.web.desk import Change, Conflict, DraftError, Problem, Saved, Setting
 
 # They name a program or a path: set in the file, never by page or API.
 _PATHS: Final = "tls.certificate_file tls.key_file tls.ca_file smtp.password_file log.file host.data_dir"
-_ROWS: Final = "site link.kick link.via collect"
-FILE_ONLY: Final = frozenset([*_PATHS.split(), *_ROWS.split(), "host.user"])  # their rows do
-_NAMES_PATH: Final = "it names a path or a program"
-_FILE_WORDS: Final = {"site": "it has no page", "link.via": "it has no page"}
+FILE_ONLY: Final = frozenset([*_PATHS.split(), "host.user"])
+_FILE_WORDS: Final = "it names a path or a program: it can be set in the file only"
 AT_RESTART: Final = frozenset(
     "host.data_dir host.user host.workers admin.address limits.free_space log.file log.format".split()
 )
 DRAFT_OCTETS_MAX: Final = 1 << 20
+NO_SECRETS: Final[Mapping[str, str]] = {}
 
 
 class FileDesk:
@@ -54,7 +63,7 @@ class FileDesk:
         """`apply` has the running server read its settings anew (ControlError when it does not)."""
         self._config = config
         self._folder = os.path.join(data_dir, "admin")
-        self._secrets = os.path.join(data_dir, "secrets")
+        self._secrets = Secrets(data_dir)
         self._apply = apply
         self._catalog = read_catalog(Settings)
         self._versions = Versions(os.path.join(self._folder, "versions"))
@@ -94,6 +103,7 @@ class FileDesk:
             is_file_only=key in FILE_ONLY,
             error=errors.get(key, ""),
             element_kind=element,
+            columns=columns_of(setting) if isinstance(setting, Table) else (),
         )
 
     def changes(self) -> Sequence[Change]:
@@ -124,23 +134,22 @@ class FileDesk:
 
     # The draft.
 
-    def change(self, values: Mapping[str, Any], by: str) -> None:
+    def change(self, values: Mapping[str, Any], by: str, secrets: Mapping[str, str] = NO_SECRETS) -> None:
         """As the contract says."""
-        if wrong := self._refusals(values):
+        new, kept, wrong = self._with_secrets(values, secrets)
+        if wrong := [*self._refusals(values), *wrong]:
             raise DraftError(wrong)
-        self._take(values)
+        self._take(new, kept)
 
     def _refusals(self, values: Mapping[str, Any]) -> list[Problem]:
         """What cannot be set here, whatever else is right with it."""
         known = dict(all_settings(self._catalog))
         wrong = [Problem(key, "there is no such setting") for key in values if key not in known]
-        wrong += [
-            Problem(
-                key, f"{_FILE_WORDS.get(key, _NAMES_PATH)}: it can be set in the file only", is_file_only=True
-            )
-            for key, value in values.items()
-            if key in FILE_ONLY or (key in known and names_new_path(value, self._raw().get(key)))
-        ]
+        for key, value in values.items():
+            before = [self._raw().get(key), self._draft.get(key)]
+            wrong += faults_of_rows(key, value, before, _FILE_WORDS)
+            if key in FILE_ONLY or (key in known and names_new_path(value, before)):
+                wrong.append(Problem(key, _FILE_WORDS, is_file_only=True))
         for key, value in values.items():
             if isinstance(known.get(key), Table) and not is_tables(value):
                 wrong.append(Problem(key, "is a list of tables"))
@@ -155,7 +164,8 @@ class FileDesk:
             raise DraftError([Problem(key, "there is no such setting") for key in unknown])
         self._take(dict.fromkeys(keys, ABSENT))
 
-    def _take(self, values: Mapping[str, Raw]) -> None:
+    def _take(self, values: Mapping[str, Raw], kept: Mapping[str, str] = NO_SECRETS) -> None:
+        """Into the draft; `kept`: passwords by their paths, which are written when nothing is wrong."""
         raw = self._raw()
         draft = {**self._draft, **values}
         known = dict(all_settings(self._catalog))
@@ -168,6 +178,8 @@ class FileDesk:
         problems = self._problems_of_types({key: draft[key] for key in values if key in draft})
         if problems:
             raise DraftError(problems)
+        for path, text in kept.items():
+            self._secrets.write(path, text)
         base = {key: self._base.get(key, raw.get(key, ABSENT)) for key in draft}
         self._keep(draft, base)
 
@@ -193,23 +205,41 @@ class FileDesk:
 
     def keep_secret(self, key: str, text: str, by: str) -> None:
         """As the contract says."""
-        path = self._place_of_secret(key, text)
-        if path:
-            self._write_secret(path, text)
-        self._take({key: path or ABSENT})
+        new, kept, wrong = self._with_secrets({}, {key: text})
+        if wrong:
+            raise DraftError(wrong)
+        self._take(new, kept)
 
-    def _place_of_secret(self, key: str, text: str) -> str:
-        """Where it is to be kept; "" for none. DraftError: it cannot be one."""
-        if key != "smtp.password_file":
-            raise DraftError([Problem(key, "there is no password for that")])
-        if any(ord(c) < 32 for c in text):
-            raise DraftError([Problem(key, "a password has no line ends or control characters")])
-        return os.path.join(self._secrets, f"smtp-password-{os.urandom(6).hex()}") if text else ""
+    def _with_secrets(
+        self, values: Mapping[str, Any], secrets: Mapping[str, str]
+    ) -> tuple[dict[str, Raw], dict[str, str], list[Problem]]:
+        """The values with the places of these passwords, the passwords by their places, what cannot be."""
+        new, kept, wrong = dict(values), {}, []
+        for key, text in secrets.items():
+            try:
+                path = self._secrets.place(key) if text else ""
+            except KeyError:
+                wrong.append(Problem(key, "there is no password for that"))
+                continue
+            if fault := fault_of(key, text):
+                wrong.append(fault)
+            elif key == SMTP:
+                new[key] = path or ABSENT
+            elif not put(new, key, path):
+                wrong.append(Problem(key, "there is no such row"))
+            if path:
+                kept[path] = text
+        return new, kept, wrong
 
-    def _write_secret(self, path: str, text: str) -> None:
-        durable.make_folder(self._secrets)
-        durable.write_new(path, text.encode() + b"\n")
-        durable.sync_folder(self._secrets)
+    def _sweep(self) -> None:
+        """Passwords of rows that are gone from the file and the draft."""
+        try:
+            self._secrets.sweep([*named_in(self._raw()), *named_in(self._draft)])
+        except (
+            DraftError,
+            OSError,
+        ) as error:  # the file cannot be read just now, or the folder not be written
+            maillog.warned(f"passwords that nothing needs any more are left: {error}")
 
     # Save Settings.
 
@@ -234,14 +264,9 @@ class FileDesk:
         """As the contract says."""
         async with self._is_saving:
             wrong = [*wrong, *self._refusals(values)]
-            new = {key: ABSENT if value is None else value for key, value in values.items()}
-            kept: dict[str, str] = {}
-            for key, text in secrets.items():
-                try:
-                    kept[key] = self._place_of_secret(key, text)
-                except DraftError as error:
-                    wrong += error.problems
-            new |= {key: path or ABSENT for key, path in kept.items()}
+            meant = {key: ABSENT if value is None else value for key, value in values.items()}
+            new, kept, faults = self._with_secrets(meant, secrets)
+            wrong += faults
             text = self._checked_text(new, wrong)
             before, after = self._raw(), raw_of(text)
             changes = [
@@ -251,10 +276,10 @@ class FileDesk:
             ]
             if not changes:
                 return Saved((), (), is_applied=True)
-            for key, path in kept.items():
-                if path:
-                    await asyncio.to_thread(self._write_secret, path, secrets[key])
+            for path, secret in kept.items():
+                await asyncio.to_thread(self._secrets.write, path, secret)
             await asyncio.to_thread(self._write, text, by, changes)
+            self._sweep()
             notes, is_applied = await self._apply_now(changes)
             return Saved(changes, notes, is_applied)
 
@@ -274,7 +299,7 @@ class FileDesk:
     async def bring_back(self, number: int, by: str) -> Sequence[str]:
         """As the contract says."""
         async with self._is_saving:
-            text = self._versions.text(number)
+            text, said = self._with_todays_passwords(self._versions.text(number))
             self._check(text)
             before, after = self._raw(), raw_of(text)
             changes = [
@@ -283,7 +308,19 @@ class FileDesk:
                 if before.get(key, ABSENT) != after.get(key, ABSENT)
             ]
             await asyncio.to_thread(self._write, text, by, changes)
-            return await self._applied(changes)
+            self._sweep()
+            return [*said, *await self._applied(changes)]
+
+    def _with_todays_passwords(self, text: str) -> tuple[str, list[str]]:
+        """A version names passwords that were changed since; words on that. DraftError: one is gone."""
+        changed, wrong = brought_back(self._secrets, raw_of(text), self._raw())
+        if wrong:
+            raise DraftError(wrong)
+        if not changed:
+            return text, []
+        return edit(text, changed), [
+            f"{', '.join(changed)}: passwords that were changed since stay as they are."
+        ]
 
     def versions(self) -> Sequence[Any]:
         """As the contract says."""
@@ -367,3 +404,4 @@ class FileDesk:
         durable.make_folder(self._folder)
         durable.write_durably(os.path.join(self._folder, "draft.json"), json.dumps(packed).encode())
         self._draft, self._base = draft, base
+        self._sweep()

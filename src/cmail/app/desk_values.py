@@ -18,7 +18,7 @@ from cmail.app.catalog import (
 )
 from cmail.app.toml_edit import ABSENT
 from cmail.settings import ByteSize, SettingError
-from cmail.web.desk import DraftError, Problem
+from cmail.web.desk import DraftError, Problem, SettingView
 
 Raw = Any  # a value as TOML has it, or ABSENT
 _NONE: Final = {"absent": True}  # ABSENT in JSON
@@ -88,6 +88,32 @@ def _kind_of_type(type_: Any) -> tuple[str, Sequence[str], str, str]:
     kinds = {bool: "switch", int: "number", float: "decimal", timedelta: "duration", ByteSize: "size"}
     kind = kinds.get(type_, "text")
     return kind, (), describe_type(type_) if kind in ("duration", "size") else "", ""
+
+
+def columns_of(table: Table) -> list[SettingView]:
+    """What a row of an array of tables may have."""
+    found = []
+    for setting in table.settings.values():
+        default = default_of(setting)
+        kind, choices, unit, element = kind_of(setting)
+        found.append(
+            SettingView(
+                setting.key,
+                default,
+                default,
+                default,
+                kind,
+                choices,
+                unit,
+                setting.sentence,
+                is_in_file=False,
+                is_changed=False,
+                is_at_restart=False,
+                is_file_only=setting.name in ("password_file", "command"),
+                element_kind=element,
+            )
+        )
+    return found
 
 
 def is_about(key: str, values: Mapping[str, Raw]) -> bool:

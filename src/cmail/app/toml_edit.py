@@ -5,11 +5,13 @@ from typing import Any, Final
 
 import tomlkit
 from tomlkit.container import Container, OutOfOrderTableProxy
-from tomlkit.items import AoT, Table
+from tomlkit.items import AoT, InlineTable, Table
+
+from cmail.app.toml_tables import set_rows
 
 ABSENT: Final = object()  # as a new value: the key goes, and with it the default comes back
 
-_Tables = Container | Table | OutOfOrderTableProxy
+_Tables = Container | Table | InlineTable | OutOfOrderTableProxy
 
 
 def edit(text: str, values: Mapping[str, Any]) -> str:
@@ -20,18 +22,49 @@ def edit(text: str, values: Mapping[str, Any]) -> str:
     except tomlkit.exceptions.ParseError as error:
         raise ValueError(str(error)) from None
     new_tables: dict[str, dict[str, Any]] = {}
+    arrays: dict[str, Sequence[Mapping[str, Any]]] = {}
     for key, value in values.items():
         where, _, name = key.rpartition(".")
         table = _find(document, where)
-        if isinstance(value, list) and value and isinstance(value[0], Mapping):
-            _set_tables(document, key, value)
-        elif value == [] and isinstance(document.get(key), AoT):
-            document.remove(key)
+        has_rows = table is not None and _is_rows(_plain(table.get(name)))
+        if _is_rows(value) or (has_rows and (value is ABSENT or value == [])):
+            arrays[key] = () if value is ABSENT else value
         elif table is not None:
             _set(table, name, value)
         elif value is not ABSENT:
             new_tables.setdefault(where, {})[name] = value
-    return _with_new_tables(tomlkit.dumps(document), new_tables)
+    text = _with_new_tables(tomlkit.dumps(document), new_tables)
+    for key, rows in arrays.items():
+        text = _with_rows(text, key, rows)
+    return text
+
+
+def _is_rows(value: Any) -> bool:
+    """Whether it is an array of tables, with some in it."""
+    return isinstance(value, list) and bool(value) and isinstance(value[0], Mapping)
+
+
+def _plain(item: Any) -> Any:
+    return item.unwrap() if hasattr(item, "unwrap") else item
+
+
+def _with_rows(text: str, key: str, rows: Sequence[Mapping[str, Any]]) -> str:
+    """With these rows, as [[key]] each, or as one value where they are written so."""
+    done = set_rows(text, key, rows)
+    if done is not None:
+        return done
+    document = tomlkit.parse(text)
+    where, _, name = key.rpartition(".")
+    table = _find(document, where)
+    if table is None:
+        raise ValueError(f"{key} cannot be changed in this file: write it as [[{key}]]")
+    array = tomlkit.array().multiline(len(rows) > 1)
+    for row in rows:
+        inline = tomlkit.inline_table()
+        inline.update(row)
+        array.append(inline)
+    table[name] = array
+    return tomlkit.dumps(document)
 
 
 def _find(document: Container, where: str) -> Any:
@@ -69,36 +102,6 @@ def _append(table: Any, name: str, value: Any) -> None:
         container._insert_after(last, tomlkit.key([name]) if "." in name else name, item)
         if isinstance(table, Table):  # the view that dict methods use
             dict.__setitem__(table, name, item.value if hasattr(item, "value") else item)
-
-
-def _set_tables(document: Container, key: str, elements: Sequence[Mapping[str, Any]]) -> None:
-    """An array of tables: those that stay keep their comments."""
-    found = document.get(key)
-    if not isinstance(found, AoT):
-        found = tomlkit.aot()
-        document[key] = found
-    new = [dict(element) for element in elements]
-    changed = []  # of the old ones: those that no new one is like
-    for number, old in enumerate(found):
-        if old.unwrap() in new:
-            new.remove(old.unwrap())
-        else:
-            changed.append(number)
-    for number, element in zip(changed, new, strict=False):
-        _update(found[number], element)
-    for number in reversed(changed[len(new) :]):
-        del found[number]
-    for element in new[len(changed) :]:
-        found.append(tomlkit.table())
-        _update(found[-1], element)
-
-
-def _update(table: Any, element: Mapping[str, Any]) -> None:
-    for name in [name for name in table if name not in element]:
-        table.remove(name)
-    for name, value in element.items():
-        if table.get(name) != value:
-            table[name] = value
 
 
 def _with_new_tables(text: str, tables: Mapping[str, Mapping[str, Any]]) -> str:

@@ -32,6 +32,7 @@ PAGES: Final = (
     "pages.smtp",
     "pages.advanced",
     "pages.host",
+    "pages.tables",
     "pages.users",
     "pages.engine",
     "pages.quarantine",

@@ -35,6 +35,7 @@ class WebContext:
     checks: CheckBoard
     message_size_max: Callable[[], int] = lambda: 50 << 20  # octets, as the settings say it now
     smtp_password: Callable[[], str] = lambda: ""  # for the upstream server, as the running server has it
+    password_of: Callable[[str], str] = lambda path: ""  # by the file that a row names, likewise
     ca_file: Callable[[], str] = lambda: ""  # absolute
     certificate: Callable[[], Certificate | None] = lambda: None  # that clients of the server are shown
     hosts: frozenset[str] = frozenset()  # further names that browsers may use for us

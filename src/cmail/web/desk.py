@@ -25,6 +25,7 @@ class SettingView:
     is_file_only: bool  # names a program or a path: set in the file, never here
     error: str = ""  # what the check of the draft says of it
     element_kind: str = ""  # of a list: "text", "duration" ...
+    columns: Sequence["SettingView"] = ()  # of tables: what a row may have; their keys: "collect.name"
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,9 +92,10 @@ class Desk(Protocol):
         """Every setting of the file by its dotted key, in the order of the manual."""
         ...
 
-    def change(self, values: Mapping[str, Any], by: str) -> None:
+    def change(self, values: Mapping[str, Any], by: str, secrets: Mapping[str, str] = ...) -> None:
         """OK on a dialog: into the draft. A value that cannot be of its type is a DraftError, and nothing
-        of it is taken; a value like the file's leaves the draft."""
+        of it is taken; a value like the file's leaves the draft. `secrets`: passwords that somebody typed
+        for rows, by "collect[2].password_file"; see keep_secret()."""
         ...
 
     def reset(self, keys: Sequence[str], by: str) -> None:
@@ -125,8 +127,8 @@ class Desk(Protocol):
         self, values: Mapping[str, Any], secrets: Mapping[str, str], by: str, wrong: Sequence[Problem] = ()
     ) -> Saved:
         """These values alone (None: the default), at once: check, write, have the server take it over. The
-        draft that somebody has stays as it is. `secrets`: key -> a password, as of keep_secret(). `wrong`:
-        what is known to be wrong already. DraftError with all that is wrong: nothing was written."""
+        draft that somebody has stays as it is. `secrets`: key -> a password, as of keep_secret() or change().
+        `wrong`: what is known to be wrong already. DraftError with all that is wrong: nothing was written."""
         ...
 
     def versions(self) -> Sequence[Version]:
@@ -140,5 +142,6 @@ class Desk(Protocol):
 
     def keep_secret(self, key: str, text: str, by: str) -> None:
         """A password that somebody typed: into a file in DATA/secrets that only the server can read; the
-        draft of `key` (smtp.password_file) names it. An empty one: no password."""
+        draft of `key` (smtp.password_file) names it. An empty one: no password. That of a row goes when
+        the row does, with Save Settings."""
         ...

@@ -1,5 +1,6 @@
 """Forms of settings: a Field for each control, and the values that come back."""
 
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
@@ -10,6 +11,8 @@ from cmail.web.desk import Problem, SettingView
 from cmail.web.labels import choice_words, label
 
 LINES_MAX: Final = 1000
+_VERBS: Final = frozenset("is must has names cannot needs was may".split())
+_DECIMAL: Final = re.compile(r"\d{1,15}(?:\.\d{1,15})?")
 _UNITS: Final = {"duration": "such as 30s, 5m, 4h, 5d", "size": "such as 50MiB", "list": "one a line"}
 
 
@@ -74,8 +77,14 @@ def error_of(key: str, problems: Sequence[Problem]) -> str:
     """What is wrong with a setting, and what would be right."""
     for each in problems:
         if each.key == key or each.key.startswith((f"{key}[", f"{key}.")):
-            return f"It {each.reason}." + (f" For example: {each.example}" if each.example else "")
+            return _sentence(each.reason) + (f" For example: {each.example}" if each.example else "")
     return ""
+
+
+def _sentence(reason: str) -> str:
+    """Reasons begin with what they are about, or it is the setting: `must be a host`."""
+    is_verb = reason.partition(" ")[0] in _VERBS
+    return f"It {reason}." if is_verb else f"{reason[:1].upper()}{reason[1:]}."
 
 
 def in_control(value: Any) -> str:
@@ -117,6 +126,8 @@ def _value(kind: str, text: str) -> Any:
     stripped = text.strip()
     if kind in ("number", "size") and stripped.isascii() and stripped.isdigit() and len(stripped) < 18:
         return int(stripped)
+    if kind == "decimal" and _DECIMAL.fullmatch(stripped):
+        return float(stripped)
     if kind == "list":
         lines = [line.strip() for line in text.replace("\r\n", "\n").split("\n")]
         return [line for line in lines if line][:LINES_MAX]

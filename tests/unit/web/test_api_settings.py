@@ -67,7 +67,8 @@ _OF_KEY: Final[dict[str, Any]] = {
     "forward": [{"domain": "branch.example", "host": "192.0.2.7:25"}],
     "site": [{"name": "ship", "domains": ["ship.example"], "user": "ship@example.org"}],
     "collect": [
-        {"name": "x", "protocol": "imap", "host": "a.example", "username": "x", "to": "anna@example.org"}
+        {"name": "x", "protocol": "imap", "host": "a.example", "username": "x", "to": "anna@example.org",
+         "password": "s3cret!"}
     ],
     "link.via": [{"name": "fibre", "device": ["eth0"]}],
     "link.probe": "192.0.2.1:443",
@@ -75,7 +76,7 @@ _OF_KEY: Final[dict[str, Any]] = {
     "exchange.at": ["08:00", "22:00-06:00"],
     "exchange.oldest": "47m",
     "exchange.longest": "47m",
-    "link.kick": [{"method": "command", "command": ["/usr/bin/true"]}],
+    "link.kick": [{"method": "etrn", "host": "mx.isp.example"}],
     "relay.networks": ["127.0.0.0/8", "192.0.2.0/24"],
     "queue.retry": ["1m", "2m"],
     "queue.delay_notice": "2h",
@@ -99,6 +100,16 @@ def keys() -> list[str]:
     return [key for key, _ in all_settings(read_catalog(Settings))]
 
 
+def without_passwords(api: Api, rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Rows as they are to be in the file: it names the files that have their passwords now."""
+    found = []
+    for row, kept in zip(rows, in_file(api, "collect"), strict=True):
+        assert Path(kept["password_file"]).read_text() == row["password"] + "\n"
+        more = {"password_file": kept["password_file"]}
+        found.append({**{name: each for name, each in row.items() if name != "password"}, **more})
+    return found
+
+
 @pytest.mark.parametrize("key", keys())
 def test_each_setting_can_be_changed_and_brought_back(api: Api, key: str) -> None:
     """PATCH writes it into the file and has the server read it anew; null brings back the default. What
@@ -119,6 +130,8 @@ def test_each_setting_can_be_changed_and_brought_back(api: Api, key: str) -> Non
         body[table] |= more
     answer = api.ask("PATCH", "/settings", json=body)
     assert answer.status_code == 200, answer.text
+    if key == "collect":
+        value = without_passwords(api, value)
     assert in_file(api, key) == value and answer.json()["is_applied"]
     assert key in {change["key"] for change in answer.json()["changes"]}
     assert bool(answer.json()["notes"]) == view.is_at_restart
@@ -251,3 +264,44 @@ def test_a_server_that_does_not_take_it_over_is_said(api: Api) -> None:
     answer = api.ask("PATCH", "/settings", json={"smtp": {"port": 2525}})
     assert answer.status_code == 200 and not answer.json()["is_applied"]
     assert "did not take it over" in answer.json()["notes"][0]
+
+
+ACCOUNT: Final = {
+    "name": "x",
+    "protocol": "imap",
+    "host": "a.example",
+    "username": "x",
+    "to": "anna@example.org",
+}
+
+
+def test_passwords_of_rows_can_be_written_and_not_read(api: Api) -> None:
+    """Each in a file of its own; a row that keeps its password_file keeps its password, one that goes takes it
+    along; what is no text is refused, and nothing is written then."""
+    other = {**ACCOUNT, "name": "y", "username": "y", "password": "second"}
+    rows = [{**ACCOUNT, "password": "s3cret!"}, other]
+    answer = api.ask("PATCH", "/settings", json={"collect": rows})
+    assert answer.status_code == 200 and "s3cret!" not in answer.text
+    assert "s3cret!" not in api.ask("GET", "/settings").text
+    kept = in_file(api, "collect")
+    first, second = (Path(row["password_file"]) for row in kept)
+    assert first.read_text() == "s3cret!\n" and first.stat().st_mode & 0o777 == 0o600 and first != second
+    body = {"collect": [{**kept[0], "host": "b.example"}]}
+    assert api.ask("PATCH", "/settings", json=body).status_code == 200
+    assert first.exists() and not second.exists(), "it went with its row"
+    body = {"collect": [{**kept[0], "password": 5}]}
+    assert "/collect/0/password" in errors(api.ask("PATCH", "/settings", json=body), 422)
+    body = {"collect": [{**kept[0], "password": "a\nb"}]}
+    assert "/collect/0/password_file" in errors(api.ask("PATCH", "/settings", json=body), 422)
+    assert [path.name for path in first.parent.iterdir() if "password" in path.name] == [first.name]
+
+
+@pytest.mark.parametrize("key", ["password_file", "command"])
+def test_rows_that_name_a_path_or_a_program_are_refused(api: Api, key: str) -> None:
+    """Whatever else is right with them: that is for the file alone."""
+    row = {"method": "command", "command": ["/bin/sh"]}
+    if key == "password_file":
+        row = {"method": "etrn", "host": "a.example", "username": "x", "password_file": "/etc/shadow"}
+    wrong = errors(api.ask("PATCH", "/settings", json={"link": {"kick": [row]}}), 403)
+    assert "in the file only" in wrong[f"/link/kick/0/{key}"]
+    assert in_file(api, "link.kick") is None

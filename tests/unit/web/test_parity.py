@@ -7,10 +7,13 @@ from starlette.testclient import TestClient
 from cmail.web.application import application
 from cmail.web.labels import LABELS
 from cmail.web.pages import advanced, host, smtp
+from cmail.web.pages.table_kinds import KINDS
 from tests.support.fake_web import OneSession, fake_context
 
-# With controls of their own: a table of rows, a password.
-OTHERWISE = {"listener": "/host", "forward": "/host", smtp.PASSWORD_FILE: "/smtp"}
+# With controls of their own: a table of rows, a password. tests/unit/web/test_tables_page.py looks at each column.
+OTHERWISE = {"listener": "/host", "forward": "/host", smtp.PASSWORD_FILE: "/smtp"} | {
+    kind.key: kind.path for kind in KINDS
+}
 
 
 def test_each_setting_is_on_a_page_or_for_the_file_alone(tmp_path: Path) -> None:
@@ -26,4 +29,5 @@ def test_each_setting_is_on_a_page_or_for_the_file_alone(tmp_path: Path) -> None
     for path, keys in pages.items():
         text = browser.get(path).text
         assert all(f'name="{key}"' in text for key in keys), path
-    assert set(settings) <= set(LABELS), "each has words for who does not read the file"
+    columns = {each.key for kind in KINDS for each in settings[kind.key].columns}
+    assert {*settings, *columns} <= set(LABELS), "each has words for who does not read the file"

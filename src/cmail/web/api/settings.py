@@ -25,6 +25,7 @@ from cmail.web.desk import Change, Problem, SettingView
 Fields = dict[str, Any]
 PASSWORD: Final = "smtp.password"  # written only; it is kept in a file that smtp.password_file names
 _SECRETS: Final = {PASSWORD: "smtp.password_file"}
+_OF_ROW: Final = "password"  # likewise, in a row that has a password_file
 _VERSION_DIGITS: Final = 9
 
 
@@ -134,8 +135,25 @@ def _flat(body: Fields, known: Mapping[str, SettingView]) -> tuple[Fields, dict[
         elif key not in known or is_odd:
             wrong.append(Problem(pointer, _unknown("" if is_odd else key, known)))
         else:
-            values[key] = value
+            values[key] = _rows(key, value, known[key], secrets, wrong)
     return values, secrets, wrong
+
+
+def _rows(key: str, value: Any, view: SettingView, secrets: dict[str, str], wrong: list[Problem]) -> Any:
+    """The value; of rows that may have a password without it, which goes to the secrets."""
+    if not isinstance(value, list) or f"{key}.password_file" not in {each.key for each in view.columns}:
+        return value
+    found = []
+    for number, row in enumerate(value, 1):
+        if isinstance(row, dict) and _OF_ROW in row:
+            password = row[_OF_ROW]
+            if password is None or isinstance(password, str):
+                secrets[f"{key}[{number}].password_file"] = password or ""
+            else:
+                wrong.append(Problem(f"{key}[{number}].{_OF_ROW}", "must be text or null"))
+            row = {name: each for name, each in row.items() if name != _OF_ROW}
+        found.append(row)
+    return found
 
 
 def _leaves(
@@ -175,9 +193,10 @@ OPERATIONS: Final = (
         patch,
         "Tables as in cmail.toml, with those keys alone that change; null brings back the default; a list is"
         " replaced whole. All errors are told at once, each with its JSON pointer: then nothing is changed."
-        " What somebody has drafted on the page stays drafted. `smtp.password` can be written and not read."
-        " Keys that name a file or a program are set in the file only. With If-Match nobody else's change is"
-        " overwritten unseen.",
+        " What somebody has drafted on the page stays drafted. `smtp.password` can be written and not read,"
+        " and so can `password` in a row of `collect` and `link.kick`; a row that keeps its `password_file`"
+        " keeps its password. Keys that name a file or a program are set in the file only. With If-Match nobody else's"
+        " change is overwritten unseen.",
         body={"type": "object", "examples": [{"smtp": {"port": 587}}]},
         example={"smtp": {"host": "smtp.isp.example", "port": 587}, "queue": {"lifetime": None}},
         result=PATCHED,

@@ -43,7 +43,7 @@ DIALOG: Final = Dialog(
         ),
         Group(
             "The line",
-            "How it is seen whether the Internet is there. Links with names stand in cmail.toml alone.",
+            "How it is seen whether the Internet is there. Links to the Internet has the ways to it by name.",
             ("link.probe", "link.probe_every", "link.small"),
         ),
         Group(

@@ -1,0 +1,306 @@
+"""Links, kicks, mailboxes elsewhere and sites: lists in plain words, rows that are added, changed, moved and deleted by
+plain forms; what is wrong beside its control; passwords typed and never shown."""
+
+import tomllib
+from pathlib import Path
+from typing import Any, Final
+
+import pytest
+from starlette.testclient import TestClient
+
+from cmail.web.application import application
+from cmail.web.pages.table_kinds import COLLECT, KICK, KINDS, SITE, VIA, TableKind
+from tests.support.fake_web import SETTINGS, OneSession, fake_context
+from tests.support.plain_forms import Form, read_forms
+
+PROGRAM: Final = '[[link.kick]]\nmethod = "command"\ncommand = ["/usr/local/bin/ask", "now"]  # ours\n'
+OWN_FILE: Final = """\
+[[link.kick]]
+method = "etrn"
+host = "mx.isp.example"
+username = "ours"
+password_file = "/etc/cmail/kick-password"
+"""
+# What is typed into the page of a new row, and what the file has then.
+NEW: Final[dict[str, tuple[dict[str, str], dict[str, Any]]]] = {
+    VIA.path: (
+        {"name": "satellite", "device": "ppp0\nwwan*", "use": "urgent", "rate": "256", "cost": "0.5"}
+        | {"largest": "2MiB", "budget": "20MiB", "window": "22:00-06:00"},
+        {"name": "satellite", "device": ["ppp0", "wwan*"], "use": "urgent", "rate": 256, "cost": 0.5}
+        | {"largest": "2MiB", "budget": "20MiB", "window": ["22:00-06:00"]},
+    ),
+    KICK.path: (
+        {
+            "method": "string",
+            "host": "mx.isp.example",
+            "port": "2525",
+            "text": "hello",
+            "wait": "30s",
+            "repeat": "2",
+        },
+        {
+            "method": "string",
+            "host": "mx.isp.example",
+            "port": 2525,
+            "text": "hello",
+            "wait": "30s",
+            "repeat": 2,
+        },
+    ),
+    COLLECT.path: (
+        {
+            "name": "anna",
+            "protocol": "pop3",
+            "host": "pop.isp.example",
+            "username": "anna4711",
+            "tls": "required",
+        }
+        | {"to": "anna@example.org", "port": "1100", "keep": "true", "largest": "1MiB", "every": "1h"},
+        {
+            "name": "anna",
+            "protocol": "pop3",
+            "host": "pop.isp.example",
+            "username": "anna4711",
+            "tls": "required",
+        }
+        | {"to": "anna@example.org", "port": 1100, "keep": True, "largest": "1MiB", "every": "1h"},
+    ),
+    SITE.path: (
+        {
+            "name": "ship",
+            "domains": "ship.example.org",
+            "user": "ship@example.org",
+            "networks": "192.0.2.0/28",
+        }
+        | {"host": "192.0.2.7:25", "tls": "none", "largest": "2MiB", "messages": "500", "size": "1GiB"}
+        | {"stays": "5m"},
+        {
+            "name": "ship",
+            "domains": ["ship.example.org"],
+            "user": "ship@example.org",
+            "networks": ["192.0.2.0/28"],
+        }
+        | {"host": "192.0.2.7:25", "tls": "none", "largest": "2MiB", "messages": 500, "size": "1GiB"}
+        | {"stays": "5m"},
+    ),
+}
+
+
+class House:
+    """The pages with a settings file behind them."""
+
+    def __init__(self, folder: Path, more: str = "") -> None:
+        self.folder = folder
+        self.context, self.processes = fake_context(folder, SETTINGS + more)
+        self.browser = TestClient(OneSession(application(self.context)))
+        self.status = 0
+
+    def get(self, path: str) -> str:
+        answer = self.browser.get(path)
+        self.status = answer.status_code
+        return answer.text
+
+    def forms(self, path: str) -> dict[str, Form]:
+        return {form.action: form for form in read_forms(self.get(path))}
+
+    def post(self, path: str, values: dict[str, str]) -> str:
+        answer = self.browser.post(path, data=values)
+        self.status = answer.status_code
+        return answer.text
+
+    def row(self, kind: TableKind, place: str, typed: dict[str, str], way: str = "") -> str:
+        """The form of a row as it stands, but for what is typed; OK, or another button."""
+        path = f"{kind.path}/{place}"
+        values = dict(self.forms(path)[path].values)
+        for name, value in typed.items():
+            values[name if name in ("password", "remove-password") else f"{kind.key}.{name}"] = value
+        return self.post(path + way, values)
+
+    def press(self, kind: TableKind, number: int, what: str, to: str = "") -> str:
+        """A button of the list."""
+        action = f"{kind.path}/{number}/{what}"
+        for form in read_forms(self.get(kind.path)):
+            if form.action == action and form.values.get("to", "") == to:
+                return self.post(action, form.values)
+        raise AssertionError(f"no button {action} {to}")
+
+    def drafted(self, kind: TableKind) -> list[dict[str, Any]]:
+        return list(self.context.desk.settings()[kind.key].value)
+
+    def save(self) -> str:
+        """Save Settings; the text of the file."""
+        assert "Saved." in self.post("/save", {})
+        return (self.folder / "cmail.toml").read_text()
+
+    def secrets(self) -> list[str]:
+        return sorted(path.read_text() for path in (self.folder / "data" / "secrets").glob("*-password-*"))
+
+
+@pytest.fixture
+def house(tmp_path: Path) -> House:
+    return House(tmp_path)
+
+
+@pytest.mark.parametrize("kind", KINDS, ids=lambda kind: str(kind.path))
+def test_a_row_is_added_changed_and_deleted(house: House, kind: TableKind) -> None:
+    """All its controls: the file has what was typed and nothing else; opened again, the form shows it; deleted, the
+    file is as it was."""
+    before = (house.folder / "cmail.toml").read_text()
+    assert kind.empty in house.get(kind.path)
+    typed, wanted = NEW[kind.path]
+    secret = {"password": "s3cret!"} if kind is COLLECT else {}
+    assert "Save Settings makes it hold" in house.row(kind, "add", {**typed, **secret}), house.status
+    assert "Not saved yet" in house.get(kind.path)
+    text = house.save()
+    rows = tomllib.loads(text)
+    for part in kind.key.split("."):
+        rows = rows[part]
+    found = dict(rows[0])  # type: ignore[index]
+    assert bool(found.pop("password_file", None)) is (kind is COLLECT)
+    assert found == wanted and len(rows) == 1 and text.startswith(before.rstrip("\n"))
+    assert "Not saved yet" not in house.get(kind.path)
+
+    form = house.forms(f"{kind.path}/1")[f"{kind.path}/1"].values
+    assert {name: form[f"{kind.key}.{name}"] for name in typed} == typed
+    assert "s3cret!" not in house.get(f"{kind.path}/1")
+    assert "Nothing was changed." in house.row(kind, "1", {}) and not house.context.desk.changes()
+    name = "host" if kind is KICK else "name"
+    house.row(kind, "1", {name: "other.example" if kind is KICK else "other"})
+    assert house.drafted(kind)[0][name].startswith("other")
+    house.press(kind, 1, "delete")
+    assert house.save() == before and house.secrets() == []
+
+
+@pytest.mark.parametrize("kind", KINDS, ids=lambda kind: str(kind.path))
+def test_every_column_has_its_control(house: House, kind: TableKind) -> None:
+    """What the file can say of a row, its page can; but for the program of a kick."""
+    names = {each.key.rpartition(".")[2] for each in house.context.desk.settings()[kind.key].columns}
+    assert set(kind.columns) == names - {"command"} and len(kind.columns) == len(set(kind.columns))
+    text = house.get(f"{kind.path}/add")
+    for name in kind.columns:
+        assert f'name="{"password" if name == "password_file" else f"{kind.key}.{name}"}"' in text, name
+    assert "program" not in text or kind is KICK
+
+
+WRONG: Final = {
+    VIA.path: ({"name": "a b", "rate": "-1", "window": "soon"}, ["name", "rate", "window"]),
+    KICK.path: ({"method": "etrn", "host": "a b", "wait": "soon", "username": "ours"}, ["host", "wait"]),
+    COLLECT.path: ({"name": "", "host": "", "to": "nobody"}, ["name", "host", "username", "to"]),
+    SITE.path: ({"name": "ship", "domains": "", "user": "", "stays": "0s"}, ["domains"]),
+}
+
+
+@pytest.mark.parametrize("kind", KINDS, ids=lambda kind: str(kind.path))
+def test_what_is_wrong_is_said_beside_its_control(house: House, kind: TableKind) -> None:
+    """With what would be right, and what was typed is still there; nothing is drafted."""
+    typed, names = WRONG[kind.path]
+    text = house.row(kind, "add", typed)
+    assert house.status == 422
+    for name in names:
+        part = text[text.index(f'id="field-{kind.key}.{name}"') :]
+        part = part[: part.index("</div>")]
+        assert 'class="error"' in part, (name, part)
+        assert f">{typed.get(name, '')}</textarea>" in part or f'value="{typed.get(name, "")}"' in part
+    assert house.drafted(kind) == [] and "[[" not in text
+
+
+def test_the_password_of_a_mailbox(house: House) -> None:
+    """Asked for; typed, it is in a file of its own; changed with the row; opened, moved and listed it is never shown."""
+    typed, _ = NEW[COLLECT.path]
+    text = house.row(COLLECT, "add", typed)
+    part = text[text.index('id="field-collect.password_file"') :]
+    assert "no server gives mail without a password" in part[: part.index("</div>")]
+    house.row(COLLECT, "add", {**typed, "password": "first"})
+    assert "it is not saved yet" in house.get("/collect/1")
+    house.save()
+    assert house.secrets() == ["first\n"] and "A password is set." in house.get("/collect/1")
+    house.row(COLLECT, "1", {"password": "second", "host": "imap.example.net"})
+    assert house.secrets() == ["first\n", "second\n"]
+    house.save()
+    assert house.secrets() == ["second\n"]
+    for path in ("/collect", "/collect/1", "/save"):
+        assert "second" not in house.get(path)
+
+
+def test_the_password_of_a_kick_goes_with_its_user_name(house: House) -> None:
+    """Who has no log-in any more has no password; or it is removed by itself, and then there must be no user name."""
+    house.row(KICK, "add", {"method": "atrn", "host": "a.example", "username": "ours", "password": "secret"})
+    house.save()
+    assert house.secrets() == ["secret\n"]
+    text = house.row(KICK, "1", {"remove-password": "1"})
+    assert house.status == 422 and "there is a username" in text
+    house.row(KICK, "1", {"method": "etrn", "username": ""})
+    house.save()
+    assert house.secrets() == [] and "password_file" not in house.drafted(KICK)[0]
+
+
+def test_a_program_and_a_file_of_ones_own_stay_as_the_file_has_them(tmp_path: Path) -> None:
+    """A step that runs a program is shown, passed by others, and neither opened nor deleted; a password file that
+    the file names is shown by its name, and stays."""
+    house = House(tmp_path, f"\n{PROGRAM}\n{OWN_FILE}")
+    text = house.get("/kicks")
+    assert (
+        "Runs /usr/local/bin/ask now." in text
+        and 'href="/kicks/1"' not in text
+        and "/kicks/1/delete" not in text
+    )
+    assert "changed in cmail.toml alone" in house.get("/kicks/1")
+    assert "/etc/cmail/kick-password" in house.get("/kicks/2") and 'type="password"' not in house.get(
+        "/kicks/2"
+    )
+    house.row(KICK, "2", {"host": "mx2.isp.example", "password": "sneaked in"})
+    house.press(KICK, 2, "move", "up")
+    house.row(KICK, "add", {"method": "connect", "host": "a.example"})
+    text = house.save()
+    assert PROGRAM in text and [row["method"] for row in house.drafted(KICK)] == [
+        "etrn",
+        "command",
+        "connect",
+    ]
+    assert OWN_FILE.replace("mx.isp", "mx2.isp") in text and house.secrets() == []
+    values = {f"link.kick.{name}": value for name, value in (("method", "command"), ("command", "/bin/sh"))}
+    house.post("/kicks/add", values)
+    assert all(row.get("command") in (None, ["/usr/local/bin/ask", "now"]) for row in house.drafted(KICK))
+
+
+def test_the_order_of_steps(house: House) -> None:
+    """Up and Down; the first has no Up, the last no Down."""
+    for name in ("a", "b", "c"):
+        house.row(KICK, "add", {"method": "connect", "host": f"{name}.example"})
+    house.press(KICK, 3, "move", "up")
+    house.press(KICK, 1, "move", "down")
+    assert [row["host"][0] for row in house.drafted(KICK)] == ["c", "a", "b"]
+    house.save()
+    with pytest.raises(AssertionError):
+        house.press(KICK, 1, "move", "up")
+    assert "/links/1/move" not in house.get("/links")
+
+
+def test_a_list_that_somebody_else_has_changed_meanwhile(house: House) -> None:
+    """A form that is older than that does nothing to another row."""
+    for name in ("a", "b"):
+        house.row(KICK, "add", {"method": "connect", "host": f"{name}.example"})
+    old = house.forms("/kicks/1")["/kicks/1"].values
+    house.press(KICK, 1, "delete")
+    for path in ("/kicks/1", "/kicks/1/delete", "/kicks/1/move"):
+        assert "changed the list meanwhile" in house.post(path, old)
+    assert "no such entry" in house.get("/kicks/7")
+    assert [row["host"] for row in house.drafted(KICK)] == ["b.example"]
+
+
+def test_the_kick_of_the_smtp_host_is_told(house: House) -> None:
+    """It comes before the plan, and is set elsewhere."""
+    assert "SMTP Host is kicked" not in house.get("/kicks")
+    house.context.desk.change({"smtp.kick": True}, "anna")
+    assert "Before them the SMTP Host is kicked: smtp.isp.example, port 79." in house.get("/kicks")
+    assert 'href="/kicks"' in house.get("/smtp")
+
+
+@pytest.mark.parametrize("rows", ["site = [5]", 'site = [{name = "x", odd = 1}]', "site = 5"])
+def test_a_file_that_says_something_else(tmp_path: Path, rows: str) -> None:
+    """Said, and nothing is done to it."""
+    house = House(tmp_path)
+    file = house.folder / "cmail.toml"
+    file.write_text(f"{rows}\n{file.read_text()}")
+    assert "cannot be read" in house.get("/sites") and house.status == 200
+    assert "cannot be read" in house.post("/sites/add", {"site.name": "x"})
