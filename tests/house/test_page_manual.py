@@ -6,7 +6,7 @@ from importlib import import_module
 
 import click
 
-from cmail.cli.main import COMMANDS
+from cmail.cli.program import COMMANDS
 from cmail.web.page import MENU
 from tests.house.test_readme import ROOT
 

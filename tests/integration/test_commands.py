@@ -254,7 +254,7 @@ def test_account_book_is_the_same(tmp_path: Path) -> None:
 # As `cmail` would be run by somebody else; everything is loaded while it still may be (a checkout below /root).
 AS_ANOTHER = """
 import os, sys
-import cmail.cli.main, cmail.cli.accounts, cmail.cli.alias, cmail.cli.link, cmail.cli.queue, cmail.cli.user
+import cmail.cli.main, cmail.cli.program, cmail.cli.accounts, cmail.cli.alias, cmail.cli.link, cmail.cli.queue, cmail.cli.user
 import cmail.admin.accounts, cmail.admin.queue, cmail.storage.account_book, cmail.app.config
 os.setgroups([]); os.setgid(int(sys.argv[1])); os.setuid(int(sys.argv[1]))
 cmail.cli.main.main(sys.argv[2:])

@@ -14,9 +14,10 @@ from cmail.cli.link_collect import collect
 from cmail.cli.link_kick import kick
 from cmail.cli.link_quick import Quick
 from cmail.cli.place import find_place
-from cmail.net.control import BlockingControlClient
+from cmail.net.control_client import BlockingControlClient
 
 ASK_S: Final = 30.0  # workers count what waits
+HOOK: Final = "Said by a program, of a network device: what people and the kernel say is stronger."
 
 
 @click.group(cls=Group, no_args_is_help=True)
@@ -28,28 +29,25 @@ def command() -> None:
 
 @command.command("up")
 @click.argument("name", required=False, default="")
-def up(name: str) -> int:
+@click.option("--hook", "is_by_hook", is_flag=True, help=HOOK)
+def up(name: str, is_by_hook: bool) -> int:
     """It is there: everything that waits for it starts now."""
-    told = _ask("link.up", name)
-    if told.get("is_down"):
-        click.echo(
-            f"Noted{_named(name, ' of ')}. Mail for the Internet still waits: {told.get('words', '')}."
-        )
-    else:
-        click.echo(f"The link{_named(name)} is up.")
-    return Exit.OK
+    return Quick("up", name, config_option(), is_by_hook).say()
 
 
 @command.command("down")
 @click.argument("name", required=False, default="")
-def down(name: str) -> int:
+@click.option("--hook", "is_by_hook", is_flag=True, help=HOOK)
+def down(name: str, is_by_hook: bool) -> int:
     """It is gone: stop sending over it, until `cmail link up`."""
-    told = _ask("link.down", name)
-    if told.get("is_down"):
-        click.echo(f"The link{_named(name)} is down: mail for the Internet waits and does not get older.")
-    else:
-        click.echo(f"Noted{_named(name, ' of ')}. Mail still goes{_by(told)}.")
-    return Exit.OK
+    return Quick("down", name, config_option(), is_by_hook).say()
+
+
+@command.command("probe")
+@click.argument("name", required=False, default="")
+def probe(name: str) -> int:
+    """Look now whether something answers over it, and do not wait for what comes of it."""
+    return Quick("probe", name, config_option()).say()
 
 
 @command.command("status")
@@ -99,15 +97,6 @@ def _show(told: Any, is_json: bool, words: Callable[[Any], list[str]]) -> int:
     for line in [json.dumps(told)] if is_json else words(told):
         click.echo(line)
     return Exit.OK
-
-
-def _named(name: str, before: str = " ") -> str:
-    return f"{before}{name}" if name else ""
-
-
-def _by(told: dict[str, Any]) -> str:
-    link = told.get("link", "")
-    return f" by {link}" if link not in ("", "line") else ""
 
 
 def _ask(question: str, name: str, timeout_s: float = 10.0) -> dict[str, Any]:

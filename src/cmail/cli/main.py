@@ -1,101 +1,31 @@
-"""The `cmail` command: its sub-commands, and how each of their ends becomes an exit code."""
+"""The `cmail` command: what hooks call at each link-up is said at once, everything else by cli.program."""
 
-import os
 import sys
 from collections.abc import Sequence
-from typing import Final
 
-import click
-
-from cmail import __version__
-from cmail.cli.command import LazyGroup
-from cmail.cli.exits import Exit, Refusal, code_of, words_of
-from cmail.settings import SettingError
-
-# name -> (module, what --help says of it)
-COMMANDS: Final = {
-    "serve": ("cmail.cli.serve", "Run the server in the foreground."),
-    "setup": ("cmail.cli.setup", "Four questions, then a message goes through."),
-    "status": ("cmail.cli.status", "What runs, what listens, what waits."),
-    "send-test": ("cmail.cli.send_test", "Send a message through the server and follow it."),
-    "check-upstream": ("cmail.cli.test_upstream", "Try the upstream server step by step."),
-    "queue": ("cmail.cli.queue", "See and change what waits: list, show, why, flush, hold, ..."),
-    "log": ("cmail.cli.log", "What happened, in sentences; search it, follow it."),
-    "quarantine": ("cmail.cli.quarantine", "Mail that failed Validation: list, show, release, repair, ..."),
-    "user": ("cmail.cli.user", "Accounts: add, passwd, list, delete."),
-    "alias": ("cmail.cli.alias", "Aliases: add, list, delete."),
-    "link": ("cmail.cli.link", "The line to the Internet: up, down, status."),
-    "collect": ("cmail.cli.collect", "Mail that waits elsewhere: now, status, list, fetch."),
-    "site": ("cmail.cli.site", "Servers that come and go: what waits for them."),
-    "checks": ("cmail.cli.checks", "DNS, certificate, way out, clock, disk: is all right?"),
-    "backup": ("cmail.cli.backup", "A copy of everything, while mail flows."),
-    "restore": ("cmail.cli.restore", "Bring back what backup has copied."),
-    "page": ("cmail.cli.page", "The web page: a link or a password to get in."),
-    "token": ("cmail.cli.token", "Tokens of the API: add, list, delete."),
-    "config": ("cmail.cli.config", "The settings file: check, show, init, versions, return, reload."),
-    "version": ("cmail.cli.version", "Which CMail this is, and with what it runs."),
-}
-
-command: Final = LazyGroup(
-    name="cmail",
-    lazy=COMMANDS,
-    no_args_is_help=True,
-    help="CMail Server. Every command takes --config FILE.",
-    epilog="Exit codes are those of sysexits.h: 64 usage, 67 no such user, 69 the server is not there,"
-    " 75 try again, 77 not permitted, 78 settings.",
-)
-click.version_option(__version__, prog_name="cmail", message="%(prog)s %(version)s")(command)
+from cmail.cli.ending import end, silence_stdout
+from cmail.cli.link_quick import parse_quick
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run `cmail` and exit."""
     code = run(arguments)
-    _flush()
+    try:
+        sys.stdout.flush()
+    except BrokenPipeError:
+        silence_stdout()
     sys.exit(code)
 
 
 def run(arguments: Sequence[str] | None = None) -> int:
     """Run `cmail`; its exit code."""
+    words = sys.argv[1:] if arguments is None else list(arguments)
+    quick = parse_quick(words)
+    if quick is None:
+        from cmail.cli import program  # with click, which takes longer to import than a hook may wait
+
+        return program.run(words)
     try:
-        result = command.main(None if arguments is None else list(arguments), "cmail", standalone_mode=False)
-    except click.exceptions.NoArgsIsHelpError as error:
-        error.show()
-        return Exit.USAGE
-    except click.ClickException as error:
-        error.show()
-        return Exit.USAGE
-    except (click.Abort, KeyboardInterrupt):
-        return _say("interrupted", Exit.INTERRUPTED)
-    except Refusal as refusal:
-        return _say(str(refusal), refusal.code)
-    except SettingError as error:
-        return _say("the settings cannot be used:\n" + "\n".join(error.lines()), Exit.CONFIG)
-    except BrokenPipeError:  # `cmail queue list | head`: who reads has seen enough
-        _silence_stdout()
-        return Exit.OK
-    except OSError as error:
-        return _say(words_of(error), code_of(error))
-    except Exception as error:
-        from cmail.net.control_client import ControlError  # loaded already when it can have been raised
-
-        if not isinstance(error, ControlError):
-            raise
-        return _say(error.words, error.code)
-    return result if isinstance(result, int) else Exit.OK
-
-
-def _say(text: str, code: int) -> int:
-    print(f"cmail: {text}", file=sys.stderr)
-    return code
-
-
-def _flush() -> None:
-    try:
-        sys.stdout.flush()
-    except BrokenPipeError:
-        _silence_stdout()
-
-
-def _silence_stdout() -> None:
-    """Nobody reads any more; the interpreter must not complain of it when it ends."""
-    os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+        return quick.say()
+    except (Exception, KeyboardInterrupt) as error:
+        return end(error)

@@ -7,8 +7,7 @@ import json
 import os
 import socket
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 LINE_MAX: Final = 2**20  # octets of one JSON object; a settings file and a queue page fit well
 ASK_S: Final = 10.0  # what a client waits for each line of an answer
@@ -34,12 +33,11 @@ class NotRunningError(ControlError):
     """Nobody listens at the socket: that process (or the whole server) is not running."""
 
 
-@dataclass(slots=True)
-class Answer:
+class Answer(NamedTuple):
     """What came back: the rows (unless they were handed on as they came) and the last word."""
 
     ok: Fields
-    rows: list[Fields] = field(default_factory=list)
+    rows: list[Fields]
 
 
 @contextlib.contextmanager
