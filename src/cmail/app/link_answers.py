@@ -49,6 +49,7 @@ class LinkAnswers:
             "link.exchange": self._exchange,
             "link.plan": self._plan,
             "link.history": self._history,
+            "link.confirm": self._confirm,
             "link.seen": self._seen,
             "link.wants": self._wants,
         }
@@ -215,6 +216,10 @@ class LinkAnswers:
         return {"exchanges": entries}
 
     # What workers tell.
+
+    async def _confirm(self, _request: Fields) -> Fields:
+        """A worker was told that a name does not exist: is it the Internet that says so?"""
+        return {"says": await self._watching.confirm()}
 
     async def _seen(self, request: Fields) -> Fields:
         if self._watching.seen(is_ok=request.get("is_ok") is True, kind=str(request.get("kind", ""))):

@@ -152,6 +152,25 @@ class Watching:
         self.probe_doubtful()
         return [link.name for link in chosen]
 
+    async def confirm(self) -> str:
+        """Whether the Internet is there, as one probe sees it: yes, also where nothing can be probed; no;
+        unsure."""
+        target, carrier = self._target(), self._link.links.carrier
+        if self._link.reading.is_down:
+            return "no"
+        if target is None or carrier is None:
+            return "yes"
+        known = self._link.links.upstream
+        seen = await probe(target, self._resolver(), known, self._device(carrier))
+        if seen.is_answered:
+            return "yes"
+        if not (seen.is_failure or seen.is_portal):
+            return "unsure"
+        carrier.doubt.begin()
+        self._conclude(carrier, seen, target)
+        await self.look()
+        return "no"
+
     def probe_doubtful(self) -> None:
         """Probe the links of which somebody is in doubt, until it is clear how they are."""
         target = self._target()

@@ -6,12 +6,12 @@ from dataclasses import replace
 from typing import Final
 
 from cmail.app.settings import Settings
-from cmail.delivery.agent import DeliveryAgent, Ending, HostTrouble, Work
+from cmail.delivery.agent import DeliveryAgent, Ending, HostTrouble, RouteRefusal, Work
 from cmail.link.clock import LinkReading, LinkView, parse_reading
 from cmail.link.state import read_state
-from cmail.mail.outcome import NotNow
+from cmail.mail.outcome import NotNow, TemporaryFailure
 from cmail.mail.queue_id import print_queue_id
-from cmail.mail.status import NO_ANSWER_FROM_HOST
+from cmail.mail.status import BAD_SYSTEM, DIRECTORY_FAILURE, NO_ANSWER_FROM_HOST
 from cmail.net.control import AnswerFunction, ControlClient, ControlError, Fields
 from cmail.observe import maillog, metrics
 from cmail.policy.orders import Orders, parse_orders
@@ -22,6 +22,8 @@ from cmail.storage.spool import FIRST, QueuedMessage
 
 TELL_EVERY_S: Final = 1.0
 WELL_EVERY_S: Final = 10.0
+BELIEVED_S: Final = 10.0  # so long what a probe saw is not asked for again
+CONFIRM_S: Final = 45.0  # a probe of some addresses, names and a handshake
 STUCK_S: Final = 30.0  # nothing is settled: a look costs a probe, to wait for the time-out costs minutes
 LISTED_MAX: Final = 100  # of what waits, for a plan
 ROUTES_LISTED_MAX: Final = 50
@@ -45,6 +47,8 @@ class WorkerLink:
         self._seen = ""  # what is to be told: ok, offline, silent or timeout
         self._told, self._told_at = "", 0.0  # what was told last, and when
         self._woken = asyncio.Event()
+        self._confirming = asyncio.Lock()
+        self._confirmed_at = float("-inf")
 
     def answers(self) -> Mapping[str, AnswerFunction]:
         """The questions of the link process."""
@@ -125,20 +129,50 @@ class WorkerLink:
     def watched(self, agents: Mapping[str, DeliveryAgent]) -> dict[str, DeliveryAgent]:
         """The same agents; how the connections end of those that go out is told to the link process."""
         return {
-            kind: _Watched(agent, self._needs_link, self._ended) if kind in _FAR_KINDS else agent
-            for kind, agent in agents.items()
+            kind: _Watched(agent, self) if kind in _FAR_KINDS else agent for kind, agent in agents.items()
         }
 
-    def _needs_link(self, route: str) -> bool:
+    def needs_link(self, route: str) -> bool:
         return any(scheduler.router.needs_link(route) for scheduler in self._schedulers()[:1])
 
-    def _ended(self, route: str, ending: Ending) -> None:
+    async def believed(self, ending: Ending) -> Ending:
+        """What the DNS says does not exist, before anybody is told so: the DNS of a router that has lost the
+        Internet says so of every name."""
+        if not isinstance(ending, RouteRefusal) or ending.failure.detail != BAD_SYSTEM:
+            return ending
+        async with self._confirming:
+            says = await self._confirm()
+        if says == "yes":
+            return ending
+        kind = NotNow.OFFLINE if says == "no" else NotNow.HOST
+        reason = f"{ending.failure.reason}, says the DNS, but nobody else answers"
+        return HostTrouble(TemporaryFailure(reason, kind, DIRECTORY_FAILURE))
+
+    async def _confirm(self) -> str:
+        """Whether the Internet is there: yes, no, unsure."""
+        loop = asyncio.get_running_loop()
+        if self._link_clock.is_down:
+            return "no"
+        if loop.time() < self._confirmed_at + BELIEVED_S:
+            return "yes"
+        try:
+            answer = await ControlClient(self._run_folder, "link", CONFIRM_S).ask("link.confirm", {})
+        except ControlError:
+            return "unsure"  # it is away, and comes back
+        says = str(answer.ok.get("says"))
+        if says == "yes":
+            self._confirmed_at = loop.time()
+        return says
+
+    def ended(self, route: str, ending: Ending) -> None:
         """Of the upstream server one silence is enough to look, of others it takes two in a row."""
         if isinstance(ending, HostTrouble) and not ending.transactions_count:
             if ending.failure.kind is NotNow.OFFLINE:
                 self._tell("offline")
             elif ending.failure.detail == NO_ANSWER_FROM_HOST and "timed out" in ending.failure.reason:
                 self._tell("silent" if route == RELAY else "timeout")
+            elif ending.failure.detail == DIRECTORY_FAILURE:
+                self._tell("timeout")
 
     def _tell(self, kind: str) -> None:
         self._seen = kind
@@ -196,16 +230,15 @@ class WorkerLink:
 class _Watched:
     """A DeliveryAgent with somebody who looks at how its connections end."""
 
-    def __init__(
-        self, agent: DeliveryAgent, needs_link: Callable[[str], bool], ended: Callable[[str, Ending], None]
-    ) -> None:
-        self._agent, self._needs_link, self._ended = agent, needs_link, ended
+    def __init__(self, agent: DeliveryAgent, link: WorkerLink) -> None:
+        self._agent, self._link = agent, link
 
     async def run(self, route: str, work: Work) -> Ending:
         """See DeliveryAgent."""
         ending = await self._agent.run(route, work)
-        if self._needs_link(route):
-            self._ended(route, ending)
+        if self._link.needs_link(route):
+            ending = await self._link.believed(ending)
+            self._link.ended(route, ending)
         return ending
 
 

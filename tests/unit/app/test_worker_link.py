@@ -8,10 +8,11 @@ import pytest
 
 from cmail.app import worker_link
 from cmail.app.worker_link import WorkerLink
-from cmail.delivery.agent import Ending, Finished, HostTrouble
+from cmail.delivery.agent import Ending, Finished, HostTrouble, RouteRefusal
 from cmail.link.clock import LinkView
-from cmail.mail.outcome import NotNow, TemporaryFailure
-from cmail.mail.status import BAD_CONNECTION, NO_ANSWER_FROM_HOST
+from cmail.mail.outcome import NotNow, PermanentFailure, TemporaryFailure
+from cmail.mail.status import BAD_CONNECTION, BAD_SYSTEM, DIRECTORY_FAILURE, NO_ANSWER_FROM_HOST, NULL_MX
+from cmail.net.control import ControlError
 from tests.support.clock import FakeClock
 
 
@@ -93,6 +94,7 @@ def test_a_large_message_on_a_slow_line_is_no_silence(monkeypatch: pytest.Monkey
         ("relay", HostTrouble(TemporaryFailure("timed out", NotNow.HOST, BAD_CONNECTION)), ""),
         ("relay", HostTrouble(TemporaryFailure("timed out", NotNow.HOST, NO_ANSWER_FROM_HOST), 3), ""),
         ("mx:[127.0.0.1]", HostTrouble(TemporaryFailure("x", NotNow.OFFLINE)), ""),
+        ("mx:a.example", HostTrouble(TemporaryFailure("SERVFAIL", NotNow.HOST, DIRECTORY_FAILURE)), "timeout"),
         ("relay", Finished(1), ""),
     ],
 )  # fmt: skip
@@ -108,3 +110,40 @@ def test_how_a_connection_ended(route: str, ending: Ending, kind: str) -> None:
     asyncio.run(agents[route.partition(":")[0]].run(route, None))  # type: ignore[arg-type]
     assert made._seen == kind
     assert isinstance(agents["local"], Agent), "mail for people here says nothing of the link"
+
+
+@pytest.mark.parametrize(
+    ("says", "kind"), [("yes", None), ("no", NotNow.OFFLINE), ("unsure", NotNow.HOST), ("nobody there", NotNow.HOST)]
+)  # fmt: skip
+def test_a_name_that_does_not_exist_is_believed_while_there_is_an_internet(
+    says: str, kind: NotNow | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The DNS of a router that has lost the Internet says it of every name: nothing bounces before a probe
+    got through; what it saw holds for a moment. A null MX is somebody's word, and needs none."""
+    asked: list[str] = []
+
+    class Client:
+        def __init__(self, *_: object) -> None: ...
+
+        async def ask(self, question: str, _fields: object) -> object:
+            asked.append(question)
+            if says == "nobody there":
+                raise ControlError("nobody listens")
+            return SimpleNamespace(ok={"says": says})
+
+    monkeypatch.setattr(worker_link, "ControlClient", Client)
+
+    async def test() -> None:
+        made = eyes()
+        refusal = RouteRefusal(PermanentFailure("the domain a.example does not exist", BAD_SYSTEM))
+        for _ in range(2):
+            ending = await made.believed(refusal)
+            if kind is None:
+                assert ending is refusal
+            else:
+                assert isinstance(ending, HostTrouble) and ending.failure.kind is kind
+        assert asked == ["link.confirm"] * (1 if says == "yes" else 2)
+        null_mx = RouteRefusal(PermanentFailure("a.example takes no mail", NULL_MX))
+        assert await made.believed(null_mx) is null_mx and len(asked) <= 2
+
+    asyncio.run(test())

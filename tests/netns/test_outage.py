@@ -1,0 +1,209 @@
+"""An outage costs nothing: no attempt, no notice, no bounce, no deadline; through restarts and kills, with the
+cable out, in silence, with a DNS that lies meanwhile. What fails on line counts as ever."""
+
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Final
+
+import pytest
+
+from cmail.app.worker_link import BELIEVED_S
+from tests.support.cut_house import (
+    ANNA,
+    SOON_S,
+    FarSink,
+    attempts,
+    give,
+    serve,
+    status,
+    wait_until_down,
+    wait_until_empty,
+    wait_until_taken,
+)
+from tests.support.fake_dns import HANG, NXDOMAIN, SERVFAIL, FakeDnsServer
+from tests.support.house import RunningCmail, wait_for
+from tests.support.netns import FAR, Net, There
+
+pytestmark = [pytest.mark.needs("root", "ip"), pytest.mark.limit(240)]
+
+LIFETIME_S: Final = 3.0
+SHORT: Final = (
+    '[queue]\nlifetime = "3s"\nretry = ["1s"]\ndelay_notice = "1s"\n[limits]\ndeliver_by = "1s"\n'
+    '[link]\nprobe_every = "5s"\n'
+)
+WISHES: Final = {"plain": (), "notify": ("BY=3;N",), "return": ("BY=3;R",)}
+
+
+@pytest.fixture
+def net() -> Iterator[Net]:
+    """One wire, as most have."""
+    with Net() as made:
+        made.wire("wire")
+        yield made
+
+
+def give_all(net: Net, cmail: RunningCmail) -> None:
+    """A message of each kind of deadline."""
+    for name, said in WISHES.items():
+        give(net, cmail, name, *said, to=f"{name}@example.net")
+
+
+def assert_untouched(cmail: RunningCmail) -> None:
+    """None was tried, nobody was told anything."""
+    assert attempts(cmail) == {f"{name}@example.net": 0 for name in WISHES}
+    assert not cmail.mailbox(ANNA)
+
+
+def let_pass(seconds: float) -> None:
+    """What must not happen needs time in which it could."""
+    time.sleep(seconds)
+
+
+def test_many_lifetimes_with_the_cable_out(net: Net, tmp_path: Path) -> None:
+    """Four times its lifetime, a restart and a kill -9 in it: each message arrives once within a moment of
+    link-up, and nobody was told anything. Then what is refused on line is told of and given up."""
+    peer = FarSink(extensions=("DELIVERBY",))
+    with There(net, peer) as there, serve(net, tmp_path, SHORT) as cmail:
+        wait_for(lambda: status(cmail)["links"][0]["state"] == "up", "the line to be seen")
+        net.cut("wire")
+        wait_until_down(cmail)
+        began = time.monotonic()
+        give_all(net, cmail)
+        let_pass(LIFETIME_S + 1)
+        assert_untouched(cmail)
+        cmail.stop()
+        cmail.start()
+        wait_until_down(cmail)
+        let_pass(LIFETIME_S + 1)
+        assert_untouched(cmail)
+        cmail.kill()
+        cmail.start()
+        wait_until_down(cmail)
+        let_pass(max(LIFETIME_S + 1, began + 4 * LIFETIME_S - time.monotonic()))
+        assert_untouched(cmail)
+        back = time.monotonic()
+        net.join("wire")
+        wait_until_taken(peer, len(WISHES), "all of them to arrive")
+        late = max(peer.came) - back
+        print(f"all delivered {late * 1000:.0f} ms after link-up")
+        assert late < SOON_S
+        wait_until_empty(cmail)
+        assert sorted(peer.subjects()) == sorted(WISHES) and not cmail.mailbox(ANNA)
+        there.call(lambda: peer.script.update(MAIL=b"451 4.3.0 not now\r\n"))  # type: ignore[attr-defined]
+        give(net, cmail, "refused")
+        told = b"".join(cmail.wait_for_mail(ANNA, 2, 30))
+        assert b"Action: delayed" in told and b"Action: failed" in told
+
+
+def test_many_lifetimes_of_silence(net: Net, tmp_path: Path) -> None:
+    """The wire has carrier and carries nothing: what comes when that is known waits two lifetimes
+    untouched, over a kill -9, and goes as soon as the probe gets through."""
+    peer = FarSink(extensions=("DELIVERBY",))
+    with There(net, peer), serve(net, tmp_path, SHORT) as cmail:
+        net.silence("wire")
+        give(net, cmail, "finds out", sender="")
+        assert wait_until_down(cmail, 60).startswith("nothing answers: ")
+        wait_until_empty(cmail)  # with a lifetime shorter than what it takes to know, that one is over
+        give_all(net, cmail)
+        let_pass(LIFETIME_S + 1)
+        assert_untouched(cmail)
+        cmail.kill()
+        cmail.start()
+        assert wait_until_down(cmail).startswith("nothing answers: ")
+        let_pass(LIFETIME_S + 1)
+        assert_untouched(cmail)
+        back = time.monotonic()
+        net.speak("wire")
+        wait_until_taken(peer, len(WISHES), "all of them to arrive")
+        print(f"all delivered {max(peer.came) - back:.3f} s after the silence")
+        wait_until_empty(cmail)
+        assert not cmail.mailbox(ANNA)
+
+
+def by_mx(dns: str, host: str = "") -> str:
+    """Settings of delivery by MX, asking this server; `host` takes what no mail host takes."""
+    upstream = f'host = "{host}"\nport = 2525\n' if host else ""
+    return (
+        f'\n[smtp]\ndelivery = "mx"\n{upstream}[smtp.advanced]\ntimeout = "2s"\noutbound_port = 2525\n'
+        f'[dns]\nservers = ["{dns}:53"]\n'
+    )
+
+
+RECORDS: Final[dict[tuple[str, str], list[str] | str]] = {
+    ("example.net", "MX"): ["10 mx.example.net."],
+    ("mx.example.net", "A"): [FAR],
+}
+
+
+def test_the_dns_is_beyond_the_link(net: Net, tmp_path: Path) -> None:
+    """By MX: with the cable out nothing is asked, lifetimes pass; then it is asked and mail goes at once."""
+    peer, names = FarSink(), FakeDnsServer(dict(RECORDS), host=FAR, port=53)
+    with There(net, peer, names), serve(net, tmp_path, SHORT, by_mx(FAR)) as cmail:
+        wait_for(lambda: status(cmail)["links"][0]["state"] == "up", "the line to be seen")
+        net.cut("wire")
+        wait_until_down(cmail)
+        give(net, cmail, "by MX")
+        let_pass(2 * LIFETIME_S)
+        assert attempts(cmail) == {"bob@example.net": 0} and not names.asked and not cmail.mailbox(ANNA)
+        back = time.monotonic()
+        net.join("wire")
+        wait_until_taken(peer, 1, "it to arrive")
+        print(f"asked for and delivered {(peer.came[0] - back) * 1000:.0f} ms after link-up")
+        assert peer.came[0] - back < SOON_S
+        assert not cmail.mailbox(ANNA)
+
+
+@pytest.mark.parametrize("lie", [NXDOMAIN, SERVFAIL, HANG])
+def test_a_dns_that_lies_while_the_cable_is_out(net: Net, tmp_path: Path, lie: str) -> None:
+    """The DNS of the router on this side was asked before the cut and answers after it, as routers do who
+    have nobody to ask: no fault of the recipient. It does not say so to mail that comes later either."""
+    peer, names = FarSink(), FakeDnsServer({("example.net", "MX"): HANG}, host="127.0.0.1", port=53)
+    upstream = by_mx("127.0.0.1")
+    with There(net, peer), There(net, names, is_here=True), serve(net, tmp_path, SHORT, upstream) as cmail:
+        give(net, cmail, "asked before")
+        wait_for(lambda: names.asked, "the question")
+        net.cut("wire")
+        wait_until_down(cmail)
+        names.records = {("example.net", "MX"): lie}
+        give(net, cmail, "comes later", to="eve@example.net")
+        let_pass(2 * LIFETIME_S)
+        assert attempts(cmail) == {"bob@example.net": 0, "eve@example.net": 0}
+        assert not cmail.mailbox(ANNA)
+        names.records = dict(RECORDS)
+        net.join("wire")
+        wait_until_taken(peer, 2, "both to arrive")
+        wait_until_empty(cmail)
+        assert not cmail.mailbox(ANNA)
+
+
+def test_a_router_that_has_lost_the_internet(net: Net, tmp_path: Path) -> None:
+    """Carrier, address and route are as ever, but behind the router there is nothing, and its DNS says that
+    no name exists. With a host that can be probed nothing bounces for it, and soon nothing is tried; while
+    there is an Internet a name that does not exist is believed."""
+    domains = ("one.example", "two.example", "three.example")
+    good: dict[tuple[str, str], list[str] | str] = {
+        ("mx.example.net", "A"): [FAR],
+        **{(domain, "MX"): ["10 mx.example.net."] for domain in domains},
+    }
+    peer, names = FarSink(), FakeDnsServer(dict(good), host="127.0.0.1", port=53)
+    more = '[queue]\nretry = ["1s"]\n[link]\nprobe_every = "5s"\n'
+    upstream = by_mx("127.0.0.1", FAR)
+    with There(net, peer), There(net, names, is_here=True), serve(net, tmp_path, more, upstream) as cmail:
+        give(net, cmail, "no such name", to="bob@nowhere.example")
+        assert b"nowhere.example does not exist" in cmail.wait_for_mail(ANNA)[0]
+        wait_until_empty(cmail)
+        net.lose_uplink()
+        time.sleep(BELIEVED_S)  # what a probe has just seen is not asked for again
+        names.records = {(domain, "MX"): NXDOMAIN for domain in domains}
+        for domain in domains:
+            give(net, cmail, domain, to=f"bob@{domain}")
+        wait_until_down(cmail, 60)
+        let_pass(2)
+        assert attempts(cmail) == {f"bob@{domain}": 0 for domain in domains}
+        assert len(cmail.mailbox(ANNA)) == 1
+        names.records = good
+        net.find_uplink()
+        wait_until_taken(peer, 3, "all to arrive")
+        wait_until_empty(cmail)
+        assert len(cmail.mailbox(ANNA)) == 1
