@@ -26,6 +26,7 @@ from cmail.world import Clock, LinkClock
 LOOK_S: Final = 5.0  # how often it is counted what waits, where that has a limit
 ASK_S: Final = 5.0
 AGAIN_S: Final = 10.0  # a site that logs in for each message is not announced each time
+CAME_AGAIN_S: Final = 1.0  # who asks more often has what it asks for: no door is knocked at more often
 ENTRIES_MAX: Final = 10_000  # recipients of a message that a site has let go
 FULL: Final = b"452 4.2.2 Too much waits for that site just now: try again when it was there\r\n"
 
@@ -58,6 +59,7 @@ class Sites:
         self._counts: dict[str, tuple[int, int]] = {}  # messages and octets that waited when we looked
         self._added: dict[str, tuple[int, int]] = {}  # and that came since
         self._told_at: dict[str, float] = {}
+        self._came_at: dict[str, tuple[str, float]] = {}
         self._tasks: set[asyncio.Task[None]] = set()
         self._is_holding = False
 
@@ -122,7 +124,12 @@ class Sites:
         return Waiting(sum(messages for messages, _ in counts.values()), is_complete)
 
     async def came(self, site: SiteSettings, address: str, how: str) -> None:
-        """It is there: what waits for it goes, in every worker."""
+        """It is there: what waits for it goes, in every worker. Of one address it is heard once a second."""
+        now = self._clock.monotonic()
+        before, at = self._came_at.get(site.name, ("", -CAME_AGAIN_S))
+        if before == address and now - at < CAME_AGAIN_S:
+            return
+        self._came_at[site.name] = address, now
         self._came(site, address, how)
         await self._tell({"name": site.name, "address": address, "how": how})
 
