@@ -92,6 +92,40 @@ def test_mail_waits_for_its_exchange(net: Net, tmp_path: Path) -> None:
         assert [entry["why"] for entry in history(cmail)] == ["asked for by hand", "2 messages wait"]
 
 
+def ids(cmail: RunningCmail) -> list[str]:
+    return [row["id"] for row in json.loads(command(cmail, "list", "--json", group="queue"))]
+
+
+def test_send_now_while_exchanges_are_planned(net: Net, tmp_path: Path) -> None:
+    """`cmail queue flush ID` sends that message and no other, and no exchange begins; `cmail queue flush`
+    begins one; off line it says what becomes of it, and does it at link-up."""
+    peer = sink()
+    more = '\n[exchange]\nevery = "1d"\nurgent = false\n'
+    with There(net, peer), serve(net, tmp_path, more) as cmail:
+        wait_for(lambda: history(cmail) and not is_open(cmail), "the first exchange to be over", 20)
+        before = len(history(cmail))
+        for subject in ("one", "two", "three", "four"):
+            submit(net, cmail, subject=subject)
+        told = command(cmail, "flush", ids(cmail)[1], group="queue")
+        assert "It goes now, without an exchange" in told
+        wait_for(lambda: len(peer.taken) == 1, "the one that was named to arrive")
+        net.cut("wire")
+        wait_until_down(cmail)
+        told = command(cmail, "flush", ids(cmail)[1], group="queue")
+        assert "goes as soon as that is up, without waiting for an exchange" in told
+        assert "No exchange can begin now" in command(cmail, "flush", group="queue")
+        net.join("wire")
+        wait_for(lambda: len(peer.taken) == 2, "the other that was named to arrive", 20)
+        time.sleep(1)
+        assert len(peer.taken) == 2 and len(ids(cmail)) == 2 and len(history(cmail)) == before
+        assert "An exchange begins" in command(cmail, "flush", group="queue")
+        wait_for(lambda: len(peer.taken) == 4, "all to arrive")
+        wait_for(lambda: not is_open(cmail), "the exchange to be over", 20)
+        assert history(cmail)[0]["why"] == "all that waits is to be sent now"
+        assert len(history(cmail)) == before + 1
+        assert b"Subject: two" in peer.taken[0].content and b"Subject: three" in peer.taken[1].content
+
+
 def test_an_exchange_kicks(net: Net, tmp_path: Path) -> None:
     """By hand, with smtp.kick: the upstream server is told our domain, and how that ended stands in the
     history; while the link is down there is none, in words."""
@@ -123,6 +157,27 @@ def test_batch_goes_in_an_exchange(net: Net, tmp_path: Path) -> None:
         time.sleep(2)
         assert attempts(cmail) == [0] and not peer.taken
         command(cmail, "exchange")
+        wait_for(lambda: len(peer.taken) == 1, "the message to arrive")
+        if is_open(cmail):  # what comes while it is open goes along
+            submit(net, cmail)
+            wait_for(lambda: len(peer.taken) == 2, "what came meanwhile to arrive")
+        wait_for(lambda: not is_open(cmail), "the exchange to be over", 20)
+        count = len(peer.taken)
+        submit(net, cmail)
+        time.sleep(1)
+        assert len(peer.taken) == count
+        assert "due" in command(cmail, "flush", group="queue")
+        wait_for(lambda: len(peer.taken) == count + 1, "what was flushed to arrive")
+
+
+def test_what_comes_in_a_window_goes_at_once(net: Net, tmp_path: Path) -> None:
+    """queue.batch and an exchange that is open for hours: mail does not wait for the next one."""
+    peer = sink()
+    more = '\n[exchange]\nat = ["00:00-24:00"]\n[queue]\nbatch = true\n'
+    with There(net, peer), serve(net, tmp_path, more) as cmail:
+        wait_for(lambda: is_open(cmail), "the window to be open")
+        time.sleep(1)
+        submit(net, cmail)
         wait_for(lambda: len(peer.taken) == 1, "the message to arrive")
 
 

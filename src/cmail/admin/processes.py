@@ -7,6 +7,7 @@ from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
+from cmail.admin.going import add_going
 from cmail.admin.queue_access import sum_figures
 from cmail.admin.rows import Row, sort_key
 from cmail.net.control import Answer, ControlClient, ControlError, NotRunningError
@@ -97,11 +98,12 @@ class Processes:
         """The rows of one process's answer, one by one."""
         return ControlClient(self._folder, name, ASK_S).rows(question, arguments)
 
-    async def change(self, change: str, what: Mapping[str, Any], **more: str) -> int:
-        """flush, hold, release, delete or bounce a whole filter; how many recipients."""
+    async def change(self, change: str, what: Mapping[str, Any], **more: str) -> Fields:
+        """flush, hold, release, delete or bounce a whole filter: {recipients}, and what admin.going has words
+        for."""
         question = "queue.bounce" if change == "bounce" else "queue.change"
         heard = await self.ask_workers(question, timeout_s=CHANGE_S, change=change, filter=dict(what), **more)
-        return sum(int(answer.ok.get("recipients", 0)) for answer in heard.answers)
+        return add_going(answer.ok for answer in heard.answers)
 
     async def figures(self) -> Fields:
         """Counts of the queue, of all workers together."""

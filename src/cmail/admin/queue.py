@@ -5,7 +5,7 @@ of a listing. Bounces are written shard by shard, message by message, each in on
 
 import asyncio
 import base64
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Final, Protocol
 
@@ -19,6 +19,7 @@ from cmail.observe import maillog
 from cmail.observe.sink import printing
 from cmail.policy.orders import FREE, Orders
 from cmail.queue.admission import kept_words
+from cmail.queue.alone import MESSAGES_MAX as ALONE_MAX
 from cmail.storage.spool import (
     Change,
     Changed,
@@ -84,6 +85,11 @@ class Desk(Protocol):
         """Fail these recipients with a report to the sender, in one commit; how many."""
         ...
 
+    async def let_go(self, queue_ids: Sequence[int] | None) -> tuple[int, int]:
+        """These are to go now, or (None) all that waits for the Internet, in an exchange. How many messages
+        can, and how many the policy of the links keeps; of those for the Internet."""
+        ...
+
 
 @dataclass(frozen=True, slots=True)
 class QueueAnswers:
@@ -95,6 +101,7 @@ class QueueAnswers:
     needs_link: Callable[[str], bool]  # whether a route's due times are on the link clock
     is_batch: Callable[[], bool] = lambda: False
     orders: Callable[[], Orders] = lambda: FREE  # that hold for routes that need the link
+    begin_exchange: Callable[[], Awaitable[str]] | None = None  # "", or why none can begin
     is_logged: bool = True  # a command that works without a server has no log to write to
 
     def functions(self) -> dict[str, AnswerFunction]:
@@ -184,14 +191,37 @@ class QueueAnswers:
         if change is None:
             raise ControlError(f"no such change: {request.get('change')!r}", 64)
         what = _meant(request, _states_of(change, request))
-        recipients = 0
+        recipients, let_go = 0, []
         for desk in self.desks():
             changed = await desk.spool.change(what, change, desk.change_times())
             desk.changed(change, changed)
             recipients += changed.recipients_count
+            let_go.append((desk, changed))
             if self.is_logged:
                 _log(change, changed)
-        return {"recipients": recipients}
+        if change not in (Change.FLUSH, Change.RELEASE) or not recipients or self.begin_exchange is None:
+            return {"recipients": recipients}
+        is_all = change is Change.FLUSH and not request["filter"]
+        return {"recipients": recipients, **await self._send_now(let_go, is_all, self.begin_exchange)}
+
+    async def _send_now(
+        self,
+        changes: Sequence[tuple[Desk, Changed]],
+        is_all: bool,
+        begin_exchange: Callable[[], Awaitable[str]],
+    ) -> Fields:
+        """What is meant by name goes by itself, though no exchange is open; for all that waits (or so much of
+        it that nobody names it) an exchange begins. What came of it, for admin/going.py."""
+        is_all = is_all or any(len(changed.queue_ids) > ALONE_MAX for _, changed in changes)
+        found = [await desk.let_go(None if is_all else changed.queue_ids) for desk, changed in changes]
+        messages, kept = (sum(counts) for counts in zip(*found, strict=True))
+        answer: Fields = {"messages": messages, "kept": kept, "is_link_down": self.link_clock.is_down}
+        if not messages or self.orders().is_exchange_open:
+            return answer
+        if not is_all:
+            return {**answer, "is_alone": True}
+        no_exchange = await begin_exchange()
+        return {**answer, "exchange": not no_exchange, "no_exchange": no_exchange}
 
     async def flush(self, request: Fields) -> Fields:
         """{filter}: change flush, by its own name."""

@@ -5,8 +5,9 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Protocol
 
 from cmail.admin.asking import CHANGE_S, Server
+from cmail.admin.going import add_going
 from cmail.admin.rows import Row
-from cmail.net.control_client import Answer, BlockingControlClient, ControlError, NotRunningError
+from cmail.net.control_client import BlockingControlClient, ControlError, NotRunningError
 
 Fields = dict[str, Any]
 
@@ -26,7 +27,7 @@ class Queue(Protocol):
         ...
 
     def change(self, change: str, what: Mapping[str, Any], **more: str) -> Fields:
-        """Do it to the whole filter: {recipients}."""
+        """Do it to the whole filter: {recipients}, and what admin.going has words for."""
         ...
 
     def figures(self) -> Fields:
@@ -77,16 +78,12 @@ class RunningQueue:
     def change(self, change: str, what: Mapping[str, Any], **more: str) -> Fields:
         """In every worker."""
         question = "queue.bounce" if change == "bounce" else "queue.change"
-        return _sum(self._server.ask_workers(question, CHANGE_S, change=change, filter=dict(what), **more))
+        answers = self._server.ask_workers(question, CHANGE_S, change=change, filter=dict(what), **more)
+        return add_going(answer.ok for answer in answers)
 
     def figures(self) -> Fields:
         """Of all workers together."""
         return sum_figures(answer.ok for answer in self._server.ask_workers("queue.figures"))
-
-
-def _sum(answers: list[Answer]) -> Fields:
-    oks = [answer.ok for answer in answers]
-    return {"recipients": sum(int(ok.get("recipients", 0)) for ok in oks)}
 
 
 def sum_figures(answers: Any) -> Fields:

@@ -52,6 +52,10 @@ class _Desk:
         """Nobody tries anything."""
         return None
 
+    async def let_go(self, queue_ids: Sequence[int] | None) -> tuple[int, int]:
+        """Nobody sends anything."""
+        return 0, 0
+
     async def bounce(self, message: QueuedMessage, positions: Sequence[int], reason: str) -> int:
         """Reports are written by the server, which knows how."""
         raise ControlError("only a running server can bounce: start it (cmail serve)", _UNAVAILABLE)

@@ -1,7 +1,7 @@
 """What a worker answers about its part of the queue, built from its schedulers for its control server."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, assert_never
 
@@ -19,6 +19,7 @@ from cmail.queue.report import needs_head, read_head
 from cmail.queue.route_queue import KEY_BITS
 from cmail.queue.scheduler import Scheduler
 from cmail.storage.spool import (
+    ALL,
     Change,
     Changed,
     QueuedMessage,
@@ -40,6 +41,7 @@ def queue_answers(
     schedulers: Callable[[], Sequence[Scheduler]],
     clock: Clock,
     link_clock: LinkClock,
+    begin_exchange: Callable[[], Awaitable[str]] | None = None,
 ) -> dict[str, AnswerFunction]:
     """queue.list, show, change, flush, bounce, figures and recent, for a worker's control server.
     `schedulers` are those of its shards as of now: one may be adopted later."""
@@ -52,8 +54,9 @@ def queue_answers(
         clock,
         link_clock,
         needs_link,
-        is_batch=lambda: any(s.settings.batch for s in schedulers()[:1]),
+        is_batch=lambda: any(s.is_batched for s in schedulers()[:1]),
         orders=lambda: next((s.admission.orders for s in schedulers()), FREE),
+        begin_exchange=begin_exchange,
     )
     return {**answers.functions(), "queue.recent": recent}
 
@@ -85,6 +88,17 @@ class ShardDesk:
             return None
         rest_s = max(0.0, found.rest_until - self.scheduler.clock.monotonic())
         return RouteTrouble(found.trouble.reason, found.trouble.kind, int(rest_s * 1000))
+
+    async def let_go(self, queue_ids: Sequence[int] | None) -> tuple[int, int]:
+        """These by themselves, or all: how many messages for the Internet can go, how many may not."""
+        if queue_ids is not None:
+            found = await self.scheduler.alone.let_go(queue_ids)
+            return found.messages, found.kept
+        is_down = self.scheduler.link_clock.is_down  # then nobody knows yet which link will be up
+        waits = await self.spool.waits(ALL if is_down else self.scheduler.admission.wanted)
+        needy = [each for each in waits if self.scheduler.router.needs_link(each.route)]
+        admitted = sum(each.admitted_count for each in needy)
+        return admitted, sum(each.messages_count for each in needy) - admitted
 
     async def bounce(self, message: QueuedMessage, positions: Sequence[int], reason: str) -> int:
         """Fail these recipients with a report to the sender, in one commit. Those that are being sent

@@ -53,7 +53,7 @@ class Exchanging:
         if self.history.entries:
             last = self.history.entries[-1]
             self.exchanges.resume(last.begin_ms, last.end_ms)
-        self._link.is_exchange_open = self.exchanges.is_open
+        self._set_open()
         self._link.turned.append(self._turned)
 
     def apply(self, settings: Settings) -> None:
@@ -62,7 +62,7 @@ class Exchanging:
         self.exchanges.apply(
             settings.exchange, is_batch=settings.queue.batch, now_s=self._clock.wall_ms() / 1000
         )
-        self._link.is_exchange_open = self.exchanges.is_open
+        self._set_open()
         self._woken.set()
 
     @property
@@ -130,6 +130,11 @@ class Exchanging:
         self.run_hooks()
         return False
 
+    async def send_now(self) -> None:
+        """`cmail queue flush`, Send now: one begins, unless one goes on. Each worker says so by itself."""
+        if self.exchanges.is_planned and self.exchanges.current is None:
+            await self._begin("all that waits is to be sent now")
+
     def run_hooks(self) -> None:
         """Kick and collect, at the same time."""
         for kind, hook in self.hooks:
@@ -178,7 +183,7 @@ class Exchanging:
         self.history.add(self._entry)
         if not exchanges.is_always:
             maillog.noted(f"an exchange begins: {why}")
-        self._link.is_exchange_open = exchanges.is_open
+        self._set_open()
         await self._link.look()
         if not (exchanges.is_always or exchanges.is_planned):
             await self._workers.begin_exchange()
@@ -192,7 +197,7 @@ class Exchanging:
         is_always = exchanges.is_always
         exchanges.end(self._now())
         self._entry = None
-        self._link.is_exchange_open = exchanges.is_open
+        self._set_open()
         await self._link.look()
         if entry is None:
             return
@@ -202,6 +207,10 @@ class Exchanging:
                 f"the exchange is over: {why}; {entry.messages_out} messages sent, {entry.messages_in} came"
             )
         self._save()
+
+    def _set_open(self) -> None:
+        self._link.is_exchange_open = self.exchanges.is_open
+        self._link.is_batch_open = self.exchanges.current is not None and not self.exchanges.is_always
 
     def _save(self) -> None:
         octets = self.history.octets()

@@ -47,6 +47,7 @@ class LinkAnswers:
             "link.probe": self._probe,
             "link.status": self.status,
             "link.exchange": self._exchange,
+            "link.send": self._send,
             "link.plan": self._plan,
             "link.history": self._history,
             "link.confirm": self._confirm,
@@ -72,7 +73,7 @@ class LinkAnswers:
         return await self._say(request, Hand.DOWN)
 
     async def _hear(self, request: Fields, hand: Hand) -> Fields:
-        """What a hook says of a network device. Where the kernel does not tell, it counts as what people say."""
+        """What a hook says of a network device; where the kernel does not tell, it counts as people's word."""
         facts = self._watching.facts()
         name = str(request.get("name") or "")
         is_by_hand_alone = any(
@@ -141,8 +142,8 @@ class LinkAnswers:
             return row
         via = link.via
         allowed = link.allowance(self.settings.link.small, now_s, None)
-        return {
         used = link.used if link.day == today(now_s) else 0
+        return {
             **row,
             "devices": list(via.device),
             "use": via.use,
@@ -154,16 +155,16 @@ class LinkAnswers:
             "window": list(via.window),
             "policy": allowed.words or ("all mail" if not allowed.is_nothing else ""),
             "rests": allowed.is_nothing,
-        }
             "is_used_up": is_used_up(via, used),
+        }
 
     # Exchanges.
 
     def _exchange_now(self) -> Fields:
         exchanges, entry = self._exchanging.exchanges, self._exchanging.entry
         current = exchanges.current
-        return {
         following = exchanges.next(self._clock.wall_ms() / 1000)
+        return {
             "is_planned": exchanges.is_planned,
             "is_always": exchanges.is_always,
             "is_open": current is not None,
@@ -171,11 +172,11 @@ class LinkAnswers:
             "begin_ms": entry.begin_ms if entry is not None else 0,
             "until_ms": int((current.until_s or 0) * 1000) if current is not None else 0,
             "is_working": self._exchanging.is_working,
-        }
             "next_ms": int(following.begin_s * 1000) if following is not None else 0,
             "next_why": following.why if following is not None else "",
             "rules": exchanges.rules(),
             **({name: getattr(entry, name) for name in _GONE} if entry is not None else {}),
+        }
 
     async def _exchange(self, request: Fields) -> Fields:
         """One now."""
@@ -184,6 +185,13 @@ class LinkAnswers:
             raise ControlError(f"there can be no exchange now: {self._link.outlook.words}", EX_TEMPFAIL)
         is_new = await self._exchanging.begin_by_hand()
         return {"is_new": is_new, **self._exchange_now()}
+
+    async def _send(self, _request: Fields) -> Fields:
+        """What waits is to go now: an exchange begins, unless one goes on already."""
+        if self._link.reading.is_down:
+            raise ControlError(self._link.outlook.words, EX_TEMPFAIL)
+        await self._exchanging.send_now()
+        return self._exchange_now()
 
     async def _plan(self, request: Fields) -> Fields:
         """When the next one is, what will go in it, in which order, and how long that takes."""

@@ -283,7 +283,9 @@ class Worker:
     def answers(self) -> Mapping[str, AnswerFunction]:
         """What an operator and the other processes may ask."""
         found: dict[str, AnswerFunction] = {
-            **queue_answers(lambda: self._schedulers, self._clock, self._link_clock),
+            **queue_answers(
+                lambda: self._schedulers, self._clock, self._link_clock, self._worker_link.begin_exchange
+            ),
             **Injection(os.path.join(self._data_dir, INCOMING), lambda: self._intake.context).functions(),
             **self._collected().functions(),
             **self._worker_link.answers(),

@@ -25,6 +25,7 @@ WELL_EVERY_S: Final = 10.0
 BELIEVED_S: Final = 10.0  # so long what a probe saw is not asked for again
 CONFIRM_S: Final = 45.0  # a probe of some addresses, names and a handshake
 STUCK_S: Final = 30.0  # nothing is settled: a look costs a probe, to wait for the time-out costs minutes
+EXCHANGE_S: Final = 30.0  # the link process asks all workers before one begins
 LISTED_MAX: Final = 100  # of what waits, for a plan
 ROUTES_LISTED_MAX: Final = 50
 _LISTED_OCTETS: Final = 2**21  # of content that is read along
@@ -123,6 +124,14 @@ class WorkerLink:
                 routes = [each.route for each in needy][:ROUTES_LISTED_MAX]
                 listed += [row for route in routes for row in await _listed(scheduler, route, limit)]
         return {**found, "listed": listed}
+
+    async def begin_exchange(self) -> str:
+        """Somebody wants all that waits to go now: "", or why no exchange can begin."""
+        try:
+            await ControlClient(self._run_folder, "link", EXCHANGE_S).ask("link.send", {})
+        except ControlError as error:
+            return error.words
+        return ""
 
     # What deliveries see.
 
@@ -246,7 +255,7 @@ def first_state(path: str, settings: Settings) -> tuple[LinkReading, Orders]:
     """How the link was, as far as nobody has told yet how it is; blocks. Where exchanges are planned none
     goes on until somebody says so."""
     reading, orders = read_state(path, maillog)
-    return reading, replace(orders, is_exchange_open=not settings.exchange.is_set)
+    return reading, replace(orders, is_exchange_open=not settings.exchange.is_set, is_batch_open=False)
 
 
 async def _listed(scheduler: Scheduler, route: str, limit: int) -> list[Fields]:

@@ -8,6 +8,7 @@ from typing import Any, Final
 
 import click
 
+from cmail.admin.going import going_words
 from cmail.admin.queue_access import Queue, open_queue
 from cmail.admin.rows import json_row
 from cmail.cli.command import Group, config_option
@@ -169,7 +170,8 @@ def why(limit: int, is_json: bool, **filters: Any) -> int:
 @command.command("flush")
 @_changes
 def flush(is_all: bool, is_json: bool, **filters: Any) -> int:
-    """Try now, whatever the time of the next attempt; without a filter everything."""
+    """Try now, whatever the time of the next attempt. Without a filter everything: where exchanges are
+    planned one begins. What is named, or meant by a filter, goes by itself."""
     return _change("flush", _filter(**filters), "now due", is_json=is_json)
 
 
@@ -214,10 +216,11 @@ def _change(change: str, what: dict[str, Any], done: str, *, is_json: bool, **mo
     queue = _open()
     changed = queue.change(change, what, **more)
     recipients = changed["recipients"]
+    words = going_words(changed)
     if is_json:
-        click.echo(json.dumps({"recipients": recipients}))
+        click.echo(json.dumps({"recipients": recipients, **({"words": words} if words else {})}))
     else:
-        click.echo(f"{recipients} recipient{'' if recipients == 1 else 's'} {done}")
+        click.echo("\n".join([f"{recipients} recipient{'' if recipients == 1 else 's'} {done}", *words]))
     code = _say_silent(queue)
     if not recipients and what.get("ids"):
         raise Refusal("none of these is in the queue in that state", Exit.NO_USER)

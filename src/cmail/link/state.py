@@ -64,6 +64,7 @@ class Link:
         self._writing: asyncio.Task[None] | None = None
         self._is_stale = False  # the file
         self.is_exchange_open = True
+        self.is_batch_open = False
         self.turned: list[Callable[[bool], None]] = []  # called with whether it is down, at each turn
 
     @property
@@ -155,7 +156,9 @@ class Link:
         now_ms = self._clock.wall_ms()
         changed = self.links.judge(now_ms)
         outlook = self.links.outlook(now_ms / 1000)
-        orders = replace(outlook.orders, is_exchange_open=self.is_exchange_open)
+        orders = replace(
+            outlook.orders, is_exchange_open=self.is_exchange_open, is_batch_open=self.is_batch_open
+        )
         return _Weighed(changed, outlook, self._next_reading(outlook.is_down), orders)
 
     async def _conclude(self, weighed: "_Weighed") -> bool:

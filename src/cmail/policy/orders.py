@@ -20,6 +20,7 @@ class Orders:
     size_ever: int = NO_LIMIT  # octets; what is larger fits no link, ever, and is held with words
     words: str = ""  # of the link that mail goes by, for whoever asks why: "satellite: up to 100 KiB"
     ever_words: str = ""  # why nothing larger can: "no window of satellite is longer than 20 minutes"
+    is_batch_open: bool = False  # an exchange goes on: what queue.batch collects goes as it comes
 
     def admits(self, size_bytes: int, priority: int) -> bool:
         """Whether a message may go now."""
@@ -47,11 +48,14 @@ def parse_orders(fields: Mapping[str, Any]) -> Orders:
     if any(type(number) is not int for number in numbers) or type(is_open) is not bool:
         raise ValueError("not orders of the link")
     size_ever, words = fields.get("size_ever", NO_LIMIT), fields.get("words", "")
-    ever_words = fields.get("ever_words", "")
-    if type(size_ever) is not int or not isinstance(words, str) or not isinstance(ever_words, str):
+    ever_words, is_batch_open = fields.get("ever_words", ""), fields.get("is_batch_open", False)
+    is_text = isinstance(words, str) and isinstance(ever_words, str)
+    if type(size_ever) is not int or not is_text or type(is_batch_open) is not bool:
         raise ValueError("not orders of the link")
     size_max, urgent_size_max, rate = (int(number or 0) for number in numbers)
     sizes = size_max, urgent_size_max, size_ever
     if min(sizes) < NOTHING or max(sizes) > NO_LIMIT or rate > RATE_MAX:
         raise ValueError("not orders of the link: there are no such sizes")
-    return Orders(size_max, urgent_size_max, is_open, max(0, rate), size_ever, words, ever_words)
+    return Orders(
+        size_max, urgent_size_max, is_open, max(0, rate), size_ever, words, ever_words, is_batch_open
+    )

@@ -3,7 +3,7 @@
 from typing import TYPE_CHECKING, Final
 
 from cmail.delivery.agent import Transaction
-from cmail.policy.orders import NO_LIMIT
+from cmail.policy.orders import NO_LIMIT, NOTHING
 from cmail.policy.routing import LOCAL
 from cmail.storage.spool import ALL, Wanted
 
@@ -11,16 +11,20 @@ if TYPE_CHECKING:
     from cmail.queue.route_queue import RouteQueue
 
 LARGE_MAX_HERE: Final = 1 << 30  # large messages into mailboxes here at once: the disk carries them all
+NOTHING_ELSE: Final = Wanted(0, NOTHING, NOTHING)
 
 
 class Gate:
     """Of one route. What the judgement hangs on tells it when it changes; between, `is_open` of the route
-    and the limits here are looked at for each message."""
+    and the limits here are looked at for each message. While no exchange is open it is open for those in
+    `alone` and for nothing else."""
 
-    __slots__ = ("_route", "is_limited", "size_ever", "sizes")
+    __slots__ = ("_route", "alone", "is_alone", "is_limited", "size_ever", "sizes")
 
     def __init__(self, route: "RouteQueue") -> None:
         self._route = route
+        self.alone: set[int] = set()  # queue ids that an operator has named: queue/alone.py
+        self.is_alone = False
         self.judge()
 
     def judge(self) -> None:
@@ -37,7 +41,9 @@ class Gate:
 
     def _judge_orders(self) -> None:
         route, admission = self._route, self._route.scheduler.admission
-        self.sizes = sizes = admission.wanted if route.needs_link else self._site_sizes()
+        self.is_alone = bool(self.alone) and route.needs_link and not admission.orders.is_exchange_open
+        sizes = admission.wanted if route.needs_link else self._site_sizes()
+        self.sizes = sizes = NOTHING_ELSE if self.is_alone else sizes
         self.is_limited = min(sizes.size_max, sizes.urgent_size_max) < NO_LIMIT
         self.size_ever = admission.orders.size_ever if route.needs_link else NO_LIMIT
 
@@ -49,13 +55,26 @@ class Gate:
 
     def _is_kept(self) -> bool:
         """Whether the orders let nothing go at all."""
-        sizes = self.sizes
-        return not self._route.scheduler.admission.orders.is_exchange_open or (
-            sizes.size_max < 0 and sizes.urgent_size_max < 0
-        )
+        admission = self._route.scheduler.admission
+        sizes = admission.wanted
+        is_closed = not (admission.orders.is_exchange_open or self.alone)
+        return is_closed or (sizes.size_max < 0 and sizes.urgent_size_max < 0)
+
+    def let_alone(self, ids: set[int]) -> None:
+        """These may go though no exchange is open."""
+        self.alone |= ids
+        self.judge()
+
+    def ended(self, queue_id: int) -> None:
+        """It has been tried, or waits no more."""
+        self.alone.discard(queue_id)
+        if not self.alone:
+            self.judge()
 
     def admits(self, transaction: Transaction) -> bool:
-        """Whether it may go, by its size; asked only while `is_limited`."""
+        """Whether it may go, by its size or its name; asked only while `is_limited`."""
+        if self.is_alone:
+            return transaction.message.queue_id in self.alone
         queued = transaction.recipients[0]
         return self.sizes.admits(transaction.message.content.size_bytes, queued.rank, queued.was_too_large)
 

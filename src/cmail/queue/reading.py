@@ -90,6 +90,9 @@ class Reading:
         if self.under_way is not None or not route.is_open:
             return
         scheduler = route.scheduler
+        if route.gate.is_alone:
+            self._begin(scheduler.loop.create_task(scheduler.alone.read(route)), 0, 0)
+            return
         has_something = bool(route.ready) or any(lane.taken for lane in route.lanes)
         room = route.octets_left()
         if room < OCTETS_LEAST:
@@ -99,16 +102,21 @@ class Reading:
                 scheduler.wait_for_room(route)
                 return
             room = OCTETS_LEAST
-        self._reserved = room
-        scheduler.octets += room
-        self._limit = route.read_max
-        self._is_moved = False
         now_ms = FAR_MS if self.horizon_ms else scheduler.attempts.now_ms(route.name)
         wanted = self.wanted(self.horizon_ms)
-        self.until_ms = now_ms
-        self.under_way = scheduler.spool.due(route.name, now_ms, self.cursor, self._limit, room, wanted)
-        scheduler.reading.add(route)
-        self.under_way.add_done_callback(self._filled)
+        self._limit = route.read_max
+        read = scheduler.spool.due(route.name, now_ms, self.cursor, self._limit, room, wanted)
+        self._begin(read, now_ms, room)
+
+    def _begin(self, read: "Future[list[QueuedMessage]]", until_ms: int, room: int) -> None:
+        scheduler = self._route.scheduler
+        self._reserved = room
+        scheduler.octets += room
+        self._is_moved = False
+        self.until_ms = until_ms
+        self.under_way = read
+        scheduler.reading.add(self._route)
+        read.add_done_callback(self._filled)
 
     def _filled(self, read: "Future[list[QueuedMessage]]") -> None:
         route, scheduler = self._route, self._route.scheduler
@@ -142,6 +150,10 @@ class Reading:
         """The cursor has seen all. When it found something, look once more from the start: what was
         put off for a moment, or came late with a small id, must not be forgotten."""
         route = self._route
+        if route.gate.is_alone:
+            route.has_more = False  # an exchange has all of it looked at
+            route.scheduler.forget_if_idle(route)
+            return
         if self._has_new or self.horizon_ms:
             self.horizon_ms = 0
             self._rewind()

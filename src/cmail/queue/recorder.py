@@ -114,10 +114,10 @@ class Recorder:
         self.record(route, transaction, settlement)
         route.owes_wake |= any(deferral.kind is NotNow.HOST for deferral in end.deferrals)
 
-    def _may_be_gone(self, message: QueuedMessage) -> bool:
-        """Nobody of this copy is in memory any more, and the others may have ended on other routes."""
+    def _is_in_memory(self, message: QueuedMessage) -> bool:
+        """Whether anybody of this copy is; if not, the others may have ended on other routes."""
         base = message.queue_id << KEY_BITS
-        return not any(base | queued.position in self._scheduler.active for queued in message.recipients)
+        return any(base | queued.position in self._scheduler.active for queued in message.recipients)
 
     async def _see_whether_removed(self, queue_id: QueueId) -> None:
         """Only the spool knows whether another route has ended the rest of the message."""
@@ -164,8 +164,10 @@ class Recorder:
             self._scheduler.lookout.wake_at(route, min(each.due_ms for each in settlement.deferrals))
         if settlement.is_whole:
             self._scheduler.log.removed(settlement.queue_id)
-        elif settlement.finals and self._may_be_gone(transaction.message):
+        elif settlement.finals and not self._is_in_memory(transaction.message):
             self._scheduler.spawn(self._see_whether_removed(settlement.queue_id), "removed?")
+        if route.gate.alone and not self._is_in_memory(transaction.message):
+            route.gate.ended(settlement.queue_id)
         if settlement.added:
             self._adopt(settlement.added)
         if route.has_more and not route.ready and route.reading.under_way is None:

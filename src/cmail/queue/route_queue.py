@@ -109,7 +109,7 @@ class RouteQueue:
     @property
     def is_held(self) -> bool:
         """Batch Mail for Delivery: what was never released by a flush (due_ms is 0) has to wait."""
-        return self.is_internet and self.scheduler.settings.batch
+        return self.is_internet and self.scheduler.is_batched
 
     @property
     def is_idle(self) -> bool:
@@ -123,6 +123,7 @@ class RouteQueue:
             or self.rest_until
             or self.failures
             or self.owes_wake
+            or self.gate.alone
         )
 
     # From memory.

@@ -11,6 +11,7 @@ from cmail.mail.outcome import NotNow
 from cmail.mail.queue_id import QueueId
 from cmail.policy.routing import LMTP, LOCAL, RELAY, is_internet
 from cmail.queue.admission import Admission, LinkWithOrders
+from cmail.queue.alone import Alone
 from cmail.queue.attempt import Attempts, MailLog
 from cmail.queue.connections import Connections, finish_tasks
 from cmail.queue.lookout import Lookout
@@ -71,6 +72,7 @@ class Scheduler:
         self.connections = Connections(self, agents)
         self.recorder = Recorder(self)
         self.lookout = Lookout(self)
+        self.alone = Alone(self)
         self.routes: dict[str, RouteQueue] = {}
         self.active: set[int] = set()
         self.octets = 0  # of content in memory, and for what reads are under way
@@ -352,4 +354,9 @@ class Scheduler:
 
     def is_batch_held(self, name: str, due_ms: int) -> bool:
         """Whether a recipient on a route with this due time waits for a flush."""
-        return self.settings.batch and is_internet(name) and due_ms == 0
+        return self.is_batched and is_internet(name) and due_ms == 0
+
+    @property
+    def is_batched(self) -> bool:
+        """Whether mail for the Internet waits for a flush; not while an exchange is open."""
+        return self.settings.batch and not self.admission.orders.is_batch_open

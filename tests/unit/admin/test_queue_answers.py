@@ -56,6 +56,9 @@ class FakeDesk:
     def trouble(self, route: str) -> RouteTrouble | None:
         return self.rests.get(route)
 
+    async def let_go(self, queue_ids: Sequence[int] | None) -> tuple[int, int]:
+        return 0, 0
+
     async def bounce(self, message: QueuedMessage, positions: Sequence[int], reason: str) -> int:
         self.bounced.append((print_queue_id(message.queue_id), tuple(positions), reason))
         return len(positions)

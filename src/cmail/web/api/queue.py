@@ -8,6 +8,7 @@ from typing import Any, Final
 
 from starlette.responses import StreamingResponse
 
+from cmail.admin.going import going_words
 from cmail.admin.rows import Row, json_row, rfc3339, sort_key
 from cmail.admin.why import explain
 from cmail.mail.queue_id import parse_queue_id, print_queue_id
@@ -85,11 +86,11 @@ async def act(call: Call) -> Fields:
     queue_id, action = _queue_id(call), call.path["action"]
     if action not in ACTIONS:
         raise ApiError(404, f"There is no such action: it is one of {', '.join(ACTIONS)}.")
-    count = await _change(call, action, {"ids": [queue_id]})
-    if not count:
+    done = await _change(call, action, {"ids": [queue_id]})
+    if not done["recipients"]:
         await call.context.processes.show(queue_id, has_content=False)  # 404 when it is not there
         raise ApiError(409, f"No recipient of {queue_id} is in a state for that: {ACTIONS[action]}.")
-    return {"recipients": count}
+    return done
 
 
 async def act_on_filter(call: Call) -> Fields:
@@ -98,18 +99,19 @@ async def act_on_filter(call: Call) -> Fields:
     if ("filter" in body) == bool(body.get("all")):
         words = 'Say either "filter" with something in it, or "all": true for everything that waits.'
         raise ApiError(422, words, [{"pointer": "/filter", "detail": 'or else "all": true'}])
-    return {"recipients": await _change(call, body["action"], filter_of(body.get("filter", {})))}
+    return await _change(call, body["action"], filter_of(body.get("filter", {})))
 
 
-async def _change(call: Call, action: str, what: Mapping[str, Any]) -> int:
+async def _change(call: Call, action: str, what: Mapping[str, Any]) -> Fields:
     because = (call.body or {}).get("because", "")
     if because and action != "bounce":
         faults = [{"pointer": "/because", "detail": "is told to senders when mail goes back to them: bounce"}]
         raise ApiError(422, "The body has errors; nothing was done.", faults)
     more = {"reason_given": because} if because else {}
-    count = await call.context.processes.change(action, what, **more)
+    done = await call.context.processes.change(action, what, **more)
     call.context.overviews.forget()
-    return count
+    words = going_words(done)
+    return {"recipients": done["recipients"], **({"words": words} if words else {})}
 
 
 def filter_of(given: Mapping[str, Any]) -> Fields:

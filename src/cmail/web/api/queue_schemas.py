@@ -97,5 +97,8 @@ MESSAGE_EXAMPLE: Final = {
     "recipients": [_RECIPIENT_EXAMPLE],
     "header": "Subject: hello\r\n",
 }
-CHANGED: Final = fields({"recipients": whole("How many recipients it was done to.", 0)})
+CHANGED: Final = fields(
+    {"recipients": whole("How many recipients it was done to.", 0)},
+    {"words": list_of(text(), words="What becomes of them, where exchanges or links keep mail.")},
+)
 CHANGED_EXAMPLE: Final = {"recipients": 1}

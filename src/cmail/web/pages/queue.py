@@ -11,6 +11,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
+from cmail.admin.going import going_words
 from cmail.admin.overview import Overview
 from cmail.mail.queue_id import parse_queue_id, print_queue_id
 from cmail.net.control import ControlError
@@ -33,6 +34,7 @@ class Action:
     done: str
     nothing: str  # when nothing of it was in the right state
     warning: str = ""
+    when_kept: str = ""  # in place of `done`, where admin.going has more to say
 
 
 ACTIONS: Final[Mapping[str, Action]] = {
@@ -44,9 +46,17 @@ ACTIONS: Final[Mapping[str, Action]] = {
             "",
             "{many} tried now.",
             "Nothing of it could be tried: what is on hold has to be released first.",
+            when_kept="{many} due now.",
         ),
         Action("hold", "Hold", "", "{many} on hold, until released.", "Nothing of it waits any more."),
-        Action("release", "Release", "", "{many} released, and tried now.", "Nothing of it was on hold."),
+        Action(
+            "release",
+            "Release",
+            "",
+            "{many} released, and tried now.",
+            "Nothing of it was on hold.",
+            when_kept="{many} released.",
+        ),
         Action(
             "bounce",
             "Return to sender",
@@ -131,12 +141,14 @@ def routes(pages: Pages) -> list[Route]:
         request: Request, action: Action, what: Mapping[str, Any], form: FormData, back: str
     ) -> Response:
         because = {"reason_given": text_of(form, "because")[:BECAUSE_MAX]} if action.name == "bounce" else {}
-        count = await processes.change(action.name, what, **because)
+        done = await processes.change(action.name, what, **because)
         context.overviews.forget()
-        if not count:
+        if not done["recipients"]:
             return go_to(request, back, action.nothing, "note")
-        many = plural(count, "recipient is", "recipients are")
-        return go_to(request, back, action.done.format(many=many))
+        many = plural(done["recipients"], "recipient is", "recipients are")
+        said = going_words(done)
+        words = (action.when_kept if said else "") or action.done
+        return go_to(request, back, " ".join([words.format(many=many), *said]))
 
     async def message(request: Request) -> Response:
         queue_id = request.path_params["queue_id"]
