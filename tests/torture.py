@@ -34,6 +34,12 @@ class Part:
 PARTS: Final = (
     Part("storm", "tests.crash.storm", "kill -9 at random moments under load", 900),
     Part("power-cut", "tests.crash.power_cut", "disk states that a power cut may leave", 420),
+    Part(
+        "link",
+        "tests.crash.link_storm",
+        "a cable that comes and goes, a site and its hub that are killed",
+        420,
+    ),
     Part("disk", "tests.fault.disk", "a disk that is full, fails, is read-only, is gone", 300),
     Part("hostile", "tests.fault.hostile", "hostile clients while a good one is served", 300),
     Part("soak", "tests.soak.soak", "20 minutes at half speed: memory and descriptors", 1500),

@@ -1,6 +1,7 @@
 """ScriptedPop3: a POP3 server on loopback that does what a test says: hang, lie, forget, break off."""
 
 import asyncio
+import ssl
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Self
@@ -27,10 +28,12 @@ class ScriptedPop3:
     retrieved: list[str] = field(default_factory=list)
     sessions: int = 0
     port: int = 0
+    host: str = "127.0.0.1"
+    tls: ssl.SSLContext | None = None  # from the first octet
     hangs: asyncio.Event = field(default_factory=asyncio.Event)
 
     async def __aenter__(self) -> Self:
-        self._server = await asyncio.start_server(self._serve, "127.0.0.1", 0)
+        self._server = await asyncio.start_server(self._serve, self.host, 0, ssl=self.tls)
         self.port = self._server.sockets[0].getsockname()[1]
         return self
 
