@@ -6,7 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.house import SETTINGS, RunningCmail, wait_for
+from tests.support.house import SETTINGS, RunningCmail, reachable, wait_for
+from tests.support.mailboxes_elsewhere import message
+from tests.support.peers import Peers
+from tests.support.scripted_pop3 import ScriptedPop3
 from tests.support.tracing import Call, attached, calls_of
 
 ONE = SETTINGS.replace("workers = 2", "workers = 1")
@@ -86,3 +89,55 @@ def test_large_content_is_synced_with_its_folder_before_250(tmp_path: Path) -> N
     wal = next(number for number, path in enumerate(paths) if path.endswith("-wal"))
     content = paths[0]
     assert "/content/" in content and str(Path(content).parent) in paths[1:wal], paths
+
+
+@pytest.mark.needs("strace")
+@pytest.mark.parametrize("size", [1000, 200_000])
+def test_what_is_collected_is_ours_before_it_is_deleted_there(tmp_path: Path, size: int) -> None:
+    """The file, its name, the ledger's row, the name with the queue id, the spool, the last name, the row that says
+    so: each is synced before the next begins, and all of it before DELE."""
+    trace = tmp_path / "trace"
+    password = reachable(tmp_path) / "password"
+    password.write_text("secret\n")
+    password.chmod(0o600)
+    with Peers() as peers:
+        server = peers.start(ScriptedPop3([("a", message(1))]))
+        more = (
+            f'[[collect]]\nname = "isp"\nprotocol = "pop3"\nhost = "127.0.0.1"\nport = {server.port}\n'
+            f'tls = "none"\nusername = "anna"\npassword_file = "{password}"\nto = "anna@example.org"\n'
+        )
+        with RunningCmail(tmp_path, settings=ONE, more=more) as cmail:
+            wait_for(lambda: cmail.mailbox("anna@example.org") and not server.messages, "the first one")
+            server.messages.append(("b", message(2, size)))
+            words = ("-p", str(cmail.pid("link")), "-y", "-s", "200", "-e", CALLS, "-o", str(trace))
+            with attached(cmail.pid("worker-0"), *words):
+                [result] = cmail.ask("link", "collect.now", 30.0)["results"]
+                assert result["fetched"] == result["deleted"] == 1
+                wait_for(lambda: len(cmail.mailbox("anna@example.org")) == 2, "the second one")
+    calls = calls_of(trace)
+    last = -1
+    for what, is_it in _STEPS_OF_COLLECTING:
+        call = first(calls, what, is_it, last)
+        assert call.began > last, what
+        last = call.ended
+    dele = first(calls, "DELE", is_sent("DELE "))
+    assert dele.began > last
+
+
+def _is_renamed(end: str) -> Callable[[Call], bool]:
+    """Of a file in the folder for what is being collected, to a name with such an end."""
+    return lambda c: c.name == "rename" and "/collect/incoming/" in c.text and c.text.endswith(f'{end}") = 0')
+
+
+_STEPS_OF_COLLECTING = (
+    ("sync of the file", is_sync_of("/incoming/new-")),
+    ("its name", _is_renamed("")),
+    ("sync of the folder", is_sync_of("/collect/incoming>")),
+    ("row of the ledger", is_sync_of("/collect.sqlite3-wal>")),
+    ("name with the queue id", _is_renamed("")),
+    ("sync of the folder", is_sync_of("/collect/incoming>")),
+    ("the spool", lambda c: is_sync_of("-wal>")(c) and "/spool/" in c.text),
+    ("the last name", _is_renamed(".taken")),
+    ("sync of the folder", is_sync_of("/collect/incoming>")),
+    ("row that says so", is_sync_of("/collect.sqlite3-wal>")),
+)
