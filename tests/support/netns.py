@@ -61,14 +61,6 @@ class Net:
         """`ip` in the namespace of the server."""
         _run("ip", "-n", self.here_name, *arguments)
 
-    def readdress(self, name: str, last: int) -> str:
-        """Another lease: the address here, and the route that went by it, are others from now on."""
-        net = self._wires[name]
-        self.here("addr", "flush", "dev", name)
-        self.here("addr", "add", f"{net}.{last}/24", "dev", name)
-        self.route(name)
-        return f"{net}.{last}"
-
     def there(self, *arguments: str) -> None:
         """`ip` in the namespace of the Internet."""
         _run("ip", "-n", self.there_name, *arguments)
@@ -94,7 +86,14 @@ class Net:
     def speak(self, name: str) -> None:
         """It carries again."""
         for side, ip in self._neighbours(name):
-            side("neigh", "del", ip, "dev", name)
+            side("neigh", "flush", "to", ip, "dev", name, "nud", "permanent")
+
+    def readdress(self, name: str, host: int) -> None:
+        """As after another dialling in: an address here that is not the one of before, and a route with it."""
+        net = self._wires[name]
+        self.here("addr", "flush", "dev", name)
+        self.here("addr", "add", f"{net}.{host}/24", "dev", name)
+        self.route(name)
 
     def _neighbours(self, name: str) -> list[tuple[Callable[..., None], str]]:
         net = self._wires[name]

@@ -5,11 +5,13 @@ from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
+from cmail.app.site_turned import TurnedHere
 from cmail.delivery.site_agent import SiteAgent
 from cmail.delivery.turned import HANDSHAKE_ERRORS, Turn, TurnedPipe, offers_fields, parse_offers_fields
 from cmail.net.control import ControlClient, ControlError, Fields
 from cmail.observe import maillog
 from cmail.policy.routing import SITE_PREFIX
+from cmail.protocol.smtp.client_offers import Offers
 from cmail.queue import sites as queue_sites
 from cmail.queue.scheduler import Scheduler
 
@@ -39,13 +41,20 @@ class TurnOwner:
     """Lives from our 250 to ATRN to the end of the connection; in the worker that the site came to."""
 
     def __init__(
-        self, place: Any, names: Sequence[str], client: str, hostname: str, own: Callable[[Fields], Any]
+        self,
+        place: Any,
+        names: Sequence[str],
+        client: str,
+        hostname: str,
+        own: Callable[[Fields], Any],
+        turned: TurnedHere,
     ) -> None:
         self._place = place  # app.sites.Place
         self._names = list(names)
         self._client = client
         self._hostname = hostname
         self._own = own
+        self._turned = turned
         self._count = 0
 
     async def run(self, pipe: TurnedPipe) -> None:
@@ -56,6 +65,16 @@ class TurnOwner:
         except HANDSHAKE_ERRORS as error:
             maillog.warned(f"site {names}: {self._client} turned its connection round: {error}")
             return
+        await self._turned.make_room(self._names)
+        with self._turned.hold(self._names, pipe):
+            is_clean = await self._lend(pipe, offers)
+        if is_clean:
+            await pipe.quit()
+        how = "" if is_clean else "; then the connection was lost, the rest waits for the next time"
+        maillog.noted(f"site {names}: {self._count} messages over the connection that it turned round{how}")
+
+    async def _lend(self, pipe: TurnedPipe, offers: Offers) -> bool:
+        """To all shards; whether it came back clean from all."""
         slot = next(n for n in range(len(_slots) + 1) if n not in _slots)
         _slots.add(slot)
         try:
@@ -67,13 +86,9 @@ class TurnOwner:
                 "offers": offers_fields(offers),
                 "relay": f"{self._names[0]}[{self._client.rpartition('[')[2].rstrip(']')}]",
             }
-            is_clean = await self._turns(pipe, request)
+            return await self._turns(pipe, request)
         finally:
             _slots.discard(slot)
-        if is_clean:
-            await pipe.quit()
-        how = "" if is_clean else "; then the connection was lost, the rest waits for the next time"
-        maillog.noted(f"site {names}: {self._count} messages over the connection that it turned round{how}")
 
     async def _turns(self, pipe: TurnedPipe, request: Fields) -> bool:
         """Whether the connection came back clean from all."""

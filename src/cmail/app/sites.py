@@ -9,6 +9,7 @@ from typing import Any, Final
 from cmail.app.site_big import hold_big
 from cmail.app.site_seen import read_seen, write_seen
 from cmail.app.site_turn import Shard, TurnOwner, shard_turns
+from cmail.app.site_turned import TurnedHere
 from cmail.delivery.site_agent import SiteAgent
 from cmail.delivery.site_book import SiteBook
 from cmail.delivery.site_settings import SiteSettings
@@ -54,6 +55,7 @@ class Sites:
         self._clock, self._link_clock = clock, link_clock
         self.hostname = ""
         self.book = SiteBook(clock.monotonic)
+        self._turned = TurnedHere(place)
         self.shards: list[Shard] = []
         self._domains: dict[str, SiteSettings] = {}
         self._counts: dict[str, tuple[int, int]] = {}  # messages and octets that waited when we looked
@@ -150,7 +152,9 @@ class Sites:
         found = list(sites)
         for site in found:
             self.seen(site, "ATRN")
-        return TurnOwner(self.place, [s.name for s in found], client, self.hostname, self._turns)
+        return TurnOwner(
+            self.place, [s.name for s in found], client, self.hostname, self._turns, self._turned
+        )
 
     def refusal(self, domain: str, size_bytes: int) -> bytes:
         """Whether there is room for more for a domain; b"": there is."""
@@ -209,6 +213,10 @@ class Sites:
         async def turn(request: Fields) -> Any:
             return self._turns(request)
 
+        async def turned(request: Fields) -> Fields:
+            await self._turned.end_dead(_names(request))
+            return {}
+
         async def list_(_request: Fields) -> Any:
             return self._rows()
 
@@ -218,6 +226,7 @@ class Sites:
             "site.waiting": waiting,
             "site.release": release,
             "site.turn": turn,
+            "site.turned": turned,
             "site.list": list_,
         }
 

@@ -1,11 +1,13 @@
 """Fit: how a connection suits the link that it goes over: what the kernel is told of its socket, and how much
 of what we write lies in buffers, where nothing smaller can pass it."""
 
+import asyncio
 import contextlib
 import fcntl
 import socket
 import struct
 import termios
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -17,6 +19,7 @@ _SIOCOUTQ: Final = termios.TIOCOUTQ
 _SIOCOUTQNSD: Final = 0x894B
 _ROUND_TRIP_AT: Final = 68  # tcpi_rtt in struct tcp_info, microseconds
 _ACKNOWLEDGED_AT: Final = 120  # tcpi_bytes_acked
+_HEARD_AT: Final = 56  # tcpi_last_ack_recv, milliseconds
 _TCP_INFO_OCTETS: Final = 128
 
 # A link that is dead and says nothing is noticed; one that is away for a minute keeps its connections.
@@ -28,6 +31,10 @@ _KEEPALIVE: Final = (
     (socket.IPPROTO_TCP, socket.TCP_KEEPCNT, 4),
     (socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, _UNACKNOWLEDGED_MS),
 )
+# Who has another connection with us just now answers within it, over a satellite too.
+ANSWERS_S: Final = 5.0
+_LOOK_S: Final = 0.1
+_KEEPALIVE_SOON: Final = ((socket.TCP_KEEPIDLE, 1), (socket.TCP_KEEPINTVL, 1))
 # When a link is back, a connection that outlived the gap goes on as soon as it tries again.
 _AGAIN_LEAST_S: Final = 1.0  # the kernel takes no less
 _AGAIN_MOST_S: Final = 30.0
@@ -121,6 +128,34 @@ def round_trip_s(sock: Any) -> float:
     except OSError:
         return 0.0
     return float(struct.unpack_from("=I", info, _ROUND_TRIP_AT)[0]) / 1e6
+
+
+async def still_answers(sock: Any, is_closed: Callable[[], bool]) -> bool:
+    """Whether the other end's kernel is heard within a few seconds. It is asked where nothing is on its way;
+    no octet of that is seen by either program. True where nobody can know."""
+    if is_closed():  # then the number of the socket is perhaps another's
+        return False
+    if sock is None or sock.family not in (socket.AF_INET, socket.AF_INET6):
+        return True
+    loop = asyncio.get_running_loop()
+    began = loop.time()
+    with contextlib.suppress(OSError):  # the kernel knows already that it is over
+        for option, value in _KEEPALIVE_SOON:
+            sock.setsockopt(socket.IPPROTO_TCP, option, value)
+        while not is_closed():
+            passed = loop.time() - began
+            is_heard = _silent_s(sock) <= passed
+            if is_heard or passed > ANSWERS_S:
+                FAST.suit(sock)  # as before
+                return is_heard
+            await asyncio.sleep(_LOOK_S)
+    return False
+
+
+def _silent_s(sock: Any) -> float:
+    """How long ago the other end's kernel was heard last."""
+    info = sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, _TCP_INFO_OCTETS)
+    return float(struct.unpack_from("=I", info, _HEARD_AT)[0]) / 1000
 
 
 def acknowledged(sock: Any) -> int:

@@ -14,6 +14,7 @@ from typing import Any, Final, cast
 
 from cmail.delivery.agent import Ending, Finished, Work
 from cmail.delivery.blame import Blame
+from cmail.delivery.fit import FAST, still_answers
 from cmail.delivery.line import Line, SessionLimits
 from cmail.delivery.session import HALTED_DOT_TIMEOUT_S, Session
 from cmail.net.control import listen, socket_path
@@ -138,6 +139,7 @@ class TurnedPipe(asyncio.Protocol):
     def take_over(self) -> None:
         """Be the connection's protocol from now on."""
         self._transport.set_protocol(self)
+        FAST.suit(self._transport.get_extra_info("socket"))  # what is dead is noticed, sooner or later
         self._transport.set_write_buffer_limits(BUFFER_MAX)
 
     async def shake(self, hostname: str) -> Offers:
@@ -168,6 +170,11 @@ class TurnedPipe(asyncio.Protocol):
         self._transport.write(b"QUIT\r\n")
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(self.ended.wait(), QUIT_S)
+
+    async def is_there(self) -> bool:
+        """Whether the site's end of the connection still answers."""
+        sock = self._transport.get_extra_info("socket")
+        return await still_answers(sock, self._transport.is_closing)
 
     def close(self) -> None:
         """It is over. The socket stays in its folder until the next one takes its name."""

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from cmail.app.site_turn import TurnOwner
+from cmail.app.site_turned import TurnedHere
 from cmail.net.control import ControlError, Fields
 
 
@@ -30,7 +31,10 @@ class Owner(TurnOwner):
     """Whose workers answer as they are told: clean, unclean, or an error with or without the connection."""
 
     def __init__(self, answers: dict[str, str], pipe: Pipe) -> None:
-        super().__init__(Place(), ["ship"], "x[192.0.2.7]", "hub.example", lambda request: self._said("own"))
+        place = Place()
+        turned = TurnedHere(place)
+        own = lambda request: self._said("own")  # noqa: E731
+        super().__init__(place, ["ship"], "x[192.0.2.7]", "hub.example", own, turned)
         self.answers, self.pipe = answers, pipe
         self.asked: list[str] = []
 

@@ -1,0 +1,123 @@
+"""The hub and its site, on a line that comes and goes: the site's mail comes when the site comes, and a cut in the
+middle of it loses nothing, sends nothing twice that was acknowledged, and tells nobody of anything."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.netns.test_link_state import status, wait_until_down, wait_until_up
+from tests.support.house import RunningCmail, wait_for
+from tests.support.hub_and_site import (
+    all_has_come,
+    arrived,
+    hub_of,
+    nobody_was_told,
+    post,
+    send,
+    site_of,
+    standing_still,
+    subjects,
+    waiting,
+)
+from tests.support.netns import Net
+
+pytestmark = [pytest.mark.needs("root", "ip"), pytest.mark.limit(240)]
+
+
+@pytest.fixture
+def net() -> Iterator[Net]:
+    """One wire."""
+    with Net() as made:
+        made.wire("wire")
+        yield made
+
+
+# What the hub must know of the site, by the way it comes.
+KNOWN = {
+    "atrn": "",
+    "etrn": "",
+    "finger": 'networks = ["10.1.0.0/24"]\n',
+    "none": 'host = "10.1.0.1:25"\n',  # it logs in to send something
+}
+
+
+def submit_at(net: Net, site: RunningCmail) -> None:
+    """A message of the site's people for somebody at the hub."""
+    net.inside(lambda: post("127.0.0.1", 25, "crew@ship.example", "anna@example.org", "from-the-ship"))
+
+
+def is_up(site: RunningCmail) -> bool:
+    """Whether it knows that it is on line."""
+    return status(site)["links"][0]["state"] == "up"
+
+
+@pytest.mark.parametrize("method", ["atrn", "etrn", "finger"])
+def test_the_mail_of_a_site_comes_at_its_link_up(net: Net, tmp_path: Path, method: str) -> None:
+    """By its kick and by nothing else, each time that its line is there; while it is not, nothing is tried, counted
+    or told."""
+    with hub_of(net, tmp_path, KNOWN[method]) as hub, site_of(net, tmp_path, method) as site:
+        sent: list[str] = []
+        for turn in ("first", "second"):
+            wait_for(lambda: is_up(site), "the line to be seen")
+            net.cut("wire")
+            wait_until_down(site)
+            sent += subjects(6, turn)
+            send(net, *subjects(6, turn))
+            assert [row["attempts"] for row in waiting(hub)] == [0] * 6
+            net.join("wire")
+            all_has_come(site, hub, sent, 20)
+        assert arrived(site) == dict.fromkeys(sent, 1)
+        nobody_was_told(hub)
+
+
+def test_the_mail_of_a_site_comes_when_it_sends_something(net: Net, tmp_path: Path) -> None:
+    """No kick: a message that waits there goes to the hub at link-up, with a log-in, and that has its mail sent."""
+    with hub_of(net, tmp_path, KNOWN["none"]) as hub, site_of(net, tmp_path, "none") as site:
+        wait_for(lambda: is_up(site), "the line to be seen")
+        net.cut("wire")
+        wait_until_down(site)
+        sent = subjects(6)
+        send(net, *sent)
+        submit_at(net, site)
+        net.join("wire")
+        all_has_come(site, hub, sent, 20)
+        assert arrived(site) == dict.fromkeys(sent, 1)
+        assert len(hub.wait_for_mail("anna@example.org")) == 1
+
+
+@pytest.mark.parametrize("how", ["pulled", "silent", "silent, then another address"])
+@pytest.mark.parametrize("method", ["atrn", "etrn"])
+def test_a_cut_in_the_middle_of_it(net: Net, tmp_path: Path, method: str, how: str) -> None:
+    """Large messages, the line cut while they come: at the next link-up the rest comes by itself. Twice comes at
+    most what was on its way, nothing is lost, and nobody is told."""
+    with hub_of(net, tmp_path, KNOWN[method]) as hub, site_of(net, tmp_path, method) as site:
+        wait_for(lambda: is_up(site), "the line to be seen")
+        net.cut("wire")
+        wait_until_down(site)
+        sent = subjects(60)
+        send(net, *sent, octets=60_000)
+        net.join("wire")
+        wait_for(lambda: arrived(site), "the first of it", 20)
+        with standing_still(site):
+            assert waiting(hub), "it is all there already"
+            if how == "pulled":
+                net.cut("wire")
+            else:
+                net.silence("wire")
+        if how != "pulled":
+            submit_at(net, site)
+        wait_until_down(site, 60)
+        before = sum(arrived(site).values())
+        assert before < len(sent)
+        if how == "pulled":
+            net.join("wire")
+        else:
+            if "another" in how:
+                net.readdress("wire", 7)
+            net.speak("wire")
+        wait_until_up(site)
+        all_has_come(site, hub, sent, 40)
+        twice = sum(arrived(site).values()) - len(sent)
+        assert twice <= 20, arrived(site)
+        nobody_was_told(hub)

@@ -1,0 +1,168 @@
+"""A hub on the far host and a site here, both of them real servers, with a wire between that a test cuts."""
+
+import contextlib
+import os
+import signal
+import smtplib
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Final
+
+from tests.support.house import RunningCmail, reachable, wait_for
+from tests.support.netns import FAR, Net
+
+CREW: Final = "crew@ship.example"
+_HUB: Final = """\
+[host]
+hostname = "mail.example.org"
+domains = ["example.org"]
+data_dir = "data"
+user = "nobody"
+workers = 2
+
+{listeners}
+[relay]
+networks = ["192.0.2.0/24"]
+[admin]
+address = ""
+[smtp.advanced]
+timeout = "5s"
+[[site]]
+name = "ship"
+domains = ["ship.example"]
+user = "ship@example.org"
+"""
+_SITE: Final = """\
+[host]
+hostname = "mail.ship.example"
+domains = ["ship.example"]
+data_dir = "data"
+user = "nobody"
+workers = 2
+
+[[listener]]
+kind = "smtp"
+address = "0.0.0.0:25"
+
+[admin]
+address = ""
+[smtp]
+host = "10.77.0.1"
+port = 587
+username = "ship@example.org"
+password_file = "{password}"
+[smtp.advanced]
+timeout = "2s"
+[link]
+probe_every = "5s"
+"""
+_STEP: Final = """
+[[link.kick]]
+method = "{method}"
+host = "10.77.0.1"
+port = {port}
+text = "ship.example"
+{log_in}
+wait = "60s"
+"""
+PORTS: Final = {"smtp": 25, "submission": 587, "odmr": 366, "finger": 79}
+PLANS: Final = {"atrn": 366, "etrn": 587, "finger": 79, "none": 0}
+
+
+def hub_of(net: Net, folder: Path, more: str = "") -> RunningCmail:
+    """Keeps mail for ship.example on the far host; `more` is of its [[site]]."""
+    place = folder / "hub"
+    place.mkdir()
+    listeners = "".join(
+        f'[[listener]]\nkind = "{kind}"\naddress = "{FAR}:{port}"\n' for kind, port in PORTS.items()
+    )
+    users = (("anna@example.org", "secret"), ("ship@example.org", "sail"))
+    return RunningCmail(
+        place, settings=_HUB.format(listeners=listeners), more=more, users=users, prefix=net.prefix_there
+    )
+
+
+def site_of(net: Net, folder: Path, method: str, more: str = "") -> RunningCmail:
+    """Comes for it by a kick at each link-up ("none": by none), and sends by the hub."""
+    place = folder / "ship"
+    place.mkdir()
+    password = reachable(place) / "password"
+    password.write_text("sail\n")
+    password.chmod(0o600)
+    log_in = (
+        f'username = "ship@example.org"\npassword_file = "{password}"' if method in ("atrn", "etrn") else ""
+    )
+    step = "" if method == "none" else _STEP.format(method=method, port=PLANS[method], log_in=log_in)
+    return RunningCmail(
+        place,
+        settings=_SITE.format(password=password) + step,
+        more=more,
+        users=((CREW, "c"),),
+        domains=("ship.example",),
+        prefix=net.prefix,
+    )
+
+
+def post(host: str, port: int, sender: str, to: str, subject: str, octets: int = 100) -> None:
+    """A message that Validation lets in, at a connection of its own."""
+    text = (
+        f"From: <{sender}>\r\nDate: Tue, 05 Jan 2027 10:00:00 +0000\r\nSubject: {subject}\r\n"
+        f"Message-ID: <{subject}@example.net>\r\n\r\n" + ("x" * 70 + "\r\n") * max(1, octets // 72)
+    )
+    with smtplib.SMTP(host, port, timeout=20) as client:
+        client.sendmail(sender, [to], text)
+
+
+def send(net: Net, *subjects: str, octets: int = 100) -> None:
+    """From a stranger to the hub, for the site; both workers get some."""
+
+    def all_of_them() -> None:
+        for subject in subjects:
+            post(FAR, 25, "b@example.net", CREW, subject, octets)
+
+    net.outside(all_of_them)
+
+
+def subjects(count: int, name: str = "m") -> list[str]:
+    """So many names of messages."""
+    return [f"{name}-{number}" for number in range(count)]
+
+
+def arrived(site: RunningCmail) -> Counter[str]:
+    """How often each message is in the mailbox of the site."""
+    heads = [each.partition(b"Subject: ")[2].partition(b"\n")[0] for each in site.mailbox(CREW)]
+    return Counter(head.decode() for head in heads)
+
+
+def waiting(hub: RunningCmail) -> list[dict[str, object]]:
+    """What waits for the site."""
+    return [row for row in hub.queue() if row["route"] == "site:ship"]
+
+
+@contextlib.contextmanager
+def standing_still(site: RunningCmail) -> Iterator[None]:
+    """Its workers take nothing meanwhile: what is on its way to them stays there."""
+    pids = [site.pid(f"worker-{number}") for number in range(2)]
+    for pid in pids:
+        os.kill(pid, signal.SIGSTOP)
+    try:
+        yield
+    finally:
+        for pid in pids:
+            os.kill(pid, signal.SIGCONT)
+
+
+def all_has_come(site: RunningCmail, hub: RunningCmail, sent: list[str], timeout_s: float = 60) -> None:
+    """Everything that was sent is in the mailbox, and nothing waits at the hub."""
+    wait_for(lambda: set(arrived(site)) >= set(sent), f"all of it, not {len(arrived(site))}", timeout_s)
+    wait_for(lambda: not waiting(hub), "an empty queue at the hub", 30)
+
+
+def nobody_was_told(hub: RunningCmail) -> None:
+    """No bounce, no notice of a delay: nothing for those who sent is at the hub or has gone out of it."""
+    assert not [row for row in hub.queue() if row["route"] != "site:ship"], hub.queue()
+    assert all(b"from-the-ship" in each for each in hub.mailbox("anna@example.org"))
+    assert not hub.mailbox("postmaster@example.org")
+    log = hub.log()
+    assert "status=bounced" not in log and "sender non-delivery notification" not in log
