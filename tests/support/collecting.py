@@ -26,6 +26,7 @@ class Office:
         self.log = ListLog()
         self.taken: list[tuple[tuple[str, ...], bytes]] = []
         self.asked: list[dict[str, Any]] = []
+        self.came: list[tuple[int, int]] = []  # messages and octets, each time
         self.refusal: ControlError | None = None
         self.terms = Terms("mail.example.org", size_max, "", {"/password": "secret"})
         self.collector: Collector
@@ -33,7 +34,10 @@ class Office:
     def new_collector(self) -> Collector:
         """As after a restart."""
         resolver = FakeResolver(hosts={"pop.isp.example": ["127.0.0.1"]})
-        return Collector(str(self.folder), self._ask, resolver, self.clock, self.log)
+        return Collector(str(self.folder), self._ask, resolver, self.clock, self.log, self._came)
+
+    def _came(self, messages: int, octets: int) -> None:
+        self.came.append((messages, octets))
 
     async def _ask(self, question: str, fields: dict[str, Any]) -> dict[str, Any]:
         assert question == "messages.collect"

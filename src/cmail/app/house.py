@@ -37,6 +37,7 @@ _LATE: Final = (
     "email.message",
     "cmail.admin.checks.attention",
     "cmail.admin.checks.reach",
+    "cmail.admin.link_attention",
     "cmail.app.checks",
     "cmail.app.desk",
     "cmail.web.application",

@@ -28,6 +28,7 @@ PAGES: Final = (
     "pages.access",
     "pages.home",
     "pages.queue",
+    "pages.link",
     "pages.log",
     "pages.smtp",
     "pages.advanced",

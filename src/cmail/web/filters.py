@@ -4,7 +4,10 @@ import time
 from collections.abc import Callable, Mapping
 from typing import Any, Final
 
+from cmail.admin.link_words import size as octets
 from cmail.admin.rows import duration
+from cmail.admin.sites import is_full
+from cmail.link.allowance import when_words
 
 
 def clock(wall_ms: int | None) -> str:
@@ -55,12 +58,26 @@ def plural(number: int, one: str, many: str) -> str:
     return f"{count(number)} {one if number == 1 else many}"
 
 
+def when(wall_ms: int) -> str:
+    """at 14:05, tomorrow at 08:00."""
+    return when_words(wall_ms / 1000, time.time())
+
+
+def short(words: str, most: int = 300) -> str:
+    """What others have said, of a bounded length."""
+    return words if len(words) <= most else f"{words[: most - 1]}…"
+
+
 FILTERS: Final[Mapping[str, Callable[..., Any]]] = {
     "clock": clock,
     "moment": moment,
     "ago": ago,
     "span": duration,
     "size": size,
+    "octets": octets,
     "count": count,
     "plural": plural,
+    "short": short,
+    "when": when,
+    "is_full": is_full,
 }

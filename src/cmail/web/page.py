@@ -47,6 +47,7 @@ MENU: Final = (
     ("/sites", "Sites"),
     ("/users", "Users and Aliases"),
     ("/queue", "Mail Queue Administration"),
+    ("/link", "The Link"),
     ("/log", "Log"),
     ("/engine", "Engine Monitor"),
     ("/quarantine", "Quarantine"),

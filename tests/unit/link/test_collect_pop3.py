@@ -352,6 +352,49 @@ def test_a_wrong_password_is_not_tried_again_and_again(tmp_path: Path) -> None:
     run(test)
 
 
+def test_what_is_wrong_is_told_until_it_is_right(tmp_path: Path) -> None:
+    """Since when it has failed, and whose trouble it is; off line nothing is wrong; a success ends it."""
+
+    async def test() -> None:
+        office = Office(tmp_path)
+        async with ScriptedPop3(list(THREE), answers={"PASS": b"-ERR wrong\r\n"}) as server:
+            await office.begin(pop3(server.port))
+            assert office.collector.troubles() == []
+            await office.collector.run_all("demand")
+            since_ms = office.clock.wall_ms()
+            office.clock.advance(100)
+            await office.collector.run_all("demand")
+            [trouble] = office.collector.troubles()
+            assert (trouble["name"], trouble["fault"], trouble["since_ms"]) == ("isp", "log-in", since_ms)
+            assert "password" in trouble["words"]
+            office.collector.set_online(False)
+            assert office.collector.troubles() == []
+            office.collector.set_online(True)
+            assert len(office.collector.troubles()) == 1
+            server.answers.clear()
+            await office.collector.run_all("demand")
+            assert office.collector.troubles() == []
+            await office.collector.stop()
+
+    run(test)
+
+
+def test_all_that_comes_is_counted_whoever_asked(tmp_path: Path) -> None:
+    """Messages and octets of each session, for the budget of the link; a session that fails counts no message."""
+
+    async def test() -> None:
+        office = Office(tmp_path)
+        async with ScriptedPop3(list(THREE)) as server:
+            await office.begin(pop3(server.port))
+            for why in ("demand", "exchange"):
+                await office.collector.run_all(why)
+            (messages, octets), (nothing, few) = office.came
+            assert messages == 3 and octets > 200_000 and nothing == 0 and 0 < few < 1000
+            await office.collector.stop()
+
+    run(test)
+
+
 def test_a_password_never_goes_over_an_open_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Not on loopback, and without TLS: the log-in is not tried, and why is said."""
     is_loopback = property(lambda _: False, lambda *_: None)

@@ -14,6 +14,7 @@ from cmail.web.application import application
 from cmail.web.attention import Watch
 from cmail.web.context import WebContext
 from cmail.web.pages.home import ROWS, way_out
+from tests.support.fake_link import exchange
 from tests.support.fake_web import SETTINGS, FakeProcesses, OneSession, fake_context
 
 NOW: Final = time.time_ns() // 1_000_000
@@ -85,11 +86,12 @@ def test_the_first_rows_of_the_queue(house: House) -> None:
 
 def test_the_line_by_hand(house: House) -> None:
     """Off line and on line go to the link process, and the page says what follows from it."""
-    assert house.browser.post("/link", data={"to": "down"}).headers["location"] == "/"
+    down = {"to": "down", "back": "/"}
+    assert house.browser.post("/link", data=down).headers["location"] == "/"
     page = house.browser.get("/").text
     assert "That did not work" in page, "the link process has not been told what to answer"
     house.says("link", "link.down", {"is_down": True})
-    assert house.browser.post("/link", data={"to": "down"}).status_code == 303
+    assert house.browser.post("/link", data=down).status_code == 303
     house.says("link", "link.status", {"is_down": True, "changed_wall_ms": NOW - HOUR, "last_kick": ""})
     page = house.browser.get("/").text
     assert "Off line: mail for the Internet waits, and does not get older." in page
@@ -98,8 +100,28 @@ def test_the_line_by_hand(house: House) -> None:
     house.says("link", "link.up", {})
     assert house.browser.post("/link", data={"to": "up"}).status_code == 303
     assert [name for name, asked, _ in house.processes.asked if asked == "link.up"] == ["link"]
-    assert house.browser.post("/link", data={"to": "sideways"}).status_code == 303
+    assert house.browser.post("/link", data={"to": "sideways", "back": "/"}).headers["location"] == "/"
     assert "cannot be done" in house.browser.get("/").text
+
+
+def test_the_next_exchange(house: House) -> None:
+    """Where exchanges are planned the status line and the card of the line say when the next one is, that mail waits
+    for it, and offer it; Collect now is there where there is something to be collected."""
+    status = house.processes.answers["link", "link.status"]
+    house.says("link", "link.status", {**status, "exchange": exchange(), "collects": True})
+    page = house.browser.get("/").text
+    assert "next exchange " in page and "Mail for the Internet waits for the next exchange: in " in page
+    assert 'data-left="750"' in page or 'data-left="749"' in page
+    assert ">Exchange now</button>" in page and ">Collect now</button>" in page
+    assert "Send everything now" not in page and "What comes in is sent at once" not in page
+    house.says("link", "link.status", {**status, "exchange": exchange(is_open=True)})
+    page = house.browser.get("/").text
+    assert "an exchange goes on" in page and ">Collect now</button>" not in page
+    house.says("link", "link.status", {**status, "exchange": exchange(next_ms=0)})
+    assert "waits for an exchange" in house.browser.get("/users").text
+    house.says("link", "link.status", {**status, "exchange": exchange(is_planned=False)})
+    page = house.browser.get("/").text
+    assert "is batched" in page and ">Exchange now</button>" in page and "next exchange" not in page
 
 
 def test_processes_that_do_not_answer(house: House) -> None:

@@ -1,10 +1,11 @@
-"""/link: whether the line to the Internet is there, and saying so by hand."""
+"""/link, /links: whether the line to the Internet is there, each way to it, and saying so by hand."""
 
 from typing import Any, Final
 
+from cmail.admin import links as asking
 from cmail.admin.rows import rfc3339
 from cmail.web.api.operation import Call, Operation
-from cmail.web.api.schema import fields, moment, one_of, told
+from cmail.web.api.schema import fields, list_of, moment, number, one_of, text, told, whole
 
 Fields = dict[str, Any]
 
@@ -16,9 +17,37 @@ async def link(call: Call) -> Fields:
 
 async def say(call: Call) -> Fields:
     """Up or down from now on; all workers know when this returns."""
-    await call.context.processes.ask("link", f"link.{call.body['state']}", timeout_s=30.0)
+    await asking.say(call.context.processes, call.body["state"], call.body.get("name", ""))
     call.context.overviews.forget()
     return await link(call)
+
+
+async def links(call: Call) -> Fields:
+    """Each of them."""
+    status = await asking.status(call.context.processes)
+    rows = status.get("links") or ()
+    return {"is_down": bool(status.get("is_down")), "links": [_link(row) for row in rows]}
+
+
+def _link(row: Fields) -> Fields:
+    """With its policy; a line without a name in the settings lets all through."""
+    return {
+        "name": str(row.get("name", "")),
+        "state": str(row.get("state", "unknown")),
+        "why": str(row.get("why", "")),
+        "since": rfc3339(int(row.get("since_ms") or 0)),
+        "by_hand": bool(row.get("hand")),
+        "is_used": bool(row.get("is_used")),
+        "devices": list(row.get("devices") or ()),
+        "may_carry": "" if row.get("rests") else str(row.get("policy") or "all mail"),
+        "rests": str(row.get("policy") or "") if row.get("rests") else "",
+        "rate": int(row.get("rate") or 0),
+        "cost": float(row.get("cost") or 0),
+        "largest": int(row.get("largest") or 0),
+        "budget": int(row.get("budget") or 0),
+        "used_today": int(row.get("used_today") or 0),
+        "window": list(row.get("window") or ()),
+    }
 
 
 def _shown(status: Fields) -> Fields:
@@ -39,7 +68,57 @@ _RESULT: Final = fields(
 )
 _EXAMPLE: Final = {"state": "up", "since": "2026-01-31T08:15:00Z", "last_kick": ""}
 
+_NAME: Final = text(
+    "One link, or a network device; without it all are meant.", least=1, most=64, example="lte"
+)
+_LINK: Final = fields(
+    {
+        "name": told("As in [[link.via]]; line: whatever the machine has."),
+        "state": one_of("up", "down", "unknown"),
+        "why": told("How that is known."),
+        "since": moment("null: nobody knows."),
+        "by_hand": {"type": "boolean", "description": "Somebody has said so."},
+        "is_used": {"type": "boolean", "description": "Mail goes by it now."},
+        "devices": list_of(told()),
+        "may_carry": told("What may go by it now; empty: nothing."),
+        "rests": told("Why nothing may go by it now; empty: something may."),
+        "rate": whole("kbit/s; 0: fast."),
+        "cost": number("Of a MiB."),
+        "largest": whole("Octets of a message; 0: no limit."),
+        "budget": whole("Octets a day; 0: no limit."),
+        "used_today": whole("Octets, out and in."),
+        "window": list_of(told()),
+    }
+)
+_LINK_EXAMPLE: Final = {
+    "name": "satellite",
+    "state": "up",
+    "why": "tun3 has carrier, address and route",
+    "since": "2026-01-31T08:15:00Z",
+    "by_hand": False,
+    "is_used": True,
+    "devices": ["tun3"],
+    "may_carry": "mail up to 2 MiB",
+    "rests": "",
+    "rate": 256,
+    "cost": 4.5,
+    "largest": 2097152,
+    "budget": 41943040,
+    "used_today": 17825792,
+    "window": ["22:00-06:00"],
+}
+
 OPERATIONS: Final = (
+    Operation(
+        "GET",
+        "/links",
+        "read",
+        "Each way to the Internet, with what may use it now",
+        links,
+        "The links of `[[link.via]]`, or `line` where none is named.",
+        result=fields({"is_down": {"type": "boolean"}, "links": list_of(_LINK)}),
+        result_example={"is_down": False, "links": [_LINK_EXAMPLE]},
+    ),
     Operation(
         "GET", "/link", "read", "Whether the line is up", link, result=_RESULT, result_example=_EXAMPLE
     ),
@@ -50,8 +129,8 @@ OPERATIONS: Final = (
         "Say that the line is up, or down",
         say,
         "Up: all that waits goes at once, and the upstream server is kicked where that is set. Down: nothing"
-        " is tried, and no time counts.",
-        body=fields({"state": _STATE}),
+        " is tried, and no time counts. With `name`: one link, or what a hook says of a network device.",
+        body=fields({"state": _STATE}, {"name": _NAME}),
         example={"state": "up"},
         result=_RESULT,
         result_example=_EXAMPLE,

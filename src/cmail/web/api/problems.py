@@ -17,7 +17,8 @@ from cmail.web.door import problem
 RETRY_S: Final = 5  # of what is away for a moment
 FILE_KEY: Final = "settings file"  # what a problem is about that no setting has
 _NUMBER: Final = re.compile(r"\[(\d+)\]")
-_OF_CODE: Final = {64: 400, 65: 422, 67: 404, 70: 500}  # sysexits of a control question; all others are 503
+# Sysexits of a control question; all others are 503.
+_OF_CODE: Final = {64: 400, 65: 422, 67: 404, 70: 500, 78: 409}
 _FAILED: Final = "Something went wrong here; the log has the details. Mail is not touched by it."
 
 Fault = Mapping[str, Any]  # {"pointer" or "parameter", "detail"} and perhaps "example"

@@ -64,6 +64,11 @@ def whole(words: str = "", least: int | None = None, most: int | None = None, **
     return {"type": "integer", **low, **high, **said, **more}
 
 
+def number(words: str = "") -> Schema:
+    """A number in an answer, perhaps with a fraction."""
+    return {"type": "number", **({"description": words} if words else {})}
+
+
 def one_of(*names: str, words: str = "") -> Schema:
     """One of some names."""
     return {"type": "string", "enum": list(names), **({"description": words} if words else {})}

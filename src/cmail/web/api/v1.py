@@ -11,13 +11,39 @@ from starlette.routing import Route
 from starlette.types import Receive, Scope, Send
 
 from cmail import __version__
-from cmail.web.api import accounts, history, link, log, messages, queue, settings, status, tokens, upstream
+from cmail.web.api import (
+    accounts,
+    elsewhere,
+    exchanges,
+    history,
+    link,
+    log,
+    messages,
+    queue,
+    settings,
+    status,
+    tokens,
+    upstream,
+)
 from cmail.web.api.openapi import document
 from cmail.web.api.operation import PREFIX, Call, Operation, Resource, require
 from cmail.web.api.problems import ApiError, problem_of
 from cmail.web.page import Pages
 
-_MODULES: Final = (status, queue, messages, settings, accounts, link, log, history, upstream, tokens)
+_MODULES: Final = (
+    status,
+    queue,
+    messages,
+    settings,
+    accounts,
+    link,
+    exchanges,
+    elsewhere,
+    log,
+    history,
+    upstream,
+    tokens,
+)
 # What may have a slash in it.
 _WIDE: Final = {"{address}": "{address:path}", "{name}": "{name:path}"}
 

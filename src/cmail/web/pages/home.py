@@ -11,8 +11,9 @@ from starlette.routing import Route
 from cmail.net.control import ControlError
 from cmail.web.attention import watch
 from cmail.web.desk import SettingView
+from cmail.web.link_view import exchange_of, kick_of
 from cmail.web.log_rows import rows_of
-from cmail.web.page import Pages, go_to, read_form, text_of
+from cmail.web.page import Pages
 from cmail.web.pages.queue import ACTIONS
 from cmail.web.queue_view import Wanted, find
 
@@ -24,14 +25,10 @@ _TLS: Final = {
     "required": "encrypted (STARTTLS)",
     "implicit": "encrypted (TLS)",
 }
-_SAID: Final = {
-    "up": "On line: everything that waits for the line starts now.",
-    "down": "Off line: mail for the Internet waits, and does not get older.",
-}
 
 
 def routes(pages: Pages) -> list[Route]:
-    """/, its parts for who watches, the line's buttons, and the status line that every page has."""
+    """/, its parts for who watches, and the status line of every page. Buttons of the line: pages.link."""
     context = pages.context
     watch(context.overviews, context.desk)
 
@@ -49,6 +46,12 @@ def routes(pages: Pages) -> list[Route]:
         if context.history:
             await context.history.refresh()
 
+    async def line_values() -> dict[str, Any]:
+        """The part of the line."""
+        link = (await context.overviews.get()).link
+        has_elsewhere = bool(kick_of(link).steps or (link or {}).get("collects"))
+        return {"exchange": exchange_of(link), "has_elsewhere": has_elsewhere}
+
     async def home(request: Request) -> Response:
         events, queue, _ = await asyncio.gather(context.journal.events(EVENTS), values(), fresh())
         return await pages.show(
@@ -60,13 +63,15 @@ def routes(pages: Pages) -> list[Route]:
             events=rows_of(events),
             rows_max=ROWS,
             **queue,
+            **await line_values(),
         )
 
     async def rows(request: Request) -> Response:
         return await pages.show_part(request, "queue_rows.html", **await values())
 
     async def glance(request: Request) -> Response:
-        return await pages.show_part(request, "home_glance.html", way_out=way_out(context.desk.settings()))
+        values = {"way_out": way_out(context.desk.settings()), **await line_values()}
+        return await pages.show_part(request, "home_glance.html", **values)
 
     async def happened(request: Request) -> Response:
         events = rows_of(await context.journal.events(EVENTS))
@@ -75,24 +80,12 @@ def routes(pages: Pages) -> list[Route]:
     async def line(request: Request) -> Response:
         return await pages.show_part(request, "line.html")
 
-    async def link(request: Request) -> Response:
-        to = text_of(await read_form(request), "to")
-        if to not in _SAID:
-            return go_to(request, "/", "That cannot be done here.", "failed")
-        try:
-            await context.processes.ask("link", f"link.{to}")
-        except ControlError as error:
-            return go_to(request, "/", f"That did not work: {error.words}.", "failed")
-        context.overviews.forget()
-        return go_to(request, "/", _SAID[to])
-
     return [
         Route("/", home, methods=["GET"]),
         Route("/live/home", glance, methods=["GET"]),
         Route("/live/home/queue", rows, methods=["GET"]),
         Route("/live/home/events", happened, methods=["GET"]),
         Route("/live/line", line, methods=["GET"]),
-        Route("/link", link, methods=["POST"]),
     ]
 
 
