@@ -31,6 +31,7 @@ from cmail.app.desk_values import (
     kind_of,
     names_new_path,
     pack,
+    print_change,
     print_raw,
     problems_of,
     raw_of,
@@ -110,7 +111,7 @@ class FileDesk:
         """As the contract says."""
         raw = self._raw() if self._draft else {}
         return [
-            Change(key, print_raw(raw.get(key, ABSENT)), print_raw(value))
+            Change(key, *print_change(raw.get(key, ABSENT), value))
             for key, value in self._draft.items()
             if value != raw.get(key, ABSENT)
         ]
@@ -270,7 +271,7 @@ class FileDesk:
             text = self._checked_text(new, wrong)
             before, after = self._raw(), raw_of(text)
             changes = [
-                Change(key, print_raw(before.get(key, ABSENT)), print_raw(after.get(key, ABSENT)))
+                Change(key, *print_change(before.get(key, ABSENT), after.get(key, ABSENT)))
                 for key in new
                 if before.get(key, ABSENT) != after.get(key, ABSENT)
             ]
@@ -303,7 +304,7 @@ class FileDesk:
             self._check(text)
             before, after = self._raw(), raw_of(text)
             changes = [
-                Change(key, print_raw(before.get(key, ABSENT)), print_raw(after.get(key, ABSENT)))
+                Change(key, *print_change(before.get(key, ABSENT), after.get(key, ABSENT)))
                 for key, _ in all_settings(self._catalog)
                 if before.get(key, ABSENT) != after.get(key, ABSENT)
             ]

@@ -174,6 +174,20 @@ def print_raw(value: Raw) -> str:
     return json.dumps(value, ensure_ascii=False)
 
 
+def print_change(old: Raw, new: Raw) -> tuple[str, str]:
+    """Both as they stand in the file; of arrays of tables the rows alone that are not in the other."""
+    if _has_rows(old) or _has_rows(new):
+        before, after = (value if isinstance(value, list) else [] for value in (old, new))
+        gone, come = [row for row in before if row not in after], [row for row in after if row not in before]
+        if gone or come:
+            return ", ".join(map(print_raw, gone)), ", ".join(map(print_raw, come))
+    return print_raw(old), print_raw(new)
+
+
+def _has_rows(value: Raw) -> bool:
+    return isinstance(value, list) and any(isinstance(each, Mapping) for each in value)
+
+
 def pack(value: Raw) -> Any:
     """For JSON."""
     return _NONE if value is ABSENT else value

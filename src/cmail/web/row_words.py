@@ -12,8 +12,8 @@ _SIZE: Final = re.compile(r"(\d+(?:\.\d+)?)\s*(B|KiB|MiB|GiB|TiB)?\Z")
 _TLS: Final = {
     "none": "unencrypted",
     "opportunistic": "encrypted where the server can",
-    "required": "encrypted (STARTTLS)",
-    "implicit": "encrypted (TLS)",
+    "required": "encrypted",
+    "implicit": "encrypted",
 }
 _USE: Final = {
     "all": "All mail may use it",
@@ -37,7 +37,7 @@ def octets(value: Any) -> str:
 
 def is_set(value: Any) -> bool:
     """Whether a number, a duration or a size is not 0."""
-    return not re.fullmatch(r"0*(\.0*)?\s*[a-zA-Z]*", str(value).strip())
+    return not re.fullmatch(r"[0.]+\s*[a-zA-Z]*", str(value).strip())
 
 
 def via_words(row: Row) -> str:

@@ -102,3 +102,18 @@ def test_what_another_change_makes_right_is_taken(file: Path) -> None:
     desk.change({"forward": [FORWARD]}, "anna")
     save(desk)
     assert load_text(file.read_text(), is_machine_checked=False).forward[0].domain == "branch.example.org"
+
+
+def test_changes_show_the_rows_that_differ(file: Path) -> None:
+    """What went, what came; where the order alone is another, all of them."""
+    desk = desk_of(file)
+    new = {"kind": "submission", "address": "127.0.0.1:2587"}
+    desk.change({"listener": [LMTP, new]}, "anna")
+    assert [(each.old, each.new) for each in desk.changes()] == [
+        ('{kind = "smtp", address = "127.0.0.1:2525"}', '{kind = "submission", address = "127.0.0.1:2587"}')
+    ]
+    desk.change({"listener": [SMTP, LMTP, new]}, "anna")
+    assert [each.old for each in desk.changes()] == [""]
+    desk.change({"listener": [LMTP, SMTP]}, "anna")
+    assert desk.changes()[0].old.startswith('[{kind = "smtp"')
+    assert desk.changes()[0].new.startswith('[{kind = "lmtp"')

@@ -25,6 +25,7 @@ def routes(pages: Pages) -> list[Route]:
             conflicts=error.conflicts if error and error.conflicts else desk.conflicts(),
             versions=desk.versions(),
             label=label,
+            tables=[key for key, view in desk.settings().items() if view.kind == "tables"],
         )
 
     async def get(request: Request) -> Response:

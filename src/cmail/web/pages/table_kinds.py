@@ -50,15 +50,17 @@ VIA: Final = TableKind(
     (
         Group("The link", "", ("name", "device")),
         Group(
-            "What may use it",
+            "Its limits",
             "Mail that may not use any link waits, and nobody's mail is given up for that.",
             ("use", "largest", "budget", "window"),
         ),
         Group("How it is", "", ("rate", "cost")),
     ),
     help={
+        "use": "Small is what is smaller than Advanced SMTP Configuration says under The line.",
+        "cost": "In your money; for the history.",
         "device": "Such as ppp0 or wwan*. Empty: its state is told by hooks, or by hand with cmail link up"
-        " NAME."
+        " NAME.",
     },
     links=(
         ("/kicks", "Kicks: who is asked to send what waits there for us"),
@@ -117,6 +119,16 @@ COLLECT: Final = TableKind(
     ),
     start={"protocol": "imap"},
     help={
+        "name": "What you call it.",
+        "protocol": "IMAP where there is both: new mail comes at once.",
+        "host": "Your provider tells it on its web page, under POP3 or IMAP.",
+        "username": "Often the whole address.",
+        "to": "An address here; or @ and a domain, for a mailbox with the mail of all people there. It is"
+        " sorted by what its server wrote on it (Delivered-To and the like); postmaster gets what is for"
+        " nobody here.",
+        "keep": "None is fetched twice.",
+        "every": "While we are on line; 0s: at link-up and in exchanges alone.",
+        "idle": "By IMAP, while we are on line: stay connected (IDLE).",
         "tls": "",
         "port": "0: the usual one (995 and 993 with TLS from the first byte, else 110 and 143).",
     },

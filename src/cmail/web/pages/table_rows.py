@@ -100,7 +100,8 @@ def problems_of_row(
     for each in problems:
         name = each.key.removeprefix(place).partition("[")[0]
         if each.key.startswith(place) and name in kind.columns:
-            mine.append(Problem(f"{kind.key}.{name}", each.reason, _plain(each.example)))
+            right = "" if name == PASSWORD else _plain(each.example)
+            mine.append(Problem(f"{kind.key}.{name}", each.reason, right))
         else:
             others.append(each)
     return mine, others

@@ -79,7 +79,9 @@ class TablePage:
         )
 
     def _title(self, number: int, row: Mapping[str, Any]) -> str:
-        return f"{number}. {row.get('method', '')}" if self._kind.is_ordered else str(row.get("name", ""))
+        return (
+            f"Step {number}: {row.get('method', '')}" if self._kind.is_ordered else str(row.get("name", ""))
+        )
 
     def _first_kick(self) -> str:
         """The step that SMTP Configuration makes."""
@@ -127,9 +129,7 @@ class TablePage:
     async def _take(self, request: Request, form: FormData, number: int, before: Row) -> Response | None:
         """A form into the draft; the form again when something is wrong with it."""
         kind, rows = self._kind, self._rows()
-        row = read_row(form, kind, self._view(), before)
-        if number > len(rows):
-            row = {**kind.start, **row}
+        row = read_row(form, kind, self._view(), before if number <= len(rows) else kind.start)
         rows[number - 1 : number] = [row]
         secrets = {}
         if PASSWORD in kind.columns:
