@@ -4,7 +4,7 @@ import asyncio
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 
-from cmail.delivery.agent import Transaction
+from cmail.delivery.agent import IsThere, Transaction
 from cmail.mail.address import parse_address
 from cmail.mail.content import Content, from_plain
 from cmail.mail.envelope import Envelope, Recipient
@@ -87,7 +87,9 @@ class MemoryWork:
     def pause(self) -> None:
         return None
 
-    def goes_from(self, address: str, acknowledged: Callable[[], int] = lambda: 0) -> None:
+    def goes_from(
+        self, address: str, acknowledged: Callable[[], int] = lambda: 0, is_there: IsThere | None = None
+    ) -> None:
         self.addresses.append(address)
 
     def _close(self, number: int) -> None:

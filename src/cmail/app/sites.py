@@ -272,7 +272,8 @@ class Sites:
         self.book.came(site, address, self._clock.wall_ms(), how)
         if self.book.is_open(site.route):
             for shard in self.shards:
-                shard.scheduler.spawn(queue_sites.begin(shard.scheduler, site.route), f"site {site.name}")
+                for step in (queue_sites.begin, queue_sites.end_dead):
+                    shard.scheduler.spawn(step(shard.scheduler, site.route), f"site {site.name}")
             stays = site.stays.total_seconds() + 0.01
             asyncio.get_running_loop().call_later(stays, self._look_whether_gone, site.route)
         if self.place.number == 0:

@@ -19,6 +19,9 @@ class Transaction:
     is_large: bool = False  # it may hold up others (policy.order)
 
 
+IsThere = Callable[[], Awaitable[bool]]
+
+
 class Work(Protocol):
     """What waits for one next hop. The scheduler is it; a connection takes from it. Nothing blocks.
 
@@ -48,10 +51,13 @@ class Work(Protocol):
         it does after PAUSE_MAX_S at the latest. Who does not wait any more cancels it."""
         ...
 
-    def goes_from(self, address: str, acknowledged: Callable[[], int] = lambda: 0) -> None:
+    def goes_from(
+        self, address: str, acknowledged: Callable[[], int] = lambda: 0, is_there: "IsThere | None" = None
+    ) -> None:
         """The connection stands, and this IP address is our end of it ("" for a path): the link that had
         it may go away. `acknowledged` says how many octets the other end has of it: as long as they grow
-        the link is there, if a message takes an hour."""
+        the link is there, if a message takes an hour. `is_there` asks whether the other end still answers,
+        within seconds."""
         ...
 
 

@@ -23,7 +23,7 @@ async def run_session(
 ) -> Ending:
     """One connection to one host, from its opening to its end. OpenError: it could not be opened."""
     session, offers = await open_session(peer)
-    work.goes_from(session.local_address, session.acknowledged)
+    work.goes_from(session.local_address, session.acknowledged, session.is_there)
     machine = SmtpClient(offers, peer.relay, is_lmtp=peer.is_lmtp, is_upstream=is_upstream)
     try:
         session.converse(machine, work, monotonic, blame.is_second)

@@ -7,7 +7,14 @@ from typing import Final, cast
 
 from cmail.delivery.agent import PAUSE_MAX_S, Transaction, Work
 from cmail.delivery.content_files import pieces
-from cmail.delivery.fit import acknowledged, drop_unsent, never_sent, round_trip_s, unacknowledged
+from cmail.delivery.fit import (
+    acknowledged,
+    drop_unsent,
+    never_sent,
+    round_trip_s,
+    still_answers,
+    unacknowledged,
+)
 from cmail.delivery.line import Line, SessionLimits
 from cmail.mail.limits import (
     CLIENT_BLOCK_TIMEOUT_S,
@@ -74,6 +81,10 @@ class Session(Line):
     def acknowledged(self) -> int:
         """Octets that the peer's end of the connection has said to have."""
         return acknowledged(self._socket)
+
+    async def is_there(self) -> bool:
+        """Whether the peer's end of the connection still answers, within seconds."""
+        return await still_answers(self._socket, self.ended.done)
 
     # Transactions.
 

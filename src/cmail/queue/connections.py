@@ -282,6 +282,17 @@ class Connections:
             _cut(lane)
         return len(meant)
 
+    async def end_dead(self, route: RouteQueue) -> None:
+        """The next hop has come from somewhere, and is perhaps not any more where connections of before lead
+        to: those on which nobody answers end now, and do not await replies that cannot come."""
+        asked = [(lane, lane.is_there) for lane in route.lanes if lane.is_there is not None]
+        answers = await asyncio.gather(*(is_there() for _, is_there in asked))
+        dead = [lane for (lane, _), is_alive in zip(asked, answers, strict=True) if not is_alive]
+        for _ in range(2 if dead else 0):  # once, and they would still wait for a reply to a final dot
+            for lane in dead:
+                _cut(lane)
+            await asyncio.sleep(0)
+
     async def stop(self, timeout: float) -> None:
         """End those that idle, let the others come to their end, then cut them off."""
         lanes = [lane for route in self._scheduler.routes.values() for lane in route.lanes]

@@ -5,7 +5,7 @@ from asyncio import Future
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Final
 
-from cmail.delivery.agent import Transaction
+from cmail.delivery.agent import IsThere, Transaction
 from cmail.mail.envelope import Notify
 from cmail.mail.outcome import Delivered, Outcome
 from cmail.storage.spool import Final as Ended
@@ -33,6 +33,7 @@ class Lane:
         "has_delivered",
         "is_cut",
         "is_spent",
+        "is_there",
         "opened_at",
         "route",
         "settled_count",
@@ -53,6 +54,7 @@ class Lane:
         self.opened_at = now
         self.address = ""  # our end of it
         self.acknowledged: Callable[[], int] = _nothing  # octets that the other end has
+        self.is_there: IsThere | None = None  # asks whether the other end still answers
         self.setup_s = 0.0
         self.task: asyncio.Task[None] | None = None
 
@@ -116,6 +118,8 @@ class Lane:
         """A large content is to stand aside until this resolves; None: it goes on."""
         return self.route.pausing.pause(self)
 
-    def goes_from(self, address: str, acknowledged: Callable[[], int] = lambda: 0) -> None:
-        """Our end of the connection, and how far it has come."""
-        self.address, self.acknowledged = address, acknowledged
+    def goes_from(
+        self, address: str, acknowledged: Callable[[], int] = _nothing, is_there: IsThere | None = None
+    ) -> None:
+        """Our end of the connection, how far it has come, and who asks the other end."""
+        self.address, self.acknowledged, self.is_there = address, acknowledged, is_there

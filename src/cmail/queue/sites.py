@@ -16,6 +16,13 @@ async def begin(scheduler: "Scheduler", name: str) -> None:
     scheduler.connections.end_rest(route)
 
 
+async def end_dead(scheduler: "Scheduler", name: str) -> None:
+    """The site of a route has come: what its last visit left of connections must not keep mail from it."""
+    route = scheduler.routes.get(name)
+    if route is not None:
+        await scheduler.connections.end_dead(route)
+
+
 def end(scheduler: "Scheduler", name: str) -> None:
     """It does not count as there any more: what is in memory is left to the disk."""
     route = scheduler.routes.get(name)
