@@ -73,7 +73,7 @@ class LinkAnswers:
         return await self._say(request, Hand.DOWN)
 
     async def _hear(self, request: Fields, hand: Hand) -> Fields:
-        """What a hook says of a network device; where the kernel does not tell, it counts as people's word."""
+        """What a hook says of a network device. Where the kernel does not tell, it counts as by hand."""
         facts = self._watching.facts()
         name = str(request.get("name") or "")
         is_by_hand_alone = any(
@@ -102,6 +102,7 @@ class LinkAnswers:
             raise ControlError(str(error), EX_USAGE) from None
         except OSError as error:
             raise ControlError(f"the state of the link cannot be written: {error}", EX_TEMPFAIL) from None
+        await self._workers.heard()
         return self._reading()
 
     # How it is.
@@ -184,6 +185,7 @@ class LinkAnswers:
         if self._link.reading.is_down:
             raise ControlError(f"there can be no exchange now: {self._link.outlook.words}", EX_TEMPFAIL)
         is_new = await self._exchanging.begin_by_hand()
+        await self._workers.heard()
         return {"is_new": is_new, **self._exchange_now()}
 
     async def _send(self, _request: Fields) -> Fields:
