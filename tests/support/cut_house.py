@@ -3,6 +3,7 @@ it, and a peer that knows when mail came.
 
 All times are monotonic seconds."""
 
+import asyncio
 import json
 import smtplib
 import subprocess
@@ -23,15 +24,29 @@ SOON_S: Final = 5.0  # a machine with nothing else to do needs some 20 ms
 
 
 class FarSink(SinkMx):
-    """The upstream server. `came`: when it had each content whole."""
+    """The upstream server. `came`: when it had each content whole; `addresses`: who was connected. The reply
+    to a content takes `think_s`."""
 
     def __init__(self, script: Script | None = None, extensions: Sequence[str] = (), **more: Any) -> None:
         usual = ("PIPELINING", "8BITMIME", "SIZE 0", *extensions)
         super().__init__(dict(script or {}), usual, **{"host": FAR, "port": PORT, **more})
         self.came: list[float] = []
+        self.addresses: list[str] = []
+        self.resumed: list[bool] = []  # of each connection with TLS that is over
+        self.think_s = 0.0
         self.on_stage = self._on_stage
 
+    async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        """See SinkMx."""
+        self.addresses.append(writer.get_extra_info("peername")[0])
+        try:
+            await super().serve(reader, writer)
+        finally:
+            if (tls := writer.get_extra_info("ssl_object")) is not None:
+                self.resumed.append(bool(tls.session_reused))
+
     def _on_stage(self, stage: str) -> None:
+        self.delay_s = self.think_s if stage == "content" else 0.0
         if stage == "content":
             self.came.append(time.monotonic())
 

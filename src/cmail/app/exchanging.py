@@ -1,6 +1,7 @@
 """Exchanging: begins and ends exchanges, runs what belongs to them, counts and keeps their history."""
 
 import asyncio
+import contextlib
 from collections.abc import Awaitable, Callable
 from dataclasses import asdict
 from typing import Any, Final
@@ -10,6 +11,7 @@ from cmail.app.settings import Settings
 from cmail.link.allowance import next_turn_s
 from cmail.link.exchanges import AT_START, Exchanges, Now
 from cmail.link.history import Entry, History
+from cmail.link.links import OneLink
 from cmail.link.state import Link
 from cmail.link.waiting import Gone, Tally, Waiting, add_waiting, read_gone
 from cmail.link.windows import midnight_after
@@ -19,6 +21,7 @@ from cmail.world import Clock
 POLL_S: Final = 5.0
 POLL_OPEN_S: Final = 1.0  # while an exchange goes on that is to end by itself
 SLEEP_MAX_S: Final = 30.0  # somebody may set the clock
+MOVE_S: Final = 0.2  # so long mail waits for another link until it is counted what went by the one before
 NOTE_S: Final = 30.0  # how much of a budget's use a crash may forget
 MIB: Final = 2**20
 
@@ -40,6 +43,8 @@ class Exchanging:
         self._woken = asyncio.Event()
         self._running: dict[asyncio.Task[None], Entry | None] = {}
         self._noted_s = 0.0
+        self._payer: OneLink | None = None  # by which went what is not counted yet
+        self._has_begun = False
         self._settings: Settings
         self.exchanges: Exchanges
 
@@ -55,6 +60,7 @@ class Exchanging:
             self.exchanges.resume(last.begin_ms, last.end_ms)
         self._set_open()
         self._link.turned.append(self._turned)
+        self._link.moving = self._moving
 
     def apply(self, settings: Settings) -> None:
         """Other settings."""
@@ -79,7 +85,9 @@ class Exchanging:
         """For ever. What the workers had counted before we came is nobody's."""
         for name, answer in (await self._workers.ask("link.octets")).items():
             self.tally.take(name, read_gone(answer))
-        self.tally.total = Gone()
+        self._has_begun, self.tally.total = True, Gone()
+        if not (self._link.reading.is_down or self.exchanges.is_always or self.exchanges.is_planned):
+            self._run_kick()
         while True:
             self._woken.clear()
             await self.look()
@@ -245,11 +253,17 @@ class Exchanging:
         self._charge(new)
         if self._entry is not None:
             went = self.tally.total.less(self._before)
+    async def _moving(self) -> None:
+        """From now on mail goes by another link: what went so far is paid for by the one before."""
+        if self._has_begun:
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._count(), MOVE_S)
+
             for name in Gone.__slots__:
                 setattr(self._entry, name, getattr(went, name))
 
     def _charge(self, new: Gone) -> None:
-        carrier = self._link.links.carrier
+        carrier = self._payer_of_what_went()
         if carrier is None or carrier.via is None or not new.octets:
             return
         now_s = self._clock.wall_ms() / 1000
@@ -269,6 +283,12 @@ class Exchanging:
             return POLL_S
         now_s = self._clock.wall_ms() / 1000
         turn_s = next_turn_s(self._settings.link.via, now_s, midnight_after)
+    def _payer_of_what_went(self) -> OneLink | None:
+        """The link by which mail went when it was counted last; for what goes next it is that of now."""
+        links, before = self._link.links, self._payer
+        self._payer = links.carrier or before
+        return before if before in links.all else links.carrier
+
         return max(0.05, min(SLEEP_MAX_S, turn_s - now_s))
 
     # Telling.

@@ -29,6 +29,7 @@ class Watching:
         self._is_watching = False
         self._woken = asyncio.Event()
         self._living: frozenset[IPAddress] = frozenset()
+        self._own: frozenset[IPAddress] = frozenset()
         self._probing: dict[str, asyncio.Task[None]] = {}
         self._hurried = asyncio.Event()  # who waits between two probes waits no longer
         self._looking_up: set[asyncio.Task[None]] = set()
@@ -44,6 +45,7 @@ class Watching:
             self._watch.close()
             maillog.warned(f"the kernel does not tell of its network ({error}): go by hooks and deliveries")
         self._living = self._watch.kernel.living_addresses()
+        self._own = self._watch.kernel.own_addresses()
 
     def apply(self, settings: Settings) -> None:
         """Other settings."""
@@ -67,10 +69,12 @@ class Watching:
         while True:
             await self._woken.wait()
             self._woken.clear()
-            before = self._living
+            before, own_before = self._living, self._own
             self._living = self._watch.kernel.living_addresses()
+            self._own = self._watch.kernel.own_addresses()
             await self.look()
-            await self._tell_lost(before - self._living)
+            # Another lease while the cable was out: it was not living, and now it is not even ours.
+            await self._tell_lost((before - self._living) | (own_before - self._own))
 
     async def look(self) -> None:
         """Weigh all anew; who is in doubt is probed."""

@@ -66,6 +66,8 @@ class Link:
         self.is_exchange_open = True
         self.is_batch_open = False
         self.turned: list[Callable[[bool], None]] = []  # called with whether it is down, at each turn
+        self.moving: Callable[[], Awaitable[None]] | None = None  # awaited when mail goes by another link
+        self._carrier: OneLink | None = None
 
     @property
     def reading(self) -> LinkReading:
@@ -164,6 +166,9 @@ class Link:
     async def _conclude(self, weighed: "_Weighed") -> bool:
         """Tell who needs to know; True when anybody was told."""
         self._outlook = outlook = weighed.outlook
+        before, self._carrier = self._carrier, self.links.carrier
+        if before is not None and before is not self._carrier and self.moving is not None:
+            await self.moving()
         is_turn = weighed.reading is not self._reading
         if len(self.links.all) > 1:
             for link in weighed.changed:

@@ -1,0 +1,81 @@
+"""What goes first when the link is back: seen at the far end of a slow line."""
+
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Final
+
+import pytest
+
+from tests.support.cut_house import (
+    FarSink,
+    command,
+    give,
+    serve,
+    wait_until_down,
+    wait_until_empty,
+    wait_until_taken,
+)
+from tests.support.house import SETTINGS, wait_for
+from tests.support.netns import There
+from tests.support.thin_net import ThinNet
+
+pytestmark = [pytest.mark.needs("root", "ip"), pytest.mark.limit(240)]
+
+KBIT: Final = 1500
+VIA: Final = f'[[link.via]]\nname = "satellite"\ndevice = ["sat0"]\nrate = {KBIT}\n'
+LARGE: Final = 1_200_000  # of the class that stands aside; seven seconds of the line
+
+
+@pytest.fixture
+def net() -> Iterator[ThinNet]:
+    """A slow line with half the delay of a satellite."""
+    with ThinNet() as made:
+        made.thin("sat0", kbit=KBIT, round_trip_ms=200)
+        yield made
+
+
+def test_urgent_then_deadline_then_small_before_large(net: ThinNet, tmp_path: Path) -> None:
+    """Handed in the other way round while the link was down. Two connections stream, so neighbours may
+    overtake each other, and no more."""
+    peer = FarSink()
+    one = SETTINGS.replace("workers = 2", "workers = 1")
+    with There(net, peer), serve(net, tmp_path, VIA, settings=one) as cmail:
+        command(cmail, "link", "down")
+        wait_until_down(cmail)
+        give(net, cmail, "large", size=LARGE)
+        give(net, cmail, "middling", size=200_000)
+        for _ in range(8):
+            give(net, cmail, "small", size=20_000)
+        for _ in range(2):
+            give(net, cmail, "deadline", "BY=3600;N", size=20_000)
+        for _ in range(2):
+            give(net, cmail, "urgent", "MT-PRIORITY=4", size=20_000)
+        command(cmail, "link", "up")
+        wait_until_taken(peer, 14, "all of it to arrive", 90)
+        order = peer.subjects()
+        print(order)
+        assert sorted(order[:3]).count("urgent") == 2, "one neighbour may be faster"
+        assert order[:6].count("deadline") == 2
+        assert order[:13].count("small") == 8 and order[-1] == "large"
+        assert order.index("middling") >= 11
+
+
+def test_a_large_message_under_way_holds_up_nobody(net: ThinNet, tmp_path: Path) -> None:
+    """While it is sent small mail comes, to both workers: each small one arrives within seconds, all of
+    them before the large one, which is whole."""
+    peer = FarSink()
+    with There(net, peer), serve(net, tmp_path, VIA) as cmail:
+        give(net, cmail, "large", size=2 * LARGE)
+        wait_for(lambda: peer.lines("DATA"), "it to be on its way")
+        given: list[float] = []
+        for n in range(6):
+            given.append(time.monotonic())
+            give(net, cmail, f"small {n}", size=2_000)
+            wait_until_taken(peer, n + 1, f"small {n} to arrive", 30)
+        late = [came - at for came, at in zip(peer.came, given, strict=False)]
+        print("each after", [f"{each:.1f} s" for each in late])
+        assert peer.subjects() == [f"small {n}" for n in range(6)], "the large one is still on its way"
+        wait_until_taken(peer, 7, "the large one", 90)
+        assert len(peer.taken[-1].content) > 2 * LARGE
+        wait_until_empty(cmail)
