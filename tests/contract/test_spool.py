@@ -696,6 +696,13 @@ async def test_late_messages_are_found(place: SpoolPlace) -> None:
     await accepted(place, "f@example.net")
     await place.restart()
     assert [m.queue_id for m in await place.spool.late(now + 9, 10, QueueId(0))] == []
+    assert [await place.spool.next_deadline(now + n) for n in (0, 9, 10, 20, 21)] == [
+        now + 10,
+        now + 10,
+        now + 20,
+        now + 21,
+        0,
+    ]
     found = await place.spool.late(now + 20, 10, QueueId(0))
     assert [m.queue_id for m in found] == [returned.queue_id, told.queue_id]
     assert names(found) == ["a", "b", "c"]

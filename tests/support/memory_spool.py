@@ -165,6 +165,14 @@ class MemorySpool:
         """Messages whose deadline is over."""
         return self._soon(self._late, link_ms, limit, after)
 
+    def next_deadline(self, link_ms: int) -> "Future[int]":
+        """The first deadline later than this."""
+        return self._soon(self._next_deadline, link_ms)
+
+    def _next_deadline(self, link_ms: int) -> int:
+        times = [m.new.envelope.deliver_by_ms for m in self._messages.values()]
+        return min((time for time in times if time > link_ms), default=0)
+
     def reroute(self, choose: Callable[[str], str]) -> "Future[int]":
         """Give each queued or held recipient the route choose(forward_path)."""
         return self._soon(self._reroute, choose)

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from cmail.queue.scheduler import Scheduler
 
 PAGE: Final = 100  # messages read at once
-TIMES_MAX: Final = 10_000  # remembered; the others are found by the slow look each minute
+TIMES_MAX: Final = 10_000  # remembered; the others are found when these are over
 
 
 class Deadlines:
@@ -58,8 +58,17 @@ class Deadlines:
         self._is_running = True
         try:
             await self._walk()
+            await self._look_ahead()
         finally:
             self._is_running = False
+
+    async def _look_ahead(self) -> None:
+        """What came before we started, or was too much to remember, is seen to at its time, too."""
+        link_ms = self._scheduler.link_clock.link_ms()
+        deadline_ms = await self._scheduler.spool.next_deadline(link_ms)
+        if deadline_ms and (not self._times or deadline_ms < self._times[0]):
+            heapq.heappush(self._times, deadline_ms)
+            self._scheduler.lookout.has_other_deadline()
 
     async def _walk(self) -> None:
         scheduler = self._scheduler

@@ -73,6 +73,11 @@ class Lookout:
         if self.deadlines.add(message) and not self._scheduler.is_stopping:
             self._set_timer()
 
+    def has_other_deadline(self) -> None:
+        """An earlier one than was known."""
+        if not self._scheduler.is_stopping:
+            self._set_timer()
+
     def look_later(self, route: RouteQueue, why: str) -> None:
         """The disk could not be read: try again in a moment."""
         self._scheduler.log.warned(why)

@@ -344,6 +344,10 @@ class Spool(Protocol):
         to be told; queue_id > after. Not those that came late already and are sent on. Loaded as by old()."""
         ...
 
+    def next_deadline(self, link_ms: int) -> "Future[int]":
+        """The first deadline of a message later than this; 0: there is none."""
+        ...
+
     def reroute(self, choose: Callable[[str], str]) -> "Future[int]":
         """Give each queued or held recipient the route choose(forward_path); how many changed."""
         ...

@@ -138,6 +138,19 @@ class SpoolReader:
             found = self._load_heads(connection, ids)
         return found
 
+    def next_deadline(self, link_ms: int) -> int:
+        """Spool.next_deadline()."""
+        found: Any = (
+            self._connection()
+            .execute(
+                "SELECT min(deliver_by_ms) FROM message INDEXED BY message_deadline "
+                "WHERE deliver_by_ms > 0 AND deliver_by_ms > ?",
+                (link_ms,),
+            )
+            .get
+        )
+        return int(found or 0)
+
     def _load_heads(self, connection: apsw.Connection, ids: list[Any]) -> list[QueuedMessage]:
         """Messages with their queued recipients, and as much of the content as holds a header section."""
         found = [

@@ -235,6 +235,10 @@ class SqliteSpool:
         """Messages whose deadline is over."""
         return self._ask(self._reader.late, link_ms, limit, after)
 
+    def next_deadline(self, link_ms: int) -> "Future[int]":
+        """The first deadline later than this."""
+        return self._ask(self._reader.next_deadline, link_ms)
+
     def reroute(self, choose: Callable[[str], str]) -> "Future[int]":
         """Give each queued or held recipient the route choose(forward_path)."""
         return asyncio.ensure_future(self._reroute(choose))

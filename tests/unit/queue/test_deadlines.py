@@ -1,5 +1,6 @@
 """Deadlines (RFC 2852) and releases (RFC 4865): what is returned, told, passed on; faked time."""
 
+import asyncio
 from typing import Any
 
 import pytest
@@ -48,6 +49,27 @@ def test_late_mail_is_returned() -> None:
         assert house.smtp.attempts_count == tried
 
     run(test)
+
+
+def test_a_restart_forgets_no_deadline() -> None:
+    """What came before it is returned at its time, to the second, and the one behind it at its own."""
+
+    async def test() -> None:
+        before = House()
+        for seconds in (120, 130):
+            await before.send("bob@example.net", **due_in(before, seconds, "R"))
+        house = House(spool=before.spool.reopened(), clock=before.clock)
+        house.smtp.outcome = lambda t, q: LATER
+        house.scheduler.start()
+        await house.until(lambda: len(house.log.attempts) == 2)
+        for seconds, left in ((119, 2), (1, 1), (9, 1), (1, 0)):
+            await house.pass_time(seconds)
+            await house.until(lambda: not house.scheduler.recorder._recording)
+            await house.settle_down()
+            assert len(house.waiting()) == left
+        await house.scheduler.stop(0.1)
+
+    asyncio.run(test())
 
 
 def test_late_mail_is_told_of_once() -> None:
