@@ -148,6 +148,13 @@ class Exchanging:
         for kind, hook in self.hooks:
             self.begin(kind, hook)
 
+    def _run_kick(self) -> None:
+        """Whoever is started with the link up has missed its coming up: what has gathered at a provider
+        meanwhile is asked for. Mailboxes are collected at a start by themselves."""
+        for kind, hook in self.hooks:
+            if kind == "kick":
+                self.begin(kind, hook)
+
     def begin(self, kind: str, hook: Hook) -> None:
         """One of them, or the like; how it ends stands in the history of the exchange that goes on."""
         task = asyncio.create_task(self._run(kind, hook, self._entry), name=kind)
@@ -195,7 +202,9 @@ class Exchanging:
         await self._link.look()
         if not (exchanges.is_always or exchanges.is_planned):
             await self._workers.begin_exchange()
-        if why != AT_START or not exchanges.is_always:
+        if why == AT_START and exchanges.is_always:
+            self._run_kick()
+        else:
             self.run_hooks()
         self._save()
 
@@ -244,8 +253,14 @@ class Exchanging:
                 self.waiting = add_waiting(answers.values())
         await self._count()
 
+    async def _moving(self) -> None:
+        """From now on mail goes by another link: what went so far is paid for by the one before."""
+        if self._has_begun:
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._count(), MOVE_S)
+
     async def _count(self) -> None:
-        """What went since it was counted last; it went by the link by which mail goes."""
+        """What went since it was counted last; it went by the link by which mail went then."""
         answers = await self._workers.ask("link.octets")
         new = Gone()
         for name, answer in answers.items():
@@ -253,12 +268,6 @@ class Exchanging:
         self._charge(new)
         if self._entry is not None:
             went = self.tally.total.less(self._before)
-    async def _moving(self) -> None:
-        """From now on mail goes by another link: what went so far is paid for by the one before."""
-        if self._has_begun:
-            with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._count(), MOVE_S)
-
             for name in Gone.__slots__:
                 setattr(self._entry, name, getattr(went, name))
 
@@ -274,6 +283,12 @@ class Exchanging:
             self._noted_s = now_s
             self._link.note()
 
+    def _payer_of_what_went(self) -> OneLink | None:
+        """The link by which mail went when it was counted last; for what goes next it is that of now."""
+        links, before = self._link.links, self._payer
+        self._payer = links.carrier or before
+        return before if before in links.all else links.carrier
+
     def _sleep_s(self) -> float:
         """Until something may happen by itself."""
         exchanges = self.exchanges
@@ -283,12 +298,6 @@ class Exchanging:
             return POLL_S
         now_s = self._clock.wall_ms() / 1000
         turn_s = next_turn_s(self._settings.link.via, now_s, midnight_after)
-    def _payer_of_what_went(self) -> OneLink | None:
-        """The link by which mail went when it was counted last; for what goes next it is that of now."""
-        links, before = self._link.links, self._payer
-        self._payer = links.carrier or before
-        return before if before in links.all else links.carrier
-
         return max(0.05, min(SLEEP_MAX_S, turn_s - now_s))
 
     # Telling.
