@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, Final
 
 from cmail.admin import links
+from cmail.admin.latest import Latest
 from cmail.admin.link_words import size
 from cmail.admin.overview import Attention, Overview
 from cmail.admin.processes import Processes
@@ -100,8 +101,10 @@ class LinkFinder:
     """An overview.Finder. Workers are asked for what is held and for sites where there can be any."""
 
     def __init__(self, processes: Processes, has_sites: Callable[[], bool]) -> None:
-        self._processes, self._has_sites = processes, has_sites
-        self._held = 0
+        self._has_sites = has_sites
+        self._sites = Latest(lambda: links.sites(processes))
+        self._held = Latest(lambda: processes.count(links.HELD_FILTER))
+        self._held_count = 0
         self._held_of = (-1, 0.0)  # how many were held in all when it was counted, and when
 
     async def __call__(self, overview: Overview) -> Sequence[Attention]:
@@ -110,20 +113,24 @@ class LinkFinder:
         try:
             found += of_held(await self._count_held(overview))
             if self._has_sites():
-                found += of_sites(await links.sites(self._processes))
+                found += of_sites((await self._sites.get()).value or ())
         except ControlError:
             return found  # who does not answer is named by others
         return found
 
     async def _count_held(self, overview: Overview) -> int:
-        """A million held recipients are not counted each second."""
+        """A million held recipients are not counted each second, and no page waits for that."""
         held = int(overview.queue["recipients"].get("held", 0)) if overview.queue else 0
         count, at = self._held_of
         now = time.monotonic()
+        if not held:
+            return 0
         if held != count or now - at > HELD_FRESH_S:
-            self._held = await self._processes.count(links.HELD_FILTER) if held else 0
-            self._held_of = held, now
-        return self._held
+            counted = await self._held.get()
+            self._held_count = counted.value or 0
+            if counted.is_new:
+                self._held_of = held, now
+        return self._held_count
 
 
 def _short(words: object) -> str:

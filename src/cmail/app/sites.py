@@ -234,6 +234,8 @@ class Sites:
         return shard_turns(self.shards, self.place.run_folder, request)
 
     async def _rows(self) -> Any:
+        if not self.book.sites:
+            return  # a long queue is not counted for nobody
         waiting = await self._own_waiting([site.name for site in self.book.sites])
         for site in self.book.sites:
             presence = self.book.presence(site.name)

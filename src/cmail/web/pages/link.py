@@ -10,18 +10,21 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from cmail.admin import links
+from cmail.admin.latest import Latest
 from cmail.admin.link_words import down_words, up_words
 from cmail.admin.mailboxes_elsewhere import left_words, state_words, there_words, where_words
 from cmail.admin.overview import Overview
+from cmail.admin.rows import Row
 from cmail.net.control import ControlError
 from cmail.web.filters import short
-from cmail.web.link_view import exchange_of, kick_of, links_of, plan_of
+from cmail.web.link_view import Plan, exchange_of, kick_of, links_of, plan_of
 from cmail.web.page import Pages, go_to, read_form, text_of
 
 PATH: Final = "/link"
 HELD_ROWS: Final = 5
 LEFT_ROWS: Final = 20
 RECENT: Final = 10  # exchanges; older ones are one click away
+_COUNTING: Final = "it is being counted"
 _BACK: Final = ("/", PATH)  # where the buttons are
 _SAID: Final = {
     "up": "On line: everything that waits for the line starts now.",
@@ -34,6 +37,14 @@ def routes(pages: Pages) -> list[Route]:
     context = pages.context
     processes = context.processes
 
+    async def count() -> tuple[Plan, list[Row]]:
+        """What goes, and what never can."""
+        told, held = await asyncio.gather(links.plan(processes), links.held(processes, HELD_ROWS + 1))
+        return plan_of(told), held
+
+    plans = Latest(count)
+    others = Latest(lambda: links.elsewhere(processes))
+
     async def now(overview: Overview) -> dict[str, Any]:
         """The line, its links, the exchange."""
         kick = kick_of(overview.link)
@@ -44,19 +55,20 @@ def routes(pages: Pages) -> list[Route]:
             "has_elsewhere": bool(kick.steps or (overview.link or {}).get("collects")),
         }
 
-    async def coming(overview: Overview) -> dict[str, Any]:
+    async def coming(_: Overview) -> dict[str, Any]:
         """What goes in the next exchange, and what never can."""
-        has_held = bool(overview.queue and overview.queue["recipients"].get("held"))
+        values: dict[str, Any] = {"plan": None, "plan_trouble": "", "held": [], "held_max": HELD_ROWS}
         try:
-            told = await links.plan(processes)
-            held = await links.held(processes, HELD_ROWS + 1) if has_held else []
+            found = await plans.get()
         except ControlError as error:
-            return {"plan": None, "plan_trouble": error.words, "held": [], "held_max": HELD_ROWS}
-        return {"plan": plan_of(told), "plan_trouble": "", "held": held, "held_max": HELD_ROWS}
+            return {**values, "plan_trouble": error.words, "plan_ms": 0}
+        if found.value is not None:
+            values["plan"], values["held"] = found.value
+        return {**values, "plan_ms": 0 if found.is_new else found.at_ms}
 
     async def elsewhere(overview: Overview) -> dict[str, Any]:
         """Kicks, mailboxes elsewhere, sites."""
-        found = await links.elsewhere(processes)
+        found = (await others.get()).value or links.Elsewhere(silent=[_COUNTING])
         accounts = [
             {
                 **each,
