@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from cmail.link.clock import LinkReading, LinkView
-from cmail.link.lived import AWAY_MS, LivedClock, note, resume
+from cmail.link.lived import AWAY_MS, LivedClock, note, resume, was_away
 from cmail.mail.outcome import Delivered, TemporaryFailure
 from cmail.mail.queue_id import QueueIds, arrival_ms, parse_queue_id, print_queue_id
 from cmail.queue import lookout
@@ -212,3 +212,24 @@ def test_a_running_server_whose_clock_jumps(tmp_path: Path) -> None:
     assert summary.broken == []
     assert (summary.lost, summary.duplicated, summary.in_queue) == (0, 0, 0)
     assert summary.accepted == summary.delivered > 20
+
+
+@pytest.mark.parametrize(
+    ("gap_ms", "up_s", "is_away"),
+    [
+        (5_000, 86_400.0, False),
+        (AWAY_MS, 86_400.0, False),
+        (AWAY_MS + 1, 86_400.0, True),
+        (90_000, 60.0, True),
+        (-3_600_000, 60.0, False),
+    ],
+    ids=["a restart", "ten minutes", "more", "the machine was switched on", "the clock was set back"],
+)
+def test_who_was_away(tmp_path: Path, gap_ms: int, up_s: float, is_away: bool) -> None:
+    """A restart is no absence; a switch-off of the machine is one however short, because links come up then.
+    Before the very first start nobody was away."""
+    path, clock = str(tmp_path / "clock.json"), FakeClock()
+    assert not was_away(path, clock, up_s)
+    note(path, clock, LivedClock(clock))
+    clock.set_wall_ms(clock.wall_ms() + gap_ms)
+    assert was_away(path, clock, up_s) is is_away

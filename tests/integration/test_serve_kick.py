@@ -85,6 +85,28 @@ def test_link_up_kicks_the_smtp_host(tmp_path: Path) -> None:
             assert "queue started" in cmail_link(cmail, "status")
 
 
+@pytest.mark.parametrize("batch", ["", "\n[queue]\nbatch = true\n"], ids=["at once", "batch"])
+def test_who_was_away_kicks_when_it_is_started(tmp_path: Path, batch: str) -> None:
+    """A machine that is switched on with the link up sees no link-up: what has gathered meanwhile is asked for
+    all the same. A mere restart asks nobody."""
+    with Trigger(b"queue started\r\n") as trigger:
+        more = f'\n[smtp]\nhost = "127.0.0.1"\nport = 1\nkick = true\ntrigger_port = {trigger.port}\n{batch}'
+        cmail = RunningCmail(tmp_path, more=more)
+        with cmail:
+            cmail_link(cmail, "status")
+            assert cmail.stop() == 0
+            cmail.start()
+            cmail_link(cmail, "status")
+            assert cmail.stop() == 0
+            assert trigger.heard == []
+            noted = cmail.data / "clock.json"
+            fields = json.loads(noted.read_text())
+            noted.write_text(json.dumps({**fields, "wall_ms": fields["wall_ms"] - 86_400_000}))
+            cmail.start()
+            cmail.wait_for_log("queue started")
+            assert trigger.heard[0] == b"example.org\r\n"
+
+
 @pytest.mark.limit(180)
 def test_only_mail_answers_a_kick(tmp_path: Path) -> None:
     """A server that says yes and sends nothing is asked again, and then the next one is; that one sends

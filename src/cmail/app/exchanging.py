@@ -36,6 +36,7 @@ class Exchanging:
         self._link, self._workers, self._clock = link, workers, clock
         self.history = history
         self.hooks: list[tuple[str, Hook]] = []
+        self.was_away = False  # before this start, for so long that a link-up may have been missed
         self.waiting: Waiting | None = None
         self.tally = Tally()
         self._entry: Entry | None = None
@@ -87,7 +88,7 @@ class Exchanging:
             self.tally.take(name, read_gone(answer))
         self._has_begun, self.tally.total = True, Gone()
         if not (self._link.reading.is_down or self.exchanges.is_always or self.exchanges.is_planned):
-            self._run_kick()
+            self._kick_after_absence()
         while True:
             self._woken.clear()
             await self.look()
@@ -148,12 +149,13 @@ class Exchanging:
         for kind, hook in self.hooks:
             self.begin(kind, hook)
 
-    def _run_kick(self) -> None:
-        """Whoever is started with the link up has missed its coming up: what has gathered at a provider
-        meanwhile is asked for. Mailboxes are collected at a start by themselves."""
-        for kind, hook in self.hooks:
-            if kind == "kick":
-                self.begin(kind, hook)
+    def _kick_after_absence(self) -> None:
+        """Whoever is switched on with the link up has not seen it come up: what has gathered at a provider
+        meanwhile is asked for all the same. Mailboxes are collected at each start by themselves."""
+        if self.was_away:
+            for kind, hook in self.hooks:
+                if kind == "kick":
+                    self.begin(kind, hook)
 
     def begin(self, kind: str, hook: Hook) -> None:
         """One of them, or the like; how it ends stands in the history of the exchange that goes on."""
@@ -203,7 +205,7 @@ class Exchanging:
         if not (exchanges.is_always or exchanges.is_planned):
             await self._workers.begin_exchange()
         if why == AT_START and exchanges.is_always:
-            self._run_kick()
+            self._kick_after_absence()
         else:
             self.run_hooks()
         self._save()

@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import os
 import socket
+import time
 from collections.abc import Mapping, Sequence
 from typing import Final
 
@@ -63,6 +64,8 @@ class LinkProcess:
         self._resolver = DnsClient(settings.dns)
         self._kicking.apply(self._snapshot, self._resolver)
         self._link.links.apply(settings.link, longest_s(settings.exchange))
+        up_s = time.clock_gettime(time.CLOCK_BOOTTIME)
+        self._exchanging.was_away = lived.was_away(self._clock_file, RealClock(), up_s)
         self._exchanging.start(settings)
         self._watching.start(settings)
         await self._collecting.start(self._snapshot, self._resolver, is_online=not self._link.reading.is_down)

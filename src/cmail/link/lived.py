@@ -64,6 +64,18 @@ def note(path: str, clock: Clock, lived: LivedClock) -> None:
     durable.write_durably(path, json.dumps(fields).encode() + b"\n")
 
 
+def was_away(path: str, clock: Clock, up_s: float) -> bool:
+    """Whether we were away for long before this start, or the machine, which is up for up_s, was switched on
+    meanwhile; blocks. Nobody was away before the very first start."""
+    try:
+        with open(path, "rb") as file:
+            _, noted_ms = _parse(json.loads(file.read(_OCTETS_MAX)))
+    except (OSError, ValueError, RecursionError):
+        return False
+    gap_ms = clock.wall_ms() - noted_ms
+    return gap_ms > AWAY_MS or gap_ms > up_s * 1000
+
+
 def _parse(fields: Any) -> tuple[int, int]:
     if not isinstance(fields, dict):
         raise ValueError("not a note of the time")
