@@ -11,7 +11,7 @@ from cmail.link.clock import LinkReading, LinkView, parse_reading
 from cmail.link.state import read_state
 from cmail.mail.outcome import NotNow, TemporaryFailure
 from cmail.mail.queue_id import print_queue_id
-from cmail.mail.status import BAD_SYSTEM, DIRECTORY_FAILURE, NO_ANSWER_FROM_HOST
+from cmail.mail.status import BAD_SYSTEM, DIRECTORY_FAILURE, NO_ANSWER_FROM_HOST, UNABLE_TO_ROUTE
 from cmail.net.control import AnswerFunction, ControlClient, ControlError, Fields
 from cmail.observe import maillog, metrics
 from cmail.policy.orders import Orders, parse_orders
@@ -182,6 +182,8 @@ class WorkerLink:
                 self._tell("silent" if route == RELAY else "timeout")
             elif ending.failure.detail == DIRECTORY_FAILURE:
                 self._tell("timeout")
+            elif ending.failure.detail == UNABLE_TO_ROUTE and route == RELAY:
+                self._tell("silent")  # its name is gone: that is seldom, and often means an uplink that is
 
     def _tell(self, kind: str) -> None:
         self._seen = kind

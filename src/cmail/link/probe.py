@@ -70,8 +70,10 @@ async def probe(target: Target, resolver: Resolver, known: Sequence[IPAddress], 
     DNS be silent."""
     try:
         addresses = list(await resolver.addresses(target.host))
-    except NoSuchDomainError:
-        return Seen(False, f"{target.host} does not exist, says the DNS")
+    except NoSuchDomainError:  # so says the DNS of a router that has lost the Internet, too
+        addresses = list(known)
+        if not addresses:
+            return Seen(False, f"{target.host} does not exist, says the DNS")
     except DnsError as error:
         addresses = list(known)
         if not addresses:

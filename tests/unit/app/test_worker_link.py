@@ -11,7 +11,14 @@ from cmail.app.worker_link import WorkerLink
 from cmail.delivery.agent import Ending, Finished, HostTrouble, RouteRefusal
 from cmail.link.clock import LinkView
 from cmail.mail.outcome import NotNow, PermanentFailure, TemporaryFailure
-from cmail.mail.status import BAD_CONNECTION, BAD_SYSTEM, DIRECTORY_FAILURE, NO_ANSWER_FROM_HOST, NULL_MX
+from cmail.mail.status import (
+    BAD_CONNECTION,
+    BAD_SYSTEM,
+    DIRECTORY_FAILURE,
+    NO_ANSWER_FROM_HOST,
+    NULL_MX,
+    UNABLE_TO_ROUTE,
+)
 from cmail.net.control import ControlError
 from tests.support.clock import FakeClock
 
@@ -95,6 +102,8 @@ def test_a_large_message_on_a_slow_line_is_no_silence(monkeypatch: pytest.Monkey
         ("relay", HostTrouble(TemporaryFailure("timed out", NotNow.HOST, NO_ANSWER_FROM_HOST), 3), ""),
         ("mx:[127.0.0.1]", HostTrouble(TemporaryFailure("x", NotNow.OFFLINE)), ""),
         ("mx:a.example", HostTrouble(TemporaryFailure("SERVFAIL", NotNow.HOST, DIRECTORY_FAILURE)), "timeout"),
+        ("relay", HostTrouble(TemporaryFailure("no such host", NotNow.HOST, UNABLE_TO_ROUTE)), "silent"),
+        ("mx:a.example", HostTrouble(TemporaryFailure("no such host", NotNow.HOST, UNABLE_TO_ROUTE)), ""),
         ("relay", Finished(1), ""),
     ],
 )  # fmt: skip

@@ -73,15 +73,28 @@ def test_a_name_that_does_not_exist_says_nothing_of_the_link() -> None:
     assert not (found.is_answered or found.is_failure or found.is_portal)
 
 
-def test_where_it_was_before_is_tried_when_the_dns_is_silent() -> None:
+def test_where_it_was_before_is_tried_when_the_dns_is_silent_or_denies_it() -> None:
     """An address that is known is enough."""
     from ipaddress import ip_address
 
     with socket.socket() as closed:
         closed.bind(("127.0.0.1", 0))
         target = Target("smtp.isp.example", closed.getsockname()[1])
-        resolver = FakeResolver(hosts={"smtp.isp.example": SERVFAIL})
-        assert seen(target, resolver, known=(ip_address("127.0.0.1"),)).is_answered
+        for resolver in (FakeResolver(hosts={"smtp.isp.example": SERVFAIL}), FakeResolver()):
+            assert seen(target, resolver, known=(ip_address("127.0.0.1"),)).is_answered
+
+
+def test_a_name_that_existed_and_a_host_that_is_silent_are_a_failure(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The DNS of a router that has lost the Internet says that no name exists: where the upstream server was
+    before nobody answers, and that is what counts."""
+    from ipaddress import ip_address
+
+    async def nobody(*_: object) -> str:
+        return "no answer within 5 s"
+
+    monkeypatch.setattr(probe_module, "_connect", nobody)
+    found = seen(Target("smtp.isp.example", 25), known=(ip_address("192.0.2.1"),))
+    assert found.is_failure and "no answer" in found.words
 
 
 class Everything(FakeResolver):
