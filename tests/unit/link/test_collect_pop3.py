@@ -423,3 +423,21 @@ def test_nobody_there_and_no_such_host(tmp_path: Path) -> None:
         assert result.tell() == "there is no host none.isp.example"
 
     run(test)
+
+
+def test_who_asks_before_the_start_is_over_is_not_told_that_we_are_off_line(tmp_path: Path) -> None:
+    """`cmail collect now` right behind `cmail serve` waits until what the last run left is handed over; off
+    line it is told so then."""
+
+    async def ask(*, is_online: bool) -> str:
+        office = Office(tmp_path)
+        collector = office.new_collector()
+        collector.apply([pop3(1)], office.terms, is_planned=True)
+        await collector.start(is_online=is_online)
+        try:
+            return (await collector.run_all("demand"))[0].words
+        finally:
+            await collector.stop()
+
+    assert "off line" not in asyncio.run(ask(is_online=True))
+    assert "off line" in asyncio.run(ask(is_online=False))

@@ -41,6 +41,8 @@ class Watch:
     def start(self, *, is_online: bool) -> None:
         """Begin, once."""
         self._is_online = is_online
+        if not is_online:
+            self._answer_off_line()
         if self._living is None:
             self._living = asyncio.create_task(self._live(), name=f"collect {self.account.name}")
 
@@ -58,7 +60,7 @@ class Watch:
         if was_online and not is_online:
             if self._session is not None:
                 self._session.cancel()
-            self._answer(Result(self.account.name, False, OFF_LINE, Fault.NETWORK, was_tried=False))
+            self._answer_off_line()
         elif is_online and not was_online:
             self._failing_ms = self._last_ms if self._is_log_in_trouble else 0
             if not self._is_log_in_trouble:
@@ -68,8 +70,8 @@ class Watch:
     def ask(self, *, is_demand: bool) -> "asyncio.Future[Result]":
         """Collect now; done when it has ended."""
         answer: asyncio.Future[Result] = asyncio.get_running_loop().create_future()
-        if not self._is_online:
-            answer.set_result(Result(self.account.name, False, OFF_LINE, Fault.NETWORK, was_tried=False))
+        if not self._is_online and self._living is not None:  # who asks before we began waits for that
+            answer.set_result(self._off_line())
         elif self._is_log_in_trouble and not is_demand and self._wait_s() > 0 and self._last is not None:
             again_min = max(1, round(self._wait_s() / 60))
             words = f"{self._last.words}; it is tried again in {again_min} min, or by `cmail collect now`"
@@ -231,6 +233,12 @@ class Watch:
         if self._quiet or result.fetched or result.previewed or result.left:
             log.noted(f"collect {name}: {words}")
         self._quiet = ""
+
+    def _off_line(self) -> Result:
+        return Result(self.account.name, False, OFF_LINE, Fault.NETWORK, was_tried=False)
+
+    def _answer_off_line(self) -> None:
+        self._answer(self._off_line())
 
     def _answer(self, result: Result) -> None:
         asked, self._asked = self._asked, []
