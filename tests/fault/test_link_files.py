@@ -24,7 +24,14 @@ from tests.support.peers import Peers
 from tests.support.scripted_pop3 import ScriptedPop3
 from tests.support.small_disk import SmallDisk
 
-FILES: Final = ("link.json", "link-history.json", "clock.json", "sites.json", "collect.sqlite3")
+FILES: Final = (
+    "link.json",
+    "link-history.json",
+    "link-orders.json",
+    "clock.json",
+    "sites.json",
+    "collect.sqlite3",
+)
 ANNA: Final = "anna@example.org"
 SITE: Final = '\n[[site]]\nname = "ship"\ndomains = ["ship.example"]\nuser = "ship@example.org"\n'
 

@@ -90,6 +90,8 @@ def test_mail_waits_for_its_exchange(net: Net, tmp_path: Path) -> None:
         assert last["messages_out"] == 1 and last["octets_out"] > 500 and last["octets_in"] > 50
         assert "asked for by hand" in command(cmail, "history")
         assert [entry["why"] for entry in history(cmail)] == ["asked for by hand", "2 messages wait"]
+        held = json.loads((cmail.data / "link-orders.json").read_text())["orders"]  # for the next restart
+        assert [is_open for *_, is_open in held[-4:]] == [True, False, True, False]
 
 
 def ids(cmail: RunningCmail) -> list[str]:

@@ -18,14 +18,17 @@ from cmail.app.link_workers import Workers
 from cmail.app.process import PortKey, Tasks
 from cmail.app.snapshot import Snapshot
 from cmail.link import lived
+from cmail.link.clock import LinkReading
 from cmail.link.exchanges import longest_s
 from cmail.link.history import History
 from cmail.link.links import Links
 from cmail.link.state import Link
+from cmail.link.told import TOLD_FILE, Told
 from cmail.net.clock import RealClock
 from cmail.net.control import AnswerFunction, ControlError, Fields
 from cmail.net.dns_client import DnsClient
 from cmail.observe import maillog
+from cmail.policy.orders import Orders
 
 EX_CONFIG: Final = 78
 HISTORY_FILE: Final = "link-history.json"  # in the data folder
@@ -43,7 +46,10 @@ class LinkProcess:
         self._workers = Workers(estate.run_folder, names)
         links = Links(estate.settings.link)
         path = os.path.join(estate.data_dir, LINK_FILE)
-        self._link = Link(path, self._lived, self._clock, maillog, links, self._workers.tell)
+        self._saving: asyncio.Task[None] | None = None
+        self._is_told_stale = False
+        self._told = Told(os.path.join(estate.data_dir, TOLD_FILE), maillog)
+        self._link = Link(path, self._lived, self._clock, maillog, links, self._announce)
         self._watching = Watching(self._link, self._workers, self._new_resolver)
         history = History(os.path.join(estate.data_dir, HISTORY_FILE), maillog)
         self._exchanging = Exchanging(self._link, self._workers, history, self._clock)
@@ -61,6 +67,7 @@ class LinkProcess:
         """Read how the links were (workers read the same), see how they are."""
         settings = self._snapshot.settings
         self._link.open()
+        self._told.open()
         self._resolver = DnsClient(settings.dns)
         self._kicking.apply(self._snapshot, self._resolver)
         self._link.links.apply(settings.link, longest_s(settings.exchange))
@@ -93,10 +100,26 @@ class LinkProcess:
         await self._exchanging.close()
         self._workers.close()
         await self._link.close()
+        if self._saving is not None:
+            await asyncio.wait([self._saving])
         await self._kicking.stop()
         await self._collecting.stop()
         with contextlib.suppress(OSError):  # said before, and the note of before is good enough
             await asyncio.to_thread(lived.note, self._clock_file, RealClock(), self._lived)
+
+    async def _announce(self, reading: LinkReading, orders: Orders, is_said_again: bool) -> None:
+        """To all workers; what held when is kept for those that start later."""
+        if self._told.note(reading.link_ms(self._lived.wall_ms()), orders):
+            self._is_told_stale = True
+            if self._saving is None or self._saving.done():
+                self._saving = asyncio.create_task(self._save_told(), name=TOLD_FILE)
+        await self._workers.tell(reading, orders, is_said_again)
+
+    async def _save_told(self) -> None:
+        """Beside, and one after the other: the last is the latest."""
+        while self._is_told_stale:
+            self._is_told_stale = False
+            await asyncio.to_thread(self._told.save, self._told.octets())
 
     def _new_resolver(self) -> DnsClient:
         return DnsClient(self._snapshot.settings.dns)

@@ -20,6 +20,7 @@ from cmail.app.snapshot import Snapshot
 from cmail.app.turned import kick_answers
 from cmail.app.worker_link import WorkerLink, first_state
 from cmail.link.clock import LinkView
+from cmail.link.told import TOLD_FILE, read_told
 from cmail.mail.address import Address
 from cmail.mail.queue_id import QueueId
 from cmail.net.clock import RealClock
@@ -139,6 +140,7 @@ class Worker:
             maillog,
             self._settings.host.hostname,
         )
+        scheduler.admission.know(read_told(os.path.join(self._data_dir, TOLD_FILE), maillog))
         self._sites.attach(scheduler, agent)
         return scheduler
 

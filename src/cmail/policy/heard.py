@@ -1,5 +1,6 @@
 """Heard: which orders held when, on link-up time: how long a message could have gone at all."""
 
+from collections.abc import Sequence
 from typing import Final
 
 from cmail.policy.orders import Orders
@@ -7,11 +8,17 @@ from cmail.policy.orders import Orders
 KEPT_MAX: Final = 1000  # orders that are remembered; a change an hour is 40 days
 
 
+def limits_of(orders: Orders) -> tuple[int, int, bool]:
+    """What of orders may keep a message."""
+    return orders.size_max, orders.urgent_size_max, orders.is_exchange_open
+
+
 class Heard:
     """Time in which orders kept a message from going is none of its chances."""
 
-    def __init__(self, orders: Orders, link_ms: int) -> None:
-        self._orders = [(link_ms, orders)]
+    def __init__(self, orders: Orders, link_ms: int, before: Sequence[tuple[int, Orders]] = ()) -> None:
+        """These hold now; `before`: what is known of the time before, the oldest first."""
+        self._orders = [*before[-KEPT_MAX:], (link_ms, orders)]
 
     def note(self, orders: Orders, link_ms: int) -> None:
         """These hold from now on."""

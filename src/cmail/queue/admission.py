@@ -38,6 +38,10 @@ class Admission:
         self.heard = Heard(link.orders, link.link_ms())
         self.exchanges_count = 0  # that have begun since we started
 
+    def know(self, before: Sequence[tuple[int, Orders]]) -> None:
+        """Which orders held before we started."""
+        self.heard = Heard(self.orders, self._link.link_ms(), before)
+
     @property
     def wanted(self) -> Wanted:
         """What may go, by its size."""

@@ -1,5 +1,6 @@
 """Months of outages, policies and exchanges with a thousand messages: nothing counted, nobody told, all there."""
 
+import asyncio
 import random
 from collections.abc import Callable
 
@@ -118,6 +119,35 @@ def test_what_waited_for_months_is_not_given_up_at_its_first_attempt() -> None:
         assert {queue_id for queue_id, _ in house.smtp.delivered} == ids and not house.log.given_up
 
     run(test)
+
+
+def test_a_restart_makes_no_chances_of_the_time_in_which_it_was_kept() -> None:
+    """Nine days over a link for urgent mail alone; a restart, and the first answer over a better link is
+    `not yet`: it is neither given up nor told of. What was kept before is in a file of the link process."""
+
+    async def test() -> None:
+        before = House()
+        before.scheduler.start()
+        before.order(Orders(size_max=NOTHING))
+        began_ms = before.clock.link_ms()
+        ids = {await before.send(f"r{n}@example.net") for n in range(20)}
+        for _ in range(9):
+            await a_day(before)
+        await before.scheduler.stop(0.1)
+        before.clock.set_orders(FREE)
+        house = House(spool=before.spool.reopened(), clock=before.clock)
+        house.scheduler.admission.know([(began_ms, Orders(size_max=NOTHING))])
+        house.smtp.outcome = greylisting(house, 1800)
+        house.scheduler.start()
+        await house.until(lambda: len(house.log.attempts) == 20)
+        await house.settle_down()
+        assert not house.log.given_up and not house.log.reports
+        await house.pass_time(hours=1)
+        await house.until(lambda: not house.waiting())
+        assert {queue_id for queue_id, _ in house.smtp.delivered} == ids and not house.log.reports
+        await house.scheduler.stop(0.1)
+
+    asyncio.run(test())
 
 
 def test_a_month_of_daily_exchanges() -> None:
