@@ -46,6 +46,15 @@ FOUND: Final[Sequence[tuple[str, bytes]]] = (
     ("control answer", b'{"error":1,"code":[]}'),
     ("settings", b'[""]'),
     ("report, written", b"\x06\r8bit\n"),
+    ("link.json", b'{"is_down":false,"down_ms":-' + b"9" * 30 + b',"periods":1,"changed_wall_ms":0}'),
+    ("link.json", b'{"is_down":true,"down_ms":0,"periods":1,"changed_wall_ms":' + b"9" * 30 + b"}"),
+    ("exchange history", b'{"exchanges":[{"begin_ms":' + b"9" * 400 + b',"why":""}]}'),
+    ("exchange history", b'{"exchanges":[{"begin_ms":1,"why":"","cost":NaN}]}'),
+    ("clock.json", b"[" * 4096),
+    ("clock.json", b'{"lived_ms":' + b"9" * 30 + b',"wall_ms":0}'),
+    ("sites.json", b'{"ship":{"seen_ms":1e999,"how":""}}'),
+    ("sites.json", b"[" * 60_000),
+    ("ledger row", b"null"),
 )  # fmt: skip
 
 

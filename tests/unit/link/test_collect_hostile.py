@@ -73,6 +73,7 @@ BAD: Final[dict[str, Bad]] = {
     "IMAP: untagged of much": Bad("imap", b"SEARCH", b"", b"* FLAGS (" + b"a " * 30_000 + b")\r\n", words=_NO_END),
     "IMAP: untagged, one at a time": Bad("imap", b"SEARCH", b"", b"* 1 EXISTS\r\n", 0.1, "end of an answer"),
     "IMAP: capabilities of much": Bad("imap", b"CAPABILITY", b"* CAPABILITY " + b"a " * 60_000 + b"\r\n", words="anybody asked"),
+    "IMAP: one word of much": Bad("imap", b"CAPABILITY", b"* CAPABILITY " + b"a" * 200_000 + b"\r\n", words="anybody asked"),
     "IMAP: a huge literal": Bad("imap", b"SELECT", b"* LIST () {99999999}\r\n", words="a few are enough"),
     "IMAP: many literals": Bad("imap", b"SELECT", b"* LIST (", b"{1}\r\nx " * 5000, words="a few are enough"),
     "IMAP: a literal of less than nothing": Bad("imap", b"BODY", b"* 1 FETCH (BODY[] {-5}\r\nTAG OK\r\n", words="a literal where"),
@@ -149,10 +150,13 @@ async def _left(office: Office, *accounts: Any) -> int:
 
 def test_who_talks_while_it_is_to_be_silent(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """IDLE: a flood of what is no mail ends the session with words, and so does an answer to DONE without an end."""
-    monkeypatch.setattr(imap_box, "IDLE_S", 0.2)
 
     async def test() -> None:
-        for head, piece in ((b"", b"* OK still here\r\n" * 5000), (b"+ go\r\n", b"* 1 RECENT\r\n" * 5000)):
+        for head, piece, idle_s, words in (
+            (b"", b"* OK still here\r\n" * 5000, 50.0, "talks without end"),
+            (b"+ go\r\n", b"* 1 RECENT\r\n" * 5000, 0.2, _NO_END),
+        ):
+            monkeypatch.setattr(imap_box, "IDLE_S", idle_s)
             office = Office(tmp_path / str(len(head)))
             office.folder.mkdir()
             async with (
@@ -162,11 +166,7 @@ def test_who_talks_while_it_is_to_be_silent(tmp_path: Path, monkeypatch: pytest.
                 office.collector = office.new_collector()
                 office.collector.apply([pop3(meddler.port, protocol="imap", idle=True)], office.terms)
                 await office.collector.start(is_online=True)
-                await _until(
-                    lambda office=office: any(  # type: ignore[misc]
-                        words in str(office.log.events) for words in ("without end", _NO_END)
-                    )
-                )
+                await _until(lambda office=office, words=words: words in str(office.log.events))  # type: ignore[misc]
                 assert meddler.sessions == 1
                 await office.collector.stop()
 
