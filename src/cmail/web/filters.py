@@ -58,6 +58,13 @@ def plural(number: int, one: str, many: str) -> str:
     return f"{count(number)} {one if number == 1 else many}"
 
 
+def money(cost: float) -> str:
+    """1.50, under 0.01; a dash for nothing."""
+    if not cost:
+        return "–"
+    return f"{cost:.2f}" if cost >= 0.01 else "under 0.01"
+
+
 def when(wall_ms: int) -> str:
     """at 14:05, tomorrow at 08:00."""
     return when_words(wall_ms / 1000, time.time())
@@ -79,5 +86,6 @@ FILTERS: Final[Mapping[str, Callable[..., Any]]] = {
     "plural": plural,
     "short": short,
     "when": when,
+    "money": money,
     "is_full": is_full,
 }
