@@ -111,7 +111,7 @@ class Worker:
         for scheduler in self._schedulers:
             scheduler.start()
             self._link_clock.listen(scheduler.link_changed)
-        self._link_clock.listen_to_turns(self._agents.resolver.forget_failures)
+        self._link_clock.listen_to_turns(lambda: self._worker_link.turned(self._agents.resolver))
         for (kind, _), bound in self._sockets.items():
             self._intake.add(kind, bound)  # type: ignore[arg-type]  # checked with the settings
         for spool, scheduler in zip(self._spools, self._schedulers, strict=True):

@@ -8,11 +8,13 @@ from typing import Final
 from cmail.app.settings import Settings
 from cmail.delivery.agent import DeliveryAgent, Ending, HostTrouble, RouteRefusal, Work
 from cmail.link.clock import LinkReading, LinkView, parse_reading
+from cmail.link.probe import PORTAL
 from cmail.link.state import read_state
 from cmail.mail.outcome import NotNow, TemporaryFailure
 from cmail.mail.queue_id import print_queue_id
 from cmail.mail.status import BAD_SYSTEM, DIRECTORY_FAILURE, NO_ANSWER_FROM_HOST, UNABLE_TO_ROUTE
 from cmail.net.control import AnswerFunction, ControlClient, ControlError, Fields
+from cmail.net.dns_client import DnsClient
 from cmail.observe import maillog, metrics
 from cmail.policy.orders import Orders, parse_orders
 from cmail.policy.routing import RELAY
@@ -48,6 +50,7 @@ class WorkerLink:
         self._seen = ""  # what is to be told: ok, offline, silent or timeout
         self._told, self._told_at = "", 0.0  # what was told last, and when
         self._woken = asyncio.Event()
+        self._is_trapped = False
         self._confirming = asyncio.Lock()
         self._confirmed_at = float("-inf")
 
@@ -132,6 +135,15 @@ class WorkerLink:
         except ControlError as error:
             return error.words
         return ""
+
+    def turned(self, resolver: DnsClient) -> None:
+        """The link went down or came up. Where a log-in page stood in between, nothing is remembered of what
+        the DNS said: mail would go to that page once it is away."""
+        was_trapped, self._is_trapped = self._is_trapped, PORTAL in self._link_clock.orders.words
+        if was_trapped or self._is_trapped:
+            resolver.forget()
+        else:
+            resolver.forget_failures()
 
     # What deliveries see.
 

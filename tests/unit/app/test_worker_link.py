@@ -1,6 +1,7 @@
 """What a worker sees of the link in its own connections, and tells of it."""
 
 import asyncio
+from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any
 
@@ -9,7 +10,8 @@ import pytest
 from cmail.app import worker_link
 from cmail.app.worker_link import WorkerLink
 from cmail.delivery.agent import Ending, Finished, HostTrouble, RouteRefusal
-from cmail.link.clock import LinkView
+from cmail.link.clock import LinkReading, LinkView
+from cmail.link.probe import PORTAL
 from cmail.mail.outcome import NotNow, PermanentFailure, TemporaryFailure
 from cmail.mail.status import (
     BAD_CONNECTION,
@@ -20,6 +22,7 @@ from cmail.mail.status import (
     UNABLE_TO_ROUTE,
 )
 from cmail.net.control import ControlError
+from cmail.policy.orders import FREE
 from tests.support.clock import FakeClock
 
 
@@ -156,3 +159,21 @@ def test_a_name_that_does_not_exist_is_believed_while_there_is_an_internet(
         assert await made.believed(null_mx) is null_mx and len(asked) <= 2
 
     asyncio.run(test())
+
+
+def test_what_a_log_in_page_said_of_names_is_forgotten() -> None:
+    """At the turn that shows it and at the next, whatever the words are by then; else what was answered is kept
+    over a cut."""
+    forgotten: list[str] = []
+    resolver: Any = SimpleNamespace(
+        forget=lambda: forgotten.append("all"), forget_failures=lambda: forgotten.append("failures")
+    )
+    clock = FakeClock()
+    view = LinkView(clock)
+    made = WorkerLink("/nowhere", list, view)
+    view.listen_to_turns(lambda: made.turned(resolver))
+    down, up = LinkReading(is_down=True), LinkReading(periods=2)
+    trapped = replace(FREE, words=f"{PORTAL}: every name has the same address (192.0.2.1)")
+    for reading, orders in ((down, FREE), (up, FREE), (down, trapped), (up, FREE), (down, FREE)):
+        view.changed(reading, orders)
+    assert forgotten == ["failures", "failures", "all", "all", "failures"]
