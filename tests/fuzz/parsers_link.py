@@ -66,6 +66,7 @@ def orders(octets: bytes) -> None:
         raise ValueError
     found = parse_orders(fields)
     assert parse_orders(found.fields()) == found
+    assert max(found.size_max, found.urgent_size_max, found.size_ever) < 1 << 63 > found.rate * 125
 
 
 @cache

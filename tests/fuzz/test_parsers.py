@@ -55,6 +55,7 @@ FOUND: Final[Sequence[tuple[str, bytes]]] = (
     ("sites.json", b'{"ship":{"seen_ms":1e999,"how":""}}'),
     ("sites.json", b"[" * 60_000),
     ("ledger row", b"null"),
+    ("orders", b'{"size_max":1,"urgent_size_max":' + b"9" * 30 + b',"rate":3,"is_exchange_open":true}'),
 )  # fmt: skip
 
 
