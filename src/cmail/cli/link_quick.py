@@ -28,7 +28,7 @@ class Quick(NamedTuple):
         """Tell the server, print what follows from it; the exit code."""
         place = find_place(self.config)
         words = _hook_words if self.is_by_hook else _words_of(self.verb)  # all is loaded, and then
-        become_owner(place)  # who may not be able to read where this program lies
+        become_owner(place, needs_groups=False)  # who may not be able to read where this program lies
         fields: dict[str, object] = {"name": self.name}
         if self.is_by_hook:
             fields["by_hook"] = True

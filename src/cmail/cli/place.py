@@ -120,9 +120,10 @@ def _size(value: object) -> int:
     return int(float(digits) * unit) if unit and is_number else _SIZE_DEFAULT
 
 
-def become_owner(place: Place) -> None:
+def become_owner(place: Place, *, needs_groups: bool = True) -> None:
     """A command that root runs becomes the owner of the data folder first, so that nothing in there
-    ends up belonging to root."""
+    ends up belonging to root. Which groups that user is in may be for a server on the network to say, and
+    who speaks of the network does not wait for that."""
     if os.geteuid() != 0:
         return
     try:
@@ -131,11 +132,16 @@ def become_owner(place: Place) -> None:
         return  # not there yet: who makes it says so
     if owner.st_uid == 0:
         return
-    import pwd
-
-    try:
-        os.initgroups(pwd.getpwuid(owner.st_uid).pw_name, owner.st_gid)
-    except KeyError:
-        os.setgroups([owner.st_gid])
+    os.setgroups([owner.st_gid])
+    if needs_groups:
+        _join_groups(owner.st_uid, owner.st_gid)
     os.setresgid(owner.st_gid, owner.st_gid, owner.st_gid)
     os.setresuid(owner.st_uid, owner.st_uid, owner.st_uid)
+
+
+def _join_groups(uid: int, gid: int) -> None:
+    import contextlib
+    import pwd
+
+    with contextlib.suppress(KeyError):
+        os.initgroups(pwd.getpwuid(uid).pw_name, gid)
