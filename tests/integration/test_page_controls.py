@@ -7,14 +7,14 @@ import pytest
 
 from cmail.web.pages import advanced
 from tests.browser.test_smtp_flow import own
-from tests.integration import controls_of_limits, controls_of_mail
+from tests.integration import controls_of_limits, controls_of_links, controls_of_mail
 from tests.support.controls import KEYS, START, WAYS, House, kept_port
 from tests.support.house import RunningCmail
 from tests.support.office import PASSWORD, command
 from tests.support.peers import Peers
 
 pytestmark = pytest.mark.limit(300)
-assert controls_of_limits and controls_of_mail, "they fill WAYS"
+assert controls_of_limits and controls_of_links and controls_of_mail, "they fill WAYS"
 
 
 @pytest.fixture(scope="module")
