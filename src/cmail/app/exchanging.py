@@ -250,9 +250,9 @@ class Exchanging:
 
     async def _ask(self) -> None:
         if not self.exchanges.is_always:
-            answers = await self._workers.ask("queue.internet")
-            if len(answers) == self._workers.count:  # else nobody knows what waits there
-                self.waiting = add_waiting(answers.values())
+            await self._ask_what_waits()
+            if self.exchanges.current is not None and self.waiting and not self.waiting.admitted_messages:
+                await self._ask_what_waits(is_fresh=True)  # it ends by that
         await self._count()
 
     async def _moving(self) -> None:
@@ -260,6 +260,11 @@ class Exchanging:
         if self._has_begun:
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._count(), MOVE_S)
+
+    async def _ask_what_waits(self, *, is_fresh: bool = False) -> None:
+        answers = await self._workers.ask("queue.internet", is_fresh=is_fresh)
+        if len(answers) == self._workers.count:  # else nobody knows what waits there
+            self.waiting = add_waiting(answers.values())
 
     async def _count(self) -> None:
         """What went since it was counted last; it went by the link by which mail went then."""

@@ -6,12 +6,12 @@ from dataclasses import replace
 from typing import Final
 
 from cmail.app.settings import Settings
+from cmail.app.worker_waiting import WorkerWaiting
 from cmail.delivery.agent import DeliveryAgent, Ending, HostTrouble, RouteRefusal, Work
 from cmail.link.clock import LinkReading, LinkView, parse_reading
 from cmail.link.probe import PORTAL
 from cmail.link.state import read_state
 from cmail.mail.outcome import NotNow, TemporaryFailure
-from cmail.mail.queue_id import print_queue_id
 from cmail.mail.status import BAD_SYSTEM, DIRECTORY_FAILURE, NO_ANSWER_FROM_HOST, UNABLE_TO_ROUTE
 from cmail.net.control import AnswerFunction, ControlClient, ControlError, Fields
 from cmail.net.dns_client import DnsClient
@@ -20,7 +20,6 @@ from cmail.policy.orders import Orders, parse_orders
 from cmail.policy.routing import RELAY
 from cmail.queue.lane import Lane
 from cmail.queue.scheduler import Scheduler
-from cmail.storage.spool import FIRST, QueuedMessage
 
 TELL_EVERY_S: Final = 1.0
 WELL_EVERY_S: Final = 10.0
@@ -28,11 +27,7 @@ BELIEVED_S: Final = 10.0  # so long what a probe saw is not asked for again
 CONFIRM_S: Final = 45.0  # a probe of some addresses, names and a handshake
 STUCK_S: Final = 30.0  # nothing is settled: a look costs a probe, to wait for the time-out costs minutes
 EXCHANGE_S: Final = 30.0  # the link process asks all workers before one begins
-LISTED_MAX: Final = 100  # of what waits, for a plan
-ROUTES_LISTED_MAX: Final = 50
-_LISTED_OCTETS: Final = 2**21  # of content that is read along
 _FAR_KINDS: Final = frozenset({"relay", "mx", "host"})
-_FAR_MS: Final = 1 << 60
 
 
 class WorkerLink:
@@ -43,6 +38,7 @@ class WorkerLink:
     ) -> None:
         self._run_folder = run_folder
         self._schedulers = schedulers
+        self._waiting = WorkerWaiting(schedulers)
         self._link_clock = link_clock
         self.said_again: Callable[[], None] = lambda: None  # the link is up, says somebody who knows
         # How many messages, and octets that the other end has, at the last look; and since when so many.
@@ -60,7 +56,7 @@ class WorkerLink:
             "link.changed": self._changed,
             "link.lost": self._lost,
             "link.octets": self._octets,
-            "queue.internet": self._internet,
+            "queue.internet": self._waiting.answer,
         }
 
     # Obeying.
@@ -100,33 +96,6 @@ class WorkerLink:
             "messages_in": messages.of("in").value,
             "octets_in": octets.of("in").value,
         }
-
-    async def _internet(self, request: Fields) -> Fields:
-        """What waits on routes that need the link; with `limit`, the first of it in the order of sending."""
-        found = {
-            "messages": 0,
-            "octets": 0,
-            "urgent": 0,
-            "admitted_messages": 0,
-            "admitted_octets": 0,
-            "oldest_ms": 0,
-        }
-        listed: list[Fields] = []
-        for scheduler in self._schedulers():
-            waits = await scheduler.spool.waits(scheduler.admission.wanted)
-            needy = [each for each in waits if scheduler.router.needs_link(each.route)]
-            for each in needy:
-                found["messages"] += each.messages_count
-                found["octets"] += each.octets
-                found["urgent"] += each.urgent_count
-                found["admitted_messages"] += each.admitted_count
-                found["admitted_octets"] += each.admitted_octets
-                oldest = (found["oldest_ms"], each.oldest_arrived_ms)
-                found["oldest_ms"] = min(filter(None, oldest), default=0)
-            if limit := min(LISTED_MAX, int(request.get("limit") or 0)):
-                routes = [each.route for each in needy][:ROUTES_LISTED_MAX]
-                listed += [row for route in routes for row in await _listed(scheduler, route, limit)]
-        return {**found, "listed": listed}
 
     async def begin_exchange(self) -> str:
         """Somebody wants all that waits to go now: "", or why no exchange can begin."""
@@ -270,26 +239,6 @@ def first_state(path: str, settings: Settings) -> tuple[LinkReading, Orders]:
     goes on until somebody says so."""
     reading, orders = read_state(path, maillog)
     return reading, replace(orders, is_exchange_open=not settings.exchange.is_set, is_batch_open=False)
-
-
-async def _listed(scheduler: Scheduler, route: str, limit: int) -> list[Fields]:
-    found = await scheduler.spool.due(
-        route, _FAR_MS, FIRST, limit, _LISTED_OCTETS, scheduler.admission.wanted
-    )
-    return [_row(route, message) for message in found]
-
-
-def _row(route: str, message: QueuedMessage) -> Fields:
-    return {
-        "id": print_queue_id(message.queue_id),
-        "from": message.envelope.reverse_path_text,
-        "to": [str(queued.recipient.forward_path) for queued in message.recipients[:3]],
-        "size": message.content.size_bytes,
-        "priority": message.envelope.priority,
-        "rank": message.recipients[0].rank,
-        "route": route,
-        "arrived_ms": message.arrived_wall_ms,
-    }
 
 
 def _texts(value: object) -> list[str]:

@@ -1,0 +1,64 @@
+"""What waits for the Internet in a worker: exact while that is cheap, else told again for a while."""
+
+from typing import Any
+
+import pytest
+
+from cmail.app import worker_waiting
+from cmail.app.worker_waiting import WorkerWaiting
+from cmail.policy.orders import Orders
+from tests.unit.queue.house import House, run
+
+KEPT = Orders(is_exchange_open=False)
+
+
+def counting(house: House) -> list[int]:
+    """Counts how often the spool is asked for all that waits."""
+    asked, waits = [0], house.spool.waits
+
+    def count(*wanted: Any) -> Any:
+        asked[0] += 1
+        return waits(*wanted)
+
+    house.spool.waits = count  # type: ignore[assignment, method-assign]
+    return asked
+
+
+def test_what_is_cheap_is_exact() -> None:
+    """Each question sees what came since; mail for people here is none of it."""
+
+    async def test(house: House) -> None:
+        house.order(KEPT)
+        waiting = WorkerWaiting(lambda: [house.scheduler])
+        for count in (1, 2):
+            await house.send("bob@example.net")
+            await house.send("bob@example.net", priority=1)
+            found = await waiting.answer({"limit": 3})
+            assert (found["messages"], found["urgent"]) == (2 * count, count)
+            assert [row["priority"] for row in found["listed"]] == ([1, 0], [1, 1, 0])[count - 1]
+
+    run(test)
+
+
+def test_what_is_dear_is_told_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Ten looks in a row are one question to the disk; other orders, or who must know, ask it anew."""
+    monkeypatch.setattr(worker_waiting, "CHEAP_S", -1.0)
+    monkeypatch.setattr(worker_waiting, "TOLD_AGAIN", 1e6)
+
+    async def test(house: House) -> None:
+        house.order(KEPT)
+        asked = counting(house)
+        waiting = WorkerWaiting(lambda: [house.scheduler])
+        await house.send("bob@example.net", size=5000)
+        for _ in range(10):
+            assert (await waiting.answer({"limit": 20}))["messages"] == 1
+        assert asked == [1]
+        await house.send("bob@example.net")
+        assert (await waiting.answer({"limit": 20}))["messages"] == 1
+        assert (await waiting.answer({"limit": 20, "is_fresh": True}))["messages"] == 2
+        assert asked == [2]
+        house.order(Orders(is_exchange_open=False, size_max=1000))
+        found = await waiting.answer({"limit": 20})
+        assert (found["messages"], found["admitted_messages"], len(found["listed"])) == (2, 1, 1)
+
+    run(test)
