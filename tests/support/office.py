@@ -14,11 +14,72 @@ from tests.support.peers import Peers
 from tests.support.sink_mx import SinkMx
 
 PASSWORD: Final = "correct horse battery"
+# Three ways to the Internet, somebody to be kicked, a mailbox elsewhere, two sites; nobody answers at port 9.
+LINKS: Final = """
+[exchange]
+every = "1h"
+at = ["Mon-Fri 12:30", "22:00-06:00"]
+messages = 20
+
+[[link.via]]
+name = "fibre"
+device = ["fibre*"]
+
+[[link.via]]
+name = "lte"
+use = "small"
+rate = 2000
+cost = 0.02
+budget = "200MiB"
+
+[[link.via]]
+name = "satellite"
+rate = 256
+cost = 4.5
+largest = "2MiB"
+window = ["00:00-24:00"]
+
+[[link.kick]]
+method = "etrn"
+host = "127.0.0.1"
+port = 9
+wait = "1s"
+repeat = 0
+
+[[link.kick]]
+method = "finger"
+host = "127.0.0.1"
+port = 9
+wait = "1s"
+repeat = 0
+
+[[collect]]
+name = "info"
+protocol = "imap"
+host = "127.0.0.1"
+port = 9
+username = "info@isp.example"
+password_file = "PASSWORD_FILE"
+to = "anna@example.org"
+
+[[site]]
+name = "ship"
+domains = ["ship.example.org"]
+networks = ["192.0.2.0/28"]
+
+[[site]]
+name = "farm"
+domains = ["farm.example.org", "barn.example.org"]
+networks = ["192.0.2.16/28"]
+messages = 1
+"""
 SUBJECTS: Final = (
     ("bob@example.net", "Offer for the roof"),
     ("full@example.net", "Photographs of the building site"),
     ("grey@example.com", "Question about your invoice"),
     ("anna@example.org", "Lunch?"),
+    ("captain@ship.example.org", "The weather of the week"),
+    ("farmer@farm.example.org", "Seeds"),
 )
 
 
@@ -35,7 +96,11 @@ def office(folder: Path, more: str = "") -> Iterator[tuple[RunningCmail, str]]:
     with Peers() as peers:
         sink = peers.start(SinkMx(script))
         smtp = f'[smtp]\nhost = "127.0.0.1"\nport = {sink.port}\n'
-        house = RunningCmail(folder, settings=settings, more=smtp + more)
+        password = folder / "mailbox-password"
+        password.write_text("secret")
+        password.chmod(0o600)
+        links = LINKS.replace("PASSWORD_FILE", str(password))
+        house = RunningCmail(folder, settings=settings, more=smtp + links + more)
         with house:
             command(house, "page", "password", "--stdin", stdin=PASSWORD + "\n")
             for to, subject in SUBJECTS:
