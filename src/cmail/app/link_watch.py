@@ -10,7 +10,7 @@ from cmail.app.link_workers import Workers
 from cmail.app.settings import Settings
 from cmail.link.judging import Hand
 from cmail.link.links import Facts, OneLink
-from cmail.link.probe import Seen, Target, probe, target_of
+from cmail.link.probe import NAMES, Seen, Target, probe, target_of
 from cmail.link.state import Link
 from cmail.net.kernel_watch import KernelWatch
 from cmail.observe import maillog
@@ -141,7 +141,9 @@ class Watching:
         smtp = self._settings.smtp
         is_here = any(each.is_loopback for each in self._link.links.upstream)
         host = "" if is_here else smtp.host.strip("[]")
-        return target_of(self._settings.link.probe, host, smtp.port, smtp.tls, self._settings.tls.ca_file)
+        said = self._settings.link.probe
+        target = target_of(said, host, smtp.port, smtp.tls, self._settings.tls.ca_file)
+        return NAMES if target is None and not said and smtp.delivery == "mx" else target
 
     def probe_now(self, name: str = "") -> list[str]:
         """Look now how the links are that the kernel shows as up: all, or one. Their names; none: there is
@@ -162,7 +164,7 @@ class Watching:
         target, carrier = self._target(), self._link.links.carrier
         if self._link.reading.is_down:
             return "no"
-        if target is None or carrier is None:
+        if target is None or target.is_name or carrier is None:
             return "yes"
         known = self._link.links.upstream
         seen = await probe(target, self._resolver(), known, self._device(carrier))

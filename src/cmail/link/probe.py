@@ -23,6 +23,10 @@ ADDRESSES_MAX: Final = 3
 OFF: Final = "off"
 _MADE_UP: Final = (".com", ".net")  # two names that nobody has
 
+# Where no host can be probed (delivery by MX) a name that everybody knows is looked up; nothing is opened.
+NAMES_PORT: Final = 0
+WELL_KNOWN: Final = "a.root-servers.net"
+
 PORTAL: Final = "a log-in page stands in between"
 
 
@@ -35,9 +39,17 @@ class Target:
     tls: Literal["none", "required", "implicit"] = "none"  # of the upstream server, when it must be right
     ca_file: str = ""
 
+    @property
+    def is_name(self) -> bool:
+        """Whether its name alone is looked up: that shows log-in pages, and no more."""
+        return self.port == NAMES_PORT
+
     def __str__(self) -> str:
         """host:port."""
         return f"{self.host}:{self.port}"
+
+
+NAMES: Final = Target(WELL_KNOWN, NAMES_PORT)
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +80,8 @@ def target_of(probe: str, host: str, port: int, tls: str, ca_file: str) -> Targe
 async def probe(target: Target, resolver: Resolver, known: Sequence[IPAddress], device: str = "") -> Seen:
     """One probe, by a device when one is named. `known`: the addresses of the host from before, should the
     DNS be silent."""
+    if target.is_name:
+        return await _look_up(target, resolver)
     try:
         addresses = list(await resolver.addresses(target.host))
     except NoSuchDomainError:  # so says the DNS of a router that has lost the Internet, too
@@ -85,6 +99,19 @@ async def probe(target: Target, resolver: Resolver, known: Sequence[IPAddress], 
             portal = await _portal(target, addresses, address, resolver)
             return Seen(not portal, portal, is_portal=bool(portal), address=address)
     return Seen(False, f"{target}: {words}", is_failure=bool(addresses))
+
+
+async def _look_up(target: Target, resolver: Resolver) -> Seen:
+    """A DNS that says no is none of a log-in page; one that says nothing proves nothing."""
+    try:
+        addresses = [each for each in await resolver.addresses(target.host) if not each.is_loopback]
+        is_portal = bool(addresses) and await _answers_everything(addresses, resolver)
+    except NoSuchDomainError:
+        is_portal = False
+    except DnsError as error:
+        return Seen(False, f"the DNS does not answer ({error})")
+    words = f"{PORTAL}: every name has the same address ({addresses[0]})" if is_portal else ""
+    return Seen(not is_portal, words, is_portal=is_portal)
 
 
 async def _connect(address: IPAddress, port: int, device: str) -> str:

@@ -10,7 +10,7 @@ import trustme
 
 from cmail.link import probe as probe_module
 from cmail.link.doubt import FAILURES, Doubt
-from cmail.link.probe import Seen, Target, probe, target_of
+from cmail.link.probe import NAMES, Seen, Target, probe, target_of
 from tests.support.fake_dns import SERVFAIL, FakeResolver
 
 
@@ -102,6 +102,30 @@ class Everything(FakeResolver):
 
     async def addresses(self, host: str):  # type: ignore[no-untyped-def]
         return await super().addresses("127.0.0.1")
+
+
+class Fixed(FakeResolver):
+    """A resolver behind a log-in page: whatever is asked for is there."""
+
+    async def addresses(self, host: str):  # type: ignore[no-untyped-def]
+        return await super().addresses("192.0.2.1")
+
+
+@pytest.mark.parametrize(
+    ("resolver", "is_answered", "is_portal"),
+    [
+        (Fixed(), False, True),
+        (FakeResolver(hosts={"a.root-servers.net": ["198.41.0.4"]}), True, False),
+        (FakeResolver(), True, False),
+        (FakeResolver(hosts={"a.root-servers.net": SERVFAIL}), False, False),
+    ],
+    ids=["a log-in page", "the Internet", "a DNS of its own", "a DNS that says nothing"],
+)
+def test_names_alone_show_a_log_in_page(resolver: FakeResolver, is_answered: bool, is_portal: bool) -> None:
+    """With delivery by MX no host is ours to be probed: mail must not go to a page that has all names."""
+    found = seen(NAMES, resolver)
+    assert (found.is_answered, found.is_portal, found.is_failure) == (is_answered, is_portal, False)
+    assert ("log-in page" in found.words) is is_portal
 
 
 @pytest.mark.parametrize("is_caught", [True, False])
