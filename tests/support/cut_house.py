@@ -32,21 +32,20 @@ class FarSink(SinkMx):
         super().__init__(dict(script or {}), usual, **{"host": FAR, "port": PORT, **more})
         self.came: list[float] = []
         self.addresses: list[str] = []
-        self.resumed: list[bool] = []  # of each connection with TLS that is over
+        self.resumed: list[bool] = []  # whether a TLS session was, at each MAIL; one connection at a time
         self.think_s = 0.0
         self.on_stage = self._on_stage
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         """See SinkMx."""
         self.addresses.append(writer.get_extra_info("peername")[0])
-        try:
-            await super().serve(reader, writer)
-        finally:
-            if (tls := writer.get_extra_info("ssl_object")) is not None:
-                self.resumed.append(bool(tls.session_reused))
+        self._writer = writer
+        await super().serve(reader, writer)
 
     def _on_stage(self, stage: str) -> None:
         self.delay_s = self.think_s if stage == "content" else 0.0
+        if stage == "MAIL" and (tls := self._writer.get_extra_info("ssl_object")) is not None:
+            self.resumed.append(bool(tls.session_reused))
         if stage == "content":
             self.came.append(time.monotonic())
 
@@ -119,7 +118,8 @@ def attempts(cmail: RunningCmail) -> dict[str, int]:
 
 def connections(cmail: RunningCmail) -> int:
     """That go out, of all workers."""
-    routes = [r for n in (0, 1) for r in cmail.ask(f"worker-{n}", "status")["routes"]]
+    workers = [child["name"] for child in cmail.status()["children"] if child["name"].startswith("worker-")]
+    routes = [r for n in workers for r in cmail.ask(n, "status")["routes"]]
     return sum(route["connections"] for route in routes if route["route"] != "local")
 
 

@@ -44,9 +44,9 @@ class DnsCache(Generic[Value]):
         if len(self._entries) > ENTRIES_MAX:
             self._entries.popitem(last=False)
 
-    def drop(self, is_meant: Callable[[Value], bool]) -> None:
-        """Forget some values."""
-        for key in [key for key, (_, value) in self._entries.items() if is_meant(value)]:
+    def drop(self, is_meant: Callable[[tuple[str, str], Value], bool]) -> None:
+        """Forget some values, each chosen by its kind and name and by what it is."""
+        for key in [key for key, (_, value) in self._entries.items() if is_meant(key, value)]:
             del self._entries[key]
 
     def clear(self) -> None:

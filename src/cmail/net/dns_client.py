@@ -26,6 +26,12 @@ _SILENCE_S: Final = 60.0  # when no server said anything for so long, it is we w
 _Kept = tuple[Any, ...] | NoSuchDomainError
 
 
+def _is_doubtful(kind: str, kept: _Kept) -> bool:
+    """Whether it may have been a lie of the way there. That a host has no IPv6 is believed as an address is:
+    most have none, and to ask again would be a round trip at each link-up."""
+    return isinstance(kept, NoSuchDomainError) or (not kept and kind != "AAAA")
+
+
 class DnsClient:
     """Answers from the servers of the settings, the system's otherwise. IPv4 before IPv6: a peer judges
     mail by the name of its address, and many networks with IPv6 have none."""
@@ -66,7 +72,7 @@ class DnsClient:
         a lie of the way there. What was answered is kept for its time, and for a day where nobody answers:
         a question is a round trip."""
         self._resolver = None
-        self._cache.drop(lambda kept: not kept or isinstance(kept, NoSuchDomainError))
+        self._cache.drop(lambda key, kept: _is_doubtful(key[0], kept))
 
     async def mx(self, domain: str) -> Sequence[MxRecord]:
         """See Resolver."""
@@ -134,7 +140,7 @@ class DnsClient:
 
     async def _ask_anew(self, kind: str, name: str, read: "Callable[[Any], Any]") -> "_Kept":
         old = self._cache.get_stale(kind, name)
-        if kind not in _FOR_ROUTES or not old or isinstance(old, NoSuchDomainError):
+        if kind not in _FOR_ROUTES or old is None or _is_doubtful(kind, old):
             return await self._query_and_keep(kind, name, read)
         key = (kind, name)
         asking = self._asking.get(key)

@@ -167,6 +167,29 @@ def test_old_answer_finds_the_host_when_nobody_answers(trouble: str, late_s: flo
     ask(question)
 
 
+@pytest.mark.parametrize("late_s", [0.0, 400.0])
+def test_that_a_host_has_no_ipv6_is_not_asked_again_at_link_up(late_s: float) -> None:
+    """One that is named in the settings is found at once, though nobody answers; that a name has nothing at
+    all may have been a lie, and is asked anew."""
+
+    async def question(client: DnsClient, server: FakeDnsServer, clock: FakeClock) -> None:
+        server.records[("smtp.isp.example", "A")] = ["192.0.2.25"]
+        server.records[("v.example", "TXT")] = ['"x"']
+        client.ours = frozenset(("smtp.isp.example",))
+        found = await client.addresses("smtp.isp.example")
+        assert [str(each) for each in found] == ["192.0.2.25"]
+        assert await client.addresses("v.example") == []
+        clock.advance(late_s)
+        client.forget_failures()
+        server.records[("smtp.isp.example", "A")] = server.records[("smtp.isp.example", "AAAA")] = HANG
+        async with asyncio.timeout(1):
+            assert await client.addresses("smtp.isp.example") == found
+        server.records[("v.example", "A")] = ["192.0.2.1"]
+        assert await client.addresses("v.example") != []
+
+    ask(question)
+
+
 def test_old_answer_gives_way_to_a_new_one() -> None:
     """Who answers is believed, also when that is another host or none; what judges is never old."""
 

@@ -1,0 +1,184 @@
+"""What begins and ends an exchange, each once over a real wire: by the clock, by what waits, after a cut in the
+middle of one, after one that was missed; mail for people here never waits."""
+
+import datetime
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.support.cut_house import (
+    ANNA,
+    UPSTREAM,
+    FarSink,
+    attempts,
+    command,
+    give,
+    history,
+    is_open,
+    serve,
+    wait_until_down,
+    wait_until_empty,
+    wait_until_taken,
+    wait_until_up,
+)
+from tests.support.house import RunningCmail, reachable, wait_for
+from tests.support.netns import Net, There
+from tests.support.sink_mx import HANG
+from tests.support.wrong_clock import WrongClock
+
+pytestmark = [pytest.mark.needs("root", "ip", "faketime"), pytest.mark.limit(240)]
+
+
+@pytest.fixture
+def net() -> Iterator[Net]:
+    """One wire."""
+    with Net() as made:
+        made.wire("wire")
+        yield made
+
+
+def wait_until_closed(cmail: RunningCmail) -> None:
+    """Until no exchange goes on."""
+    wait_for(lambda: not is_open(cmail), "the exchange to be over", 40)
+
+
+def assert_waits(net: Net, cmail: RunningCmail, peer: FarSink, fields: str = "") -> None:
+    """One more message: it waits untried, and mail for people here does not."""
+    before = len(peer.taken)
+    give(net, cmail, "waits", fields=fields)
+    count = len(cmail.mailbox(ANNA))
+    give(net, cmail, "here", to=ANNA)
+    cmail.wait_for_mail(ANNA, count + 1)
+    assert set(attempts(cmail).values()) == {0} and len(peer.taken) == before
+
+
+def at(time_of_day: str, days: int = 0) -> int:
+    """Seconds from now to a time of today, or of a day after it."""
+    hour, minute, second = (int(part) for part in time_of_day.split(":"))
+    now = datetime.datetime.now()
+    then = now.replace(hour=hour, minute=minute, second=second) + datetime.timedelta(days=days)
+    return round((then - now).total_seconds())
+
+
+def test_every_so_often(net: Net, tmp_path: Path) -> None:
+    """Each hour: what comes between waits untried for the next one."""
+    clock = WrongClock(reachable(tmp_path))
+    peer = FarSink()
+    more = '[exchange]\nevery = "1h"\n'
+    with There(net, peer), serve(net, tmp_path, more, environ=clock.environ) as cmail:
+        wait_for(lambda: history(cmail), "the exchange of the start", 20)
+        wait_until_closed(cmail)
+        assert_waits(net, cmail, peer)
+        clock.set(3590)
+        wait_until_taken(peer, 1, "the next exchange", 60)
+        assert clock.now() * 1000 - history(cmail)[1]["begin_ms"] >= 3_600_000
+        assert history(cmail)[0]["why"] == "it is time again (every 1 hour)"
+
+
+def test_when_the_oldest_has_waited_and_when_mail_is_urgent(net: Net, tmp_path: Path) -> None:
+    """After an hour an exchange begins for what waits; for urgent mail one begins at once."""
+    clock = WrongClock(reachable(tmp_path))
+    peer = FarSink()
+    more = '[exchange]\noldest = "1h"\n'
+    with There(net, peer), serve(net, tmp_path, more, environ=clock.environ) as cmail:
+        assert_waits(net, cmail, peer)
+        clock.set(3595)
+        wait_until_taken(peer, 1, "it has waited long enough", 60)
+        wait_until_closed(cmail)
+        give(net, cmail, "urgent", fields="Priority: urgent\r\n")
+        wait_until_taken(peer, 2, "the urgent one", 40)
+        assert [entry["why"] for entry in history(cmail)] == [
+            "urgent mail waits",
+            "the oldest message has waited 1 hour",
+        ]
+
+
+def test_at_its_time_and_when_that_was_missed(net: Net, tmp_path: Path) -> None:
+    """At eight all goes. The next day the cable is out at eight: that exchange is made up for at link-up."""
+    clock = WrongClock(reachable(tmp_path), at("07:55:00"))
+    peer = FarSink()
+    more = '[exchange]\nat = ["08:00"]\n'
+    with There(net, peer), serve(net, tmp_path, more, environ=clock.environ) as cmail:
+        assert_waits(net, cmail, peer)
+        clock.set(at("07:59:58"))
+        wait_until_taken(peer, 1, "it to go at eight", 40)
+        wait_until_closed(cmail)
+        assert_waits(net, cmail, peer)
+        net.cut("wire")
+        wait_until_down(cmail)
+        clock.set(at("08:10:00", days=1))
+        time.sleep(2)
+        assert set(attempts(cmail).values()) == {0} and len(peer.taken) == 1
+        net.join("wire")
+        wait_until_taken(peer, 2, "the exchange that was missed", 40)
+        assert [entry["why"] for entry in history(cmail)] == ["its time has come: at 08:00"] * 2
+
+
+def test_a_window_is_open_to_its_end(net: Net, tmp_path: Path) -> None:
+    """From ten to five past mail goes as it comes; then it waits again."""
+    clock = WrongClock(reachable(tmp_path), at("21:58:00"))
+    peer = FarSink()
+    more = '[exchange]\nat = ["22:00-22:05"]\nurgent = false\n'
+    with There(net, peer), serve(net, tmp_path, more, environ=clock.environ) as cmail:
+        assert_waits(net, cmail, peer)
+        clock.set(at("22:01:00"))
+        wait_until_taken(peer, 1, "it to go in its window", 40)
+        give(net, cmail, "as it comes")
+        wait_until_taken(peer, 2, "the next one", 10)
+        clock.set(at("22:05:01"))
+        wait_until_closed(cmail)
+        wait_until_empty(cmail)
+        assert_waits(net, cmail, peer)
+        (entry,) = history(cmail)
+        assert (entry["why"], entry["ended"]) == ("its window is open", "its window is over")
+        assert entry["messages_out"] == 2
+
+
+def test_the_cable_is_pulled_in_the_middle_of_an_exchange(net: Net, tmp_path: Path) -> None:
+    """It is over then, with what it has brought; at link-up another takes what is left, all of it once."""
+    peer = FarSink({"DATA#1": HANG})  # the second one of each connection
+    upstream = UPSTREAM + "connections = 2\n"  # one of each worker
+    with There(net, peer) as there, serve(net, tmp_path, "[exchange]\nmessages = 4\n", upstream) as cmail:
+        for n in range(4):
+            give(net, cmail, f"message {n}")
+        wait_until_taken(peer, 1, "the first ones", 40)
+        wait_for(lambda: len(peer.lines("DATA")) > len(peer.taken), "one to be on its way")
+        taken = len(peer.taken)
+        net.cut("wire")
+        wait_until_down(cmail)
+        wait_for(lambda: history(cmail)[0]["ended"] == "the link went down", "the exchange to be over")
+        wait_for(lambda: len(cmail.queue()) == 4 - taken, "what is left")
+        assert not is_open(cmail) and set(attempts(cmail).values()) == {0}
+        there.call(peer.script.clear)  # type: ignore[attr-defined]
+        net.join("wire")
+        wait_until_taken(peer, 4, "the rest", 40)
+        wait_until_empty(cmail)
+        assert sorted(peer.subjects()) == [f"message {n}" for n in range(4)]
+        first, second = sorted(history(cmail), key=lambda entry: int(entry["begin_ms"]))
+        assert second["why"] == "the link came up"
+        assert first["messages_out"] == taken
+
+
+def test_a_batch_that_is_cut_is_still_released(net: Net, tmp_path: Path) -> None:
+    """queue.batch: what was sent off and did not get through goes on at link-up; what came later waits for
+    the next time that somebody says so."""
+    peer = FarSink({"DATA": HANG})
+    with There(net, peer) as there, serve(net, tmp_path, "[queue]\nbatch = true\n") as cmail:
+        give(net, cmail, "sent off")
+        time.sleep(1)
+        assert not peer.connections
+        command(cmail, "link", "exchange")
+        wait_for(lambda: peer.lines("DATA"), "it to be on its way")
+        net.cut("wire")
+        wait_until_down(cmail)
+        give(net, cmail, "later", to="later@example.net")
+        there.call(peer.script.clear)  # type: ignore[attr-defined]
+        net.join("wire")
+        wait_until_taken(peer, 1, "what was sent off")
+        wait_until_up(cmail)
+        time.sleep(2)
+        assert peer.subjects() == ["sent off"] and attempts(cmail) == {"later@example.net": 0}
+        command(cmail, "link", "exchange")
+        wait_until_taken(peer, 2, "the later one")
