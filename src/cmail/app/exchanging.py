@@ -182,6 +182,8 @@ class Exchanging:
 
     def _turned(self, is_down: bool) -> None:
         """The link went down or came up."""
+        if is_down:
+            self.exchanges.went_down()
         if not (is_down or self.exchanges.is_always or self.exchanges.is_planned):
             self.run_hooks()  # queue.batch alone: no exchange begins, and the kick does not wait for one
         self._woken.set()

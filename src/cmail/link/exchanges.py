@@ -10,6 +10,7 @@ from cmail.link.waiting import Waiting
 from cmail.link.windows import last_begin, next_begin, open_until, parse_slots
 from cmail.link.windows import longest_s as longest_window_s
 
+WORTH_A_WORD_S: Final = 5.0
 IDLE_S: Final = 30.0  # what is left then waits for something else: a back-off, a host that is down
 
 AT_START, AT_LINK_UP = "the server was started", "the link came up"
@@ -36,6 +37,7 @@ class Exchange:
     asked: Waiting | None = None  # what was looked at last
     octets_out: int = 0
     moved_s: float = 0.0  # when something moved last
+    gone_s: float = 0.0  # since when nothing was left that may go
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +60,7 @@ class Exchanges:
         self._last_begin_s: float | None = None
         self._left = Waiting()  # of the last one
         self._was_down = False
+        self._has_lost = False  # the one that goes on: its link went down, and is back perhaps
         self._is_first = True
         self.apply(settings, is_batch=is_batch, now_s=now_s)
 
@@ -87,6 +90,11 @@ class Exchanges:
         """What orders say: False only where exchanges are planned and none goes on. queue.batch alone is
         the workers' own affair."""
         return not self.is_planned or self.current is not None
+
+    def went_down(self) -> None:
+        """The link is down. It may be up again before anybody looks; a link-up it is all the same."""
+        self._was_down = True
+        self._has_lost = self.current is not None
 
     # Beginning.
 
@@ -153,7 +161,7 @@ class Exchanges:
         current = self.current
         if current is None:
             return ""
-        if now.is_down:
+        if now.is_down or self._has_lost:
             return "the link went down"
         if self.is_always:
             return ""
@@ -173,10 +181,11 @@ class Exchanges:
         if now.octets_out != current.octets_out or not is_same or now.is_working:
             current.octets_out, current.moved_s = now.octets_out, now.now_s
         current.asked = waiting
+        current.gone_s = 0.0 if waiting.admitted_messages else current.gone_s or now.now_s
         if now.is_working:
             return ""
         if not waiting.admitted_messages:
-            return "all that may go has gone"
+            return "all that may go has gone" + _waited_words(now.now_s - current.gone_s)
         if now.now_s - current.moved_s >= IDLE_S:
             return f"nothing moves any more; {waiting.admitted_messages} wait for something else"
         return ""
@@ -184,6 +193,7 @@ class Exchanges:
     def end(self, now: Now) -> None:
         """It is over."""
         self.current = None
+        self._has_lost = False
         self._last_s = now.now_s
         self._left = now.waiting or Waiting()
 
@@ -212,6 +222,13 @@ class Exchanges:
         if self.is_planned and settings.urgent:
             found.append("at once for urgent mail")
         return found
+
+
+def _waited_words(waited_s: float) -> str:
+    """What it stayed open for."""
+    if waited_s < WORTH_A_WORD_S:
+        return ""
+    return f"; then it waited {_words(timedelta(seconds=waited_s))} for the answer to a kick, or collected"
 
 
 def longest_s(settings: ExchangeSettings) -> float:

@@ -65,6 +65,20 @@ def test_without_a_plan_one_goes_on_while_the_link_is_up() -> None:
     assert plan.look(T0 + 1e6, waiting(3)) == ""
 
 
+@pytest.mark.parametrize(
+    "settings", [ExchangeSettings(), ExchangeSettings(messages=5)], ids=["always", "planned"]
+)
+def test_a_link_that_was_away_for_a_moment(settings: ExchangeSettings) -> None:
+    """It is down and up again before anybody has looked: a link-up like any other, with one exchange for each."""
+    plan = Plan(settings)
+    plan.look(T0)
+    for turn in (1, 2):
+        plan.exchanges.went_down()
+        ended = "-the link went down" if plan.exchanges.current is not None else ""
+        assert plan.look(T0 + turn) == ended + "+the link came up"
+        assert plan.look(T0 + turn + 0.5) == ""
+
+
 def test_batch_alone_is_begun_by_hand() -> None:
     """Neither the start nor a link-up begins one; the workers know by themselves what they hold."""
     plan = Plan(ExchangeSettings(), is_batch=True)
@@ -177,6 +191,22 @@ def test_it_lasts_while_something_moves_or_is_under_way() -> None:
     assert plan.look(T0 + 300, waiting(0), octets=9, is_working=True) == ""
     assert plan.look(T0 + 599, waiting(5), octets=10) == ""
     assert plan.look(T0 + 600, waiting(5), octets=11) == "-it may last no longer than 10 minutes"
+
+
+def test_what_it_stayed_open_for_is_said() -> None:
+    """All has gone and a kick waits for its answer for two minutes: the history says so; seconds are not
+    worth a word, nor is what was still to be sent."""
+    for seconds, words in (
+        (120, "; then it waited 2 minutes for the answer to a kick, or collected"),
+        (4, ""),
+    ):
+        plan = Plan(ExchangeSettings(every=HOUR))
+        plan.look(T0, waiting(5))
+        assert plan.look(T0 + 1, waiting(0), is_working=True) == ""
+        assert plan.look(T0 + 10, waiting(1), octets=1, is_working=True) == ""
+        assert plan.look(T0 + 20, waiting(0), octets=2, is_working=True) == ""
+        ended = plan.look(T0 + 20 + seconds, waiting(0), octets=2)
+        assert ended == f"-all that may go has gone{words}"
 
 
 def test_nothing_is_decided_on_what_was_asked_before_it_began() -> None:
