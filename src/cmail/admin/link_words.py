@@ -105,7 +105,11 @@ def _exchange_words(exchange: Fields) -> str:
     if not exchange.get("is_open"):
         return "none goes on; `cmail link plan` says when the next one is"
     until = f", until {_local(exchange['until_ms'])}" if exchange.get("until_ms") else ""
-    return f"goes on since {_local(exchange['begin_ms'])}{until}: {exchange['why']}"
+    waits = ""
+    if exchange.get("is_working"):
+        by = f", until {_local(exchange['latest_ms'])} at most" if exchange.get("latest_ms") else ""
+        waits = f"; it stays open while a kick waits for its answer or mail is collected{by}"
+    return f"goes on since {_local(exchange['begin_ms'])}{until}: {exchange['why']}{waits}"
 
 
 def describe_plan(told: Fields) -> list[str]:

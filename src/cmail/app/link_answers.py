@@ -173,11 +173,21 @@ class LinkAnswers:
             "begin_ms": entry.begin_ms if entry is not None else 0,
             "until_ms": int((current.until_s or 0) * 1000) if current is not None else 0,
             "is_working": self._exchanging.is_working,
+            "latest_ms": self._latest_ms(),
             "next_ms": int(following.begin_s * 1000) if following is not None else 0,
             "next_why": following.why if following is not None else "",
             "rules": exchanges.rules(),
             **({name: getattr(entry, name) for name in _GONE} if entry is not None else {}),
         }
+
+    def _latest_ms(self) -> int:
+        """When the exchange that goes on ends, whatever it waits for; 0: nothing ends it so."""
+        exchanges = self._exchanging.exchanges
+        current = exchanges.current
+        if current is None or exchanges.is_always:
+            return 0
+        longest_s = self.settings.exchange.longest.total_seconds()
+        return int((current.until_s or current.begin_s + longest_s) * 1000)
 
     async def _exchange(self, request: Fields) -> Fields:
         """One now."""

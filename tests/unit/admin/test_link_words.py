@@ -73,6 +73,8 @@ def test_plans_of_other_kinds() -> None:
         "why": "urgent mail waits",
     }
     assert describe_plan(is_open)[0].endswith(": urgent mail waits.")
+    kicked = describe_plan({**is_open, "is_working": True, "latest_ms": 1_800_000_600_000})[0]
+    assert "stays open while a kick waits for its answer" in kicked and kicked.endswith(" at most.")
     by_rule = {**nothing, "next_ms": 0, "next_s": None, "rules": ["as soon as 20 messages wait"]}
     assert describe_plan(by_rule)[:2] == [
         "No exchange is planned by time.",
