@@ -14,7 +14,7 @@ from cmail.web.page import MENU  # noqa: E402
 from tests.support.browser import NARROW, WIDE, chromium, log_in, window  # noqa: E402
 from tests.support.office import PASSWORD, further_pages, office  # noqa: E402
 
-SOME = ("home", "smtp", "queue", "message", "log", "users")  # on a phone, and in the dark
+SOME = ("home", "smtp", "queue", "link", "message", "log", "users")  # on a phone, and in the dark
 LOOKS = {
     (WIDE, False): None,
     (NARROW, False): SOME,

@@ -137,7 +137,7 @@ def test_only_mail_answers_a_kick(tmp_path: Path) -> None:
 
 def test_mail_of_our_own_people_answers_nothing(tmp_path: Path) -> None:
     """What somebody here sends while we wait, with a log-in, proves nothing of the server that was kicked,
-    although it comes from the same address."""
+    although it comes from the same address. `cmail status` says that somebody should look at it."""
     place: list[RunningCmail] = []
 
     def send(_line: bytes) -> None:
@@ -150,6 +150,11 @@ def test_mail_of_our_own_people_answers_nothing(tmp_path: Path) -> None:
             place.append(cmail)
             said = cmail_link(cmail, "kick", code=75)
             assert "no mail came within 2 s" in said and "No mail has come" in said
+            [step_] = cmail.ask("link", "link.status")["kick"]["steps"]
+            assert (step_["state"], step_["method"]) == ("unanswered", "finger") and "yes" in step_["said"]
+            command = [sys.executable, "-m", "cmail", "status", "--config", str(cmail.config)]
+            status = subprocess.run(command, capture_output=True, text=True, timeout=60).stdout
+            assert "attention  The servers that keep mail for us were kicked, and no mail has come." in status
             cmail.wait_for_mail("anna@example.org")
 
 

@@ -6,7 +6,9 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Final, Generic, TypeVar
 
-PATIENCE_S: Final = 0.015  # a page answers within 50 ms, all in all
+PATIENCE_S: Final = 0.5  # where it is quick as a rule
+QUICK_S: Final = 0.1
+SLOW_PATIENCE_S: Final = 0.015  # where it is not: a page answers within 50 ms, all in all
 
 _T = TypeVar("_T")
 
@@ -23,8 +25,9 @@ class Answered(Generic[_T]):
 class Latest(Generic[_T]):
     """One question at a time, however many look. With a long queue it takes workers a while to count."""
 
-    def __init__(self, ask: Callable[[], Awaitable[_T]], patience_s: float = PATIENCE_S) -> None:
-        self._ask, self._patience_s = ask, patience_s
+    def __init__(self, ask: Callable[[], Awaitable[_T]]) -> None:
+        self._ask = ask
+        self._took_s = 0.0  # the last time
         self._asking: asyncio.Task[_T] | None = None
         self._last: Answered[_T] = Answered()
 
@@ -34,14 +37,18 @@ class Latest(Generic[_T]):
         if asking is None or asking.done():
             asking = self._asking = asyncio.create_task(self._run(), name="ask for a page")
             asking.add_done_callback(_look)
-        done, _ = await asyncio.wait([asking], timeout=self._patience_s)
+        patience_s = PATIENCE_S if self._took_s < QUICK_S else SLOW_PATIENCE_S
+        done, _ = await asyncio.wait([asking], timeout=patience_s)
         if done:
             asking.result()
         return Answered(self._last.value, self._last.at_ms, bool(done))
 
     async def _run(self) -> _T:
-        at_ms = time.time_ns() // 1_000_000
-        value = await self._ask()
+        at_ms, began = time.time_ns() // 1_000_000, time.monotonic()
+        try:
+            value = await self._ask()
+        finally:
+            self._took_s = time.monotonic() - began
         self._last = Answered(value, at_ms)
         return value
 

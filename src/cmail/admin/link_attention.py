@@ -87,7 +87,8 @@ def of_sites(rows: Sequence[Fields]) -> list[Attention]:
 
 
 def _of_site(row: Fields) -> Attention:
-    waits = f"{row['messages']} messages, {size(row['octets'])}"
+    count = row["messages"]
+    waits = f"{count} message{'s' * (count != 1)}, {size(row['octets'])}"
     words = f"As much waits for the site {row['name']} as may ({waits}):"
     words += " more mail for it is refused for now, and its senders try again."
     return Attention(

@@ -4,6 +4,7 @@ import asyncio
 
 import pytest
 
+from cmail.admin import latest as latest_module
 from cmail.admin.latest import Latest
 from cmail.net.control import ControlError
 
@@ -31,7 +32,7 @@ def test_a_quick_answer_is_new_each_time() -> None:
     async def test() -> None:
         slow = Slow()
         slow.may.set()
-        latest = Latest(slow.ask, 5)
+        latest = Latest(slow.ask)
         for number in (1, 2):
             found = await latest.get()
             assert (found.value, found.is_new) == (number, True) and found.at_ms > 0
@@ -39,12 +40,14 @@ def test_a_quick_answer_is_new_each_time() -> None:
     asyncio.run(test())
 
 
-def test_a_slow_answer_is_not_waited_for() -> None:
-    """First nothing is known, then what was known before; one question goes on, however many look."""
+def test_a_slow_answer_is_not_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    """First nothing is known, then what was known before; one question goes on, however many look. Where the last
+    answer took long, a look is short."""
+    monkeypatch.setattr(latest_module, "PATIENCE_S", 0.001)
 
     async def test() -> None:
         slow = Slow()
-        latest = Latest(slow.ask, 0.001)
+        latest = Latest(slow.ask)
         for _ in range(3):
             found = await latest.get()
             assert (found.value, found.is_new) == (None, False)
@@ -55,6 +58,10 @@ def test_a_slow_answer_is_not_waited_for() -> None:
         for _ in range(3):
             assert (await latest.get()).value == 1
         assert slow.count <= 2
+        monkeypatch.setattr(latest_module, "PATIENCE_S", 60)
+        latest._took_s = 1.0
+        async with asyncio.timeout(30):
+            assert (await latest.get()).value == 1
 
     asyncio.run(test())
 
@@ -66,7 +73,7 @@ def test_what_goes_wrong_is_raised_to_who_waits() -> None:
         slow = Slow()
         slow.may.set()
         slow.error = ControlError("no")
-        latest = Latest(slow.ask, 5)
+        latest = Latest(slow.ask)
         for count in (1, 2):
             with pytest.raises(ControlError):
                 await latest.get()
