@@ -12,7 +12,7 @@ from cmail.link.clock import LinkReading, LinkView, parse_reading
 from cmail.link.probe import PORTAL
 from cmail.link.state import read_state
 from cmail.mail.outcome import NotNow, TemporaryFailure
-from cmail.mail.status import BAD_SYSTEM, DIRECTORY_FAILURE, NO_ANSWER_FROM_HOST, UNABLE_TO_ROUTE
+from cmail.mail.status import BAD_SYSTEM, DIRECTORY_FAILURE, NO_ANSWER_FROM_HOST, SECURITY, UNABLE_TO_ROUTE
 from cmail.net.control import AnswerFunction, ControlClient, ControlError, Fields
 from cmail.net.dns_client import DnsClient
 from cmail.observe import maillog, metrics
@@ -69,6 +69,8 @@ class WorkerLink:
             raise ControlError(str(error)) from None
         if request.get("is_said_again"):
             self.said_again()
+        if reading.is_down:
+            self._confirmed_at = float("-inf")
         self._link_clock.changed(reading, orders)
         if request.get("begins_exchange"):
             for scheduler in self._schedulers():
@@ -127,7 +129,10 @@ class WorkerLink:
 
     async def believed(self, ending: Ending) -> Ending:
         """What the DNS says does not exist, before anybody is told so: the DNS of a router that has lost the
-        Internet says so of every name."""
+        Internet says so of every name. And of a TLS that came to nothing whether it is a log-in page that
+        showed its certificate: then we are off line, and no attempt was made."""
+        if isinstance(ending, HostTrouble) and ending.failure.detail == SECURITY:
+            return await self._judged(ending)
         if not isinstance(ending, RouteRefusal) or ending.failure.detail != BAD_SYSTEM:
             return ending
         async with self._confirming:
@@ -137,6 +142,13 @@ class WorkerLink:
         kind = NotNow.OFFLINE if says == "no" else NotNow.HOST
         reason = f"{ending.failure.reason}, says the DNS, but nobody else answers"
         return HostTrouble(TemporaryFailure(reason, kind, DIRECTORY_FAILURE))
+
+    async def _judged(self, trouble: HostTrouble) -> Ending:
+        async with self._confirming:
+            says = await self._confirm()
+        if says != "no" or trouble.transactions_count:
+            return trouble
+        return HostTrouble(replace(trouble.failure, kind=NotNow.OFFLINE))
 
     async def _confirm(self) -> str:
         """Whether the Internet is there: yes, no, unsure."""

@@ -19,6 +19,7 @@ from cmail.mail.status import (
     DIRECTORY_FAILURE,
     NO_ANSWER_FROM_HOST,
     NULL_MX,
+    SECURITY,
     UNABLE_TO_ROUTE,
 )
 from cmail.net.control import ControlError
@@ -157,6 +158,36 @@ def test_a_name_that_does_not_exist_is_believed_while_there_is_an_internet(
         assert asked == ["link.confirm"] * (1 if says == "yes" else 2)
         null_mx = RouteRefusal(PermanentFailure("a.example takes no mail", NULL_MX))
         assert await made.believed(null_mx) is null_mx and len(asked) <= 2
+
+    asyncio.run(test())
+
+
+@pytest.mark.parametrize(
+    ("says", "kind"), [("yes", NotNow.HOST), ("no", NotNow.OFFLINE), ("unsure", NotNow.HOST)]
+)
+def test_a_tls_that_came_to_nothing_at_a_log_in_page(
+    says: str, kind: NotNow, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Mail that went at link-up met its certificate before a probe did: no attempt was made then. After a link-down
+    what was seen before it holds no more."""
+    answers = iter(["yes", says, "no"])
+
+    class Client:
+        def __init__(self, *_: object) -> None: ...
+
+        async def ask(self, _question: str, _fields: object) -> object:
+            return SimpleNamespace(ok={"says": next(answers)})
+
+    monkeypatch.setattr(worker_link, "ControlClient", Client)
+    failure = TemporaryFailure("TLS: the certificate is not good", NotNow.HOST, SECURITY)
+
+    async def test() -> None:
+        made = eyes()
+        assert await made.believed(HostTrouble(failure)) == HostTrouble(failure)
+        await made._changed({**LinkReading(is_down=True).fields()})
+        await made._changed({**LinkReading().fields()})
+        ending = await made.believed(HostTrouble(failure))
+        assert isinstance(ending, HostTrouble) and ending.failure == replace(failure, kind=kind)
 
     asyncio.run(test())
 
