@@ -313,6 +313,26 @@ async def test_wake_knows_no_limit(place: SpoolPlace) -> None:
     assert await place.spool.wake("relay", NotNow.OFFLINE, 100) == 6000
 
 
+@on_every_spool
+async def test_a_time_of_the_wall_is_kept_through_an_outage(place: SpoolPlace) -> None:
+    """The link was down for 300 of the 400 s that have passed: what was to go at 1000 s of the wall is due
+    600 s of link-up time from now, not 900; what was tried since, or waits for nobody, is left alone."""
+    wall, link = place.clock.wall_ms(), place.clock.link_ms()
+    until = wall + 1_000_000
+    held = await accepted(place, hold_until_ms=until)
+    tried = await accepted(place, hold_until_ms=until)
+    await place.spool.settle(Settlement(tried.queue_id, (), (deferral(0, link + 5_000_000),)))
+    await accepted(place, route="mx:other", hold_until_ms=until)
+    await accepted(place)
+    assert await place.spool.keep_time("relay", wall + 100_000, link + 100_000) == 0, "none was lost yet"
+    assert await place.spool.keep_time("relay", wall + 400_000, link + 100_000) == 1
+    found = {m.queue_id: m.recipients[0].due_ms for m in await place.all_due(now_ms=link + 9_000_000)}
+    assert found[held.queue_id] == link + 700_000
+    assert found[tried.queue_id] == link + 5_000_000
+    assert {r.route: r.first_due_ms for r in await place.spool.routes()}["mx:other"] == link + 1_000_000
+    assert await place.spool.keep_time("relay", wall + 400_000, link + 100_000) == 0
+
+
 FILTERS = {  # name -> filter, the local parts that it means
     "all": (QueueFilter(), ["ann", "b_b", "b%b", "jürgen"]),
     "to, a part of it, any case": (QueueFilter(to="ANN@EX"), ["ann"]),

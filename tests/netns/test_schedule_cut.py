@@ -116,6 +116,8 @@ def test_mail_for_later_and_a_cable_that_is_out(net: Net, tmp_path: Path) -> Non
         time.sleep(1)
         assert peer.subjects() == ["soon"] and attempts(cmail) == {"late@example.net": 0}
         wait_until_taken(peer, 2, "the other one")
-        assert peer.came[1] - given >= 11.9
+        late = peer.came[1] - given - 12
+        print(f"{late:.1f} s after its time")
+        assert -0.1 <= late < 3, "its time is that of the wall: the outage is not added to it"
         wait_until_empty(cmail)
         assert not cmail.mailbox(ANNA)

@@ -181,6 +181,10 @@ class MemorySpool:
         """Recipients that wait because of `kind` become due."""
         return self._soon(self._wake, route, kind, now_ms)
 
+    def keep_time(self, route: str, wall_ms: int, link_ms: int) -> "Future[int]":
+        """What waits for a time of the wall is due then."""
+        return self._soon(self._keep_time, route, wall_ms, link_ms)
+
     def let_go(self, route: str, now_ms: int) -> "Future[int]":
         """Recipients that were never released become due."""
         return self._soon(self._let_go, route, now_ms)
@@ -366,6 +370,16 @@ class MemorySpool:
             if row.queued.due_ms > after_ms and _is_wanted(wanted, message, row.queued)
         ]
         return NextDue(min(found)[0], min(found)[2]) if found else None
+
+    def _keep_time(self, route: str, wall_ms: int, link_ms: int) -> int:
+        count = 0
+        for message, row in self._on_route(route):
+            until_ms = message.new.envelope.hold_until_ms
+            due_ms = until_ms - (wall_ms - link_ms)
+            if until_ms and not row.queued.attempts and row.queued.due_ms > max(link_ms, due_ms):
+                row.queued.due_ms = due_ms
+                count += 1
+        return count
 
     def _let_go(self, route: str, now_ms: int) -> int:
         rows = [row for _, row in self._on_route(route) if not row.queued.due_ms]

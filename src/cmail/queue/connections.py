@@ -198,10 +198,13 @@ class Connections:
 
     async def wake(self, name: str, kinds: Sequence[NotNow]) -> None:
         """What waits for one of these reasons is due now."""
-        now_ms = self._scheduler.attempts.now_ms(name)
+        scheduler = self._scheduler
+        now_ms = scheduler.attempts.now_ms(name)
         for _ in range(WAKE_TRIES):
             try:
-                woken = [await self._scheduler.spool.wake(name, kind, now_ms) for kind in kinds]
+                woken = [await scheduler.spool.wake(name, kind, now_ms) for kind in kinds]
+                if scheduler.router.needs_link(name):  # the time of the wall went on while the link was down
+                    woken.append(await scheduler.spool.keep_time(name, scheduler.clock.wall_ms(), now_ms))
                 break
             except SpoolFullError:  # space may come soon
                 await asyncio.sleep(WAKE_AGAIN_S)

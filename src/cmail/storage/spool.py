@@ -357,6 +357,11 @@ class Spool(Protocol):
         rank; how many."""
         ...
 
+    def keep_time(self, route: str, wall_ms: int, link_ms: int) -> "Future[int]":
+        """What was to wait for a time of the wall (RFC 4865) on a route that goes by link-up time is due at
+        that time, as both clocks stand now, if that is earlier; how many recipients."""
+        ...
+
     def let_go(self, route: str, now_ms: int) -> "Future[int]":
         """Recipients of a route that were never released (due_ms is 0) are due at now_ms; how many."""
         ...

@@ -63,6 +63,21 @@ def wake(connection: apsw.Connection, route: str, kind: int, now_ms: int, limit:
     return _make_due(connection, route, now_ms, "r.due_ms > ? AND r.kind = ?", (now_ms, kind), limit)
 
 
+def keep_time(connection: apsw.Connection, route: str, wall_ms: int, link_ms: int) -> int:
+    """Untried recipients of a route whose time (RFC 4865) was reckoned when less of the link-up time had
+    been lost are due at that time; how many."""
+    behind_ms = wall_ms - link_ms
+    connection.execute(
+        "UPDATE recipient SET due_ms = (SELECT hold_until_ms FROM message WHERE id = message_id) - ?1 "
+        "WHERE (message_id, position) IN (SELECT r.message_id, r.position "
+        "FROM recipient r JOIN message m ON m.id = r.message_id "
+        "WHERE r.state = 0 AND r.route = ?2 AND r.due_ms > ?3 AND r.attempts = 0 "
+        "AND m.hold_until_ms > 0 AND r.due_ms > m.hold_until_ms - ?1)",
+        (behind_ms, route, link_ms),
+    )
+    return connection.changes()
+
+
 def let_go(connection: apsw.Connection, route: str, now_ms: int, limit: int) -> int:
     """At most `limit` recipients of a route that were never released become due; how many."""
     return _make_due(connection, route, now_ms, "r.due_ms = ?", (0,), limit)

@@ -247,6 +247,10 @@ class SqliteSpool:
         """Recipients that wait because of `kind` become due."""
         return self._in_pieces(lambda c: spool_changes.wake(c, route, kind, now_ms, _PIECE))
 
+    def keep_time(self, route: str, wall_ms: int, link_ms: int) -> "Future[int]":
+        """What waits for a time of the wall is due then, though the link was down meanwhile."""
+        return self._task(lambda c: spool_changes.keep_time(c, route, wall_ms, link_ms))
+
     def let_go(self, route: str, now_ms: int) -> "Future[int]":
         """Recipients that were never released become due."""
         return self._in_pieces(lambda c: spool_changes.let_go(c, route, now_ms, _PIECE))
