@@ -8,7 +8,7 @@ from typing import Any, Final
 from cmail.app.kick_record import KickRecord
 from cmail.app.snapshot import Snapshot
 from cmail.link.kick import Kicks, Ourselves, plan_of
-from cmail.link.kick_plan import KickEnding, Told, run_plan
+from cmail.link.kick_plan import Came, KickEnding, Told, run_plan
 from cmail.link.kicks.target import KickResult, Target, Verdict, not_now
 from cmail.net.clock import RealClock
 from cmail.net.control import EX_TEMPFAIL, ControlClient, ControlError, Fields
@@ -40,6 +40,7 @@ class Kicking:
         self._snapshot: Snapshot
         self._resolver: DnsClient
         self._who = ""  # was kicked last, and how
+        self._own_hosts: set[str] = set()  # who have answered from the addresses that were kicked
         self.last = ""  # what was said last, for people
         self._record = KickRecord(RealClock().wall_ms)
         self.ending: KickEnding | None = None  # of the last plan
@@ -142,7 +143,9 @@ class Kicking:
             settings.smtp.advanced.timeout.total_seconds(),
             lambda path: self._snapshot.passwords.get(path, ""),
         )
-        kicks = Kicks(ourselves, self._resolver, self._arrivals.count, self._turn_round, self._is_down)
+        kicks = Kicks(
+            ourselves, self._resolver, self._arrivals.count, self._turn_round, self._is_down, self._own_hosts
+        )
         return await run_plan(plan_of(settings.smtp, settings.link.kick), kicks, self._tell)
 
     def _tell(self, told: Told) -> None:
@@ -187,10 +190,10 @@ class _Arrivals:
 
     def __init__(self, run_folder: str, workers: Sequence[str]) -> None:
         self._run_folder = run_folder
-        self._last = dict.fromkeys(workers, 0)
-        self._sum = 0
+        self._last = dict.fromkeys(workers, Came(0, 0))
+        self._sum = Came(0, 0)
 
-    async def count(self, addresses: Sequence[str]) -> int:
+    async def count(self, addresses: Sequence[str]) -> Came:
         """Watch these addresses; how many messages have come so far."""
         await asyncio.gather(*(self._ask(name, addresses) for name in self._last))
         return self._sum
@@ -201,9 +204,12 @@ class _Arrivals:
             answer = (await client.ask("link.arrivals", {"addresses": list(addresses)})).ok
         except ControlError:
             return  # it starts, perhaps; asked again in a moment
-        count = int(answer.get("messages", 0))
-        last, self._last[name] = self._last[name], count
-        self._sum += count - last if count >= last else count
+        came = Came(int(answer.get("messages", 0)), int(answer.get("own", 0)))
+        last, self._last[name] = self._last[name], came
+        if came.messages < last.messages:
+            last = Came(0, 0)
+        messages, own = came.messages - last.messages, came.own - last.own
+        self._sum = Came(self._sum.messages + messages, self._sum.own + own)
 
 
 def fields_of(target: Target) -> dict[str, Any]:

@@ -23,7 +23,7 @@ def kick_answers(
             raise ControlError("not a list of addresses")
         found = intake().guests.arrivals
         found.watch(str(address) for address in addresses)
-        return {"messages": found.count}
+        return {"messages": found.count, "own": found.own_count}
 
     async def atrn(request: Fields) -> Fields:
         result = await turn_round(intake(), target_of(request, settings()))

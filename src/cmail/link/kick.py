@@ -7,6 +7,7 @@ from typing import Final
 
 from cmail.delivery.hosts import literal_address
 from cmail.delivery.settings import SmtpSettings
+from cmail.link.kick_plan import Came
 from cmail.link.kicks.command import command
 from cmail.link.kicks.connect import connect
 from cmail.link.kicks.etrn import etrn
@@ -59,17 +60,19 @@ class Kicks:
         self,
         ourselves: Ourselves,
         resolver: Resolver,
-        count_arrivals: Callable[[Sequence[str]], Awaitable[int]],
+        count_arrivals: Callable[[Sequence[str]], Awaitable[Came]],
         turn_round: Callable[[Target], Awaitable[KickResult]],
         is_down: Callable[[], bool],
+        own_hosts: set[str],
     ) -> None:
         """`count_arrivals` watches these addresses from now on and says how many messages came so far;
-        `turn_round` is atrn, which a worker does."""
+        `turn_round` is atrn, which a worker does; `own_hosts`: who has answered from its own addresses."""
         self._ourselves = ourselves
         self._resolver = resolver
         self._count_arrivals = count_arrivals
         self._methods = {**_METHODS, "atrn": turn_round}
         self.is_down = is_down
+        self._own_hosts = own_hosts
         self._addresses: dict[str, tuple[IPAddress, ...]] = {}
 
     async def kick(self, step: KickSettings) -> KickResult:
@@ -84,9 +87,17 @@ class Kicks:
         await self.arrivals(step)  # from here on mail from these addresses is counted
         return await self._methods[step.method](self._target(step))
 
-    async def arrivals(self, step: KickSettings) -> int:
+    async def arrivals(self, step: KickSettings) -> Came:
         """Messages so far."""
         return await self._count_arrivals([str(address) for address in self._addresses.get(step.host, ())])
+
+    def answers_itself(self, step: KickSettings) -> bool:
+        """Whether it has before."""
+        return step.host in self._own_hosts
+
+    def answered_itself(self, step: KickSettings) -> None:
+        """It has now."""
+        self._own_hosts.add(step.host)
 
     async def sleep(self, seconds: float) -> None:
         """Let time pass."""

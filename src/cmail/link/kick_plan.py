@@ -3,7 +3,7 @@
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from enum import Enum
-from typing import Any, Final, Protocol
+from typing import Any, Final, NamedTuple, Protocol
 
 from cmail.link.kicks.target import KickResult, Verdict
 from cmail.link.settings import KickSettings
@@ -20,6 +20,13 @@ class KickEnding(Enum):
     NOTHING = "nothing waits"  # a server said that there is nothing for us
     UNANSWERED = "unanswered"
     STOPPED = "stopped"  # the link went down, or it was begun anew
+
+
+class Came(NamedTuple):
+    """Messages so far: from outside, or from who was kicked; `own`: those from the kicked addresses."""
+
+    messages: int
+    own: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,8 +53,16 @@ class Ground(Protocol):
         """One try. Before it, whoever is kicked is watched (arrivals)."""
         ...
 
-    async def arrivals(self, step: KickSettings) -> int:
+    async def arrivals(self, step: KickSettings) -> Came:
         """How many messages have come from who is kicked by this step, or from outside at all."""
+        ...
+
+    def answers_itself(self, step: KickSettings) -> bool:
+        """Whether mail has come from the very addresses that were kicked, at an earlier kick."""
+        ...
+
+    def answered_itself(self, step: KickSettings) -> None:
+        """It has."""
         ...
 
     async def sleep(self, seconds: float) -> None:
@@ -80,7 +95,7 @@ class _Step:
         self._step, self._number, self._steps = step, number, steps
         self._ground, self._tell_all = ground, tell
         self._attempt = 0
-        self._came = 0  # what had come before the first try that was taken
+        self._came = Came(0, 0)  # what had come before the first try that was taken
 
     async def run(self) -> KickEnding:
         step, is_sent = self._step, False
@@ -100,6 +115,8 @@ class _Step:
                 return KickEnding.UNANSWERED
             wait_s = step.wait.total_seconds()
             ending = await self._wait(wait_s if result.is_sent else min(wait_s, AGAIN_S), is_sent=is_sent)
+            if ending is None and is_last and is_sent and await self._has_come(is_strict=False):
+                return KickEnding.ANSWERED
             if ending is not None:
                 return ending
             if result.is_sent:
@@ -108,20 +125,27 @@ class _Step:
 
     async def _wait(self, left_s: float, *, is_sent: bool) -> KickEnding | None:
         """Until mail comes, the time is over or the link is down. None: the time is over."""
+        is_strict = self._attempt == 1 and self._ground.answers_itself(self._step)
         while left_s > 0:
-            if is_sent and await self._has_come():
+            if is_sent and await self._has_come(is_strict=is_strict):
                 return KickEnding.ANSWERED
             if self._ground.is_down():
                 self._tell("stopped", "kick: the link is down, the kick ends")
                 return KickEnding.STOPPED
             await self._ground.sleep(min(POLL_S, left_s))
             left_s -= POLL_S
-        return KickEnding.ANSWERED if is_sent and await self._has_come() else None
+        return KickEnding.ANSWERED if is_sent and await self._has_come(is_strict=is_strict) else None
 
-    async def _has_come(self) -> bool:
-        count = await self._ground.arrivals(self._step) - self._came
+    async def _has_come(self, *, is_strict: bool) -> bool:
+        """A stranger may send something just then: of a host that has answered from its own addresses before
+        that is no answer, until it was kicked once more."""
+        now = await self._ground.arrivals(self._step)
+        own = now.own - self._came.own
+        count = own if is_strict else now.messages - self._came.messages
         if count <= 0:
             return False
+        if own > 0:
+            self._ground.answered_itself(self._step)
         words = "a message has come" if count == 1 else f"{count} messages have come"
         self._tell("answered", f"kick: answered: {words}")
         return True

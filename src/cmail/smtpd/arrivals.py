@@ -13,10 +13,11 @@ class Arrivals:
     """Counts for one worker, and only once somebody has asked. Mail from people who have logged in is not
     counted, nor what comes from relay.networks, unless it is from a watched address."""
 
-    __slots__ = ("_watched", "count", "is_on")
+    __slots__ = ("_watched", "count", "is_on", "own_count")
 
     def __init__(self) -> None:
         self.count = 0
+        self.own_count = 0  # from a watched address
         self.is_on = False
         self._watched = _NOBODY
 
@@ -31,5 +32,7 @@ class Arrivals:
 
     def note(self, client: Client) -> None:
         """A message was accepted from it, without a log-in."""
-        if not client.may_relay or client.address in self._watched:
+        is_own = client.address in self._watched
+        if is_own or not client.may_relay:
             self.count += 1
+            self.own_count += is_own

@@ -8,7 +8,7 @@ import pytest
 
 from cmail.delivery.settings import SmtpSettings
 from cmail.link.kick import plan_of
-from cmail.link.kick_plan import AGAIN_S, LOOK_S, KickEnding, Told, run_plan
+from cmail.link.kick_plan import AGAIN_S, LOOK_S, Came, KickEnding, Told, run_plan
 from cmail.link.kicks.target import KickResult, Verdict
 from cmail.link.settings import KickSettings
 
@@ -18,9 +18,17 @@ SENT, NOTHING, NOT_NOW, REFUSED = Verdict.SENT, Verdict.NOTHING, Verdict.NOT_NOW
 class Scene:
     """A Ground: what each try ends with, and how long after it (by seconds of this scene) mail comes."""
 
-    def __init__(self, verdicts: Sequence[Verdict], mail_at_s: float | None = None) -> None:
+    def __init__(
+        self,
+        verdicts: Sequence[Verdict],
+        mail_at_s: float | None = None,
+        *,
+        stranger_at_s: float | None = None,
+    ) -> None:
         self.verdicts = list(verdicts)
         self.mail_at_s = mail_at_s
+        self.stranger_at_s = stranger_at_s
+        self.own: set[str] = set()  # hosts that have answered themselves
         self.now_s = 0.0
         self.tries: list[tuple[str, float]] = []
         self.down_at_s: float | None = None
@@ -29,8 +37,16 @@ class Scene:
         self.tries.append((step.host, self.now_s))
         return KickResult(self.verdicts.pop(0), "kick: so")
 
-    async def arrivals(self, step: KickSettings) -> int:
-        return 7 + (self.mail_at_s is not None and self.now_s >= self.mail_at_s)
+    async def arrivals(self, step: KickSettings) -> Came:
+        own = self.mail_at_s is not None and self.now_s >= self.mail_at_s
+        other = self.stranger_at_s is not None and self.now_s >= self.stranger_at_s
+        return Came(7 + own + other, 3 + own)
+
+    def answers_itself(self, step: KickSettings) -> bool:
+        return step.host in self.own
+
+    def answered_itself(self, step: KickSettings) -> None:
+        self.own.add(step.host)
 
     async def sleep(self, seconds: float) -> None:
         self.now_s += seconds
@@ -121,6 +137,23 @@ def test_a_plan(name: str) -> None:
     scene = Scene(verdicts, mail_at_s)
     assert run(scene, *steps)[0] is ending
     assert tries is None or scene.tries == tries
+
+
+def test_a_stranger_at_that_moment_is_no_answer() -> None:
+    """Of a host that has answered from its own addresses before: it is kicked once more, and what comes from
+    elsewhere is an answer only then. Of one that never has, anything from outside is, at once; and so it is
+    in the end where nothing is repeated (it may send from another host now)."""
+    first = Scene([SENT], 3.0)
+    assert run(first, step("a"))[0] is KickEnding.ANSWERED and first.own == {"a"}
+    known = Scene([SENT, SENT], 130.0, stranger_at_s=3.0)
+    known.own.add("a")
+    assert run(known, step("a")) == (KickEnding.ANSWERED, ["sent", "unanswered", "sent", "answered"])
+    assert known.tries == [("a", 0), ("a", 120)]
+    new = Scene([SENT], stranger_at_s=3.0)
+    assert run(new, step("a"))[0] is KickEnding.ANSWERED and new.now_s < 5 and not new.own
+    once = Scene([SENT], stranger_at_s=3.0)
+    once.own.add("a")
+    assert run(once, step("a", 0)) == (KickEnding.ANSWERED, ["sent", "answered"]) and once.now_s >= 120
 
 
 def test_it_ends_when_the_link_goes_down() -> None:
