@@ -29,6 +29,25 @@ CUT_OFF = """[...document.querySelectorAll('body *')].filter(e => {
 }).map(e => e.outerHTML.slice(0, 120))"""
 
 
+# What comes and goes: one of each.
+ROWS = {
+    "/links": {"link.via.name": "satellite", "link.via.device": "ppp0\nwwan*", "link.via.rate": "256"},
+    "/kicks": {"link.kick.host": "mx.isp.example", "link.kick.text": "example.org"},
+    "/collect": {"collect.name": "anna", "collect.host": "imap.isp.example", "collect.username": "anna"}
+    | {"collect.to": "anna@example.org", "password": "secret"},
+    "/sites": {"site.name": "ship", "site.domains": "ship.example", "site.user": "ship@example.org"},
+}
+
+
+def add_row(page: Any, address: str, values: dict[str, str]) -> None:
+    """The form of a new row, filled in."""
+    page.goto(address)
+    for name, value in values.items():
+        page.fill(f'[name="{name}"]', value)
+    with page.expect_navigation():
+        page.locator("main button:not(.unseen):has-text('OK')").first.click()
+
+
 @pytest.fixture(scope="module")
 def url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     with office(tmp_path_factory.mktemp("office")) as (_, url):
@@ -68,7 +87,11 @@ def test_every_page_looks_right(url: str, launched: Any, look: str) -> None:
         page.fill('[id="smtp.advanced.timeout"]', "45s")
         with page.expect_navigation():
             page.locator("main button:not(.unseen):has-text('OK')").first.click()
-        for path in ("/advanced", "/save"):
+        add_row(page, f"{url}/collect/add", {})
+        wrong += judge(page, "a row with what is wrong")
+        for path, values in ROWS.items():
+            add_row(page, f"{url}{path}/add", values)
+        for path in ("/advanced", *ROWS, "/collect/1", "/save"):
             page.goto(url + path)
             wrong += judge(page, f"{path} with a change that is not saved")
         with page.expect_navigation():
@@ -129,7 +152,18 @@ def test_the_keyboard_reaches_everything(url: str, launched: Any) -> None:
     is there."""
     with window(launched, width=1280) as page:
         log_in(page, url, PASSWORD)
-        for path in ("/", "/smtp", "/queue", "/users", "/log", "/quarantine", "/save", "/password"):
+        for path in (
+            "/",
+            "/smtp",
+            "/queue",
+            "/users",
+            "/log",
+            "/quarantine",
+            "/save",
+            "/password",
+            "/collect",
+            "/collect/add",
+        ):
             page.goto(url + path)
             count = page.locator("a[href], button, input:not([type=hidden]), select, textarea").count()
             seen = set()

@@ -131,6 +131,7 @@ def further_pages(page: Any, url: str) -> list[tuple[str, str]]:
     """name and path of the pages that no menu leads to, for who is logged in at `page`."""
     found = [("user", "/users/user?address=anna@example.org"), ("password", "/password"), ("setup", "/setup")]
     found.append(("user-delete", "/users/delete?address=anna@example.org"))
+    found += [(f"add-{path[1:]}", f"{path}/add") for path in ("/links", "/kicks", "/collect", "/sites")]
     for name, path in (("message", "/queue"), ("quarantined", "/quarantine")):
         page.goto(url + path)
         link = page.query_selector(f"main a[href^='{path}/']")
