@@ -117,6 +117,9 @@ class AdminProcess:
         folder = os.path.dirname(self._snapshot.path)
         return self._snapshot.passwords.get(os.path.normpath(os.path.join(folder, path)), "")
 
+    async def reachable(self) -> None:
+        """Nobody tells us of anything that we have read."""
+
     async def apply(
         self, snapshot: Snapshot, ports: list[PortKey], new: dict[PortKey, socket.socket]
     ) -> None:

@@ -81,6 +81,9 @@ class LinkProcess:
         tasks.spawn(self._exchanging.run(), "exchanges")
         tasks.spawn(self._note_the_time(), "note the time")
 
+    async def reachable(self) -> None:
+        """Nobody tells us of anything that we have read."""
+
     async def apply(
         self, snapshot: Snapshot, ports: list[PortKey], new: dict[PortKey, socket.socket]
     ) -> None:

@@ -39,6 +39,10 @@ class Part(Protocol):
         """Build, open, listen; when it returns, it serves."""
         ...
 
+    async def reachable(self) -> None:
+        """From now on it can be asked: what was to be told before that is looked up."""
+        ...
+
     async def apply(
         self, snapshot: Snapshot, ports: list[PortKey], new: dict[PortKey, socket.socket]
     ) -> None:
@@ -126,6 +130,7 @@ async def _run(name: str, part: Part, tether: Tether, run_folder: str) -> int:
     await part.start(tasks)
     gc.freeze()  # what the parts are made of stays: the collector need not look at it again
     await control.start(run_folder, name)
+    await part.reachable()
     hearing = asyncio.create_task(_hear(part, tasks, tether, control), name="tether")
     await tasks.over.wait()
     hearing.cancel()

@@ -123,6 +123,15 @@ class Worker:
             tasks.spawn(self._drop.run(), "drop folder")
             tasks.spawn(sweep_daily(self._quarantine, self._clock), "quarantine")
 
+    async def reachable(self) -> None:
+        """Who changed accounts while we were starting found nobody to tell: they are read once more."""
+        try:
+            await self._accounts.reload()
+        except AccountError as error:
+            maillog.warned(f"the accounts cannot be read: {error}; those of before hold")
+            return
+        self._rebuild()
+
     @property
     def _spool_folder(self) -> str:
         return os.path.join(self._data_dir, "spool")
