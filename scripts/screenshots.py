@@ -10,11 +10,16 @@ from typing import Any
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
+from cmail.web.application import application  # noqa: E402
 from cmail.web.page import MENU  # noqa: E402
 from tests.support.browser import NARROW, WIDE, chromium, log_in, window  # noqa: E402
+from tests.support.fake_link import tell_much  # noqa: E402
+from tests.support.fake_web import OneSession, fake_context, served  # noqa: E402
 from tests.support.office import PASSWORD, further_pages, office  # noqa: E402
 
-SOME = ("home", "smtp", "queue", "link", "message", "log", "users")  # on a phone, and in the dark
+LINK = "/link"
+
+SOME = ("home", "smtp", "queue", "message", "log", "users")  # on a phone, and in the dark
 LOOKS = {
     (WIDE, False): None,
     (NARROW, False): SOME,
@@ -37,8 +42,18 @@ def main() -> None:
                 log_in(page, url, PASSWORD)
                 named = [(path.strip("/") or "home", path) for path, _ in MENU] + further_pages(page, url)
                 for name, path in named:
-                    if wanted is None or name in wanted:
+                    if path != LINK and (wanted is None or name in wanted):
                         take(page, url + path, folder / f"{name}-{width}{'-dark' if is_dark else ''}.png")
+        take_link(launched, folder)
+
+
+def take_link(launched: Any, folder: Path) -> None:
+    """The Link, with a satellite, a plan and a past, which the office has not."""
+    with tempfile.TemporaryDirectory() as temporary:
+        context, processes = fake_context(Path(temporary))
+        tell_much(processes)
+        with served(OneSession(application(context))) as url, window(launched, width=WIDE) as page:
+            take(page, url + LINK, folder / f"link-{WIDE}.png")
 
 
 def take(page: Any, url: str, path: Path) -> None:

@@ -110,7 +110,7 @@ def test_the_countdown_and_the_plan(house: House) -> None:
         "31 messages wait for the Internet, 6.4 MB, 1 of them urgent. 29 go, 3.9 MB; that takes 2 min 2 s"
         in text
     )
-    assert "2 messages wait on: the links that are up may not carry them now." in text
+    assert "2 messages stay: the links that are up may not carry them now." in text
     orders = [
         "urgent, small",
         "has a deadline",
