@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.netns.test_exchanges import Finger
 from tests.netns.test_link_state import attempts, serve, sink, status, submit, wait_until_down, wait_until_up
 from tests.support.hooked import HookedMachine
 from tests.support.house import RunningCmail, wait_for
@@ -150,6 +151,29 @@ def test_networkmanager(net: Net, tmp_path: Path) -> None:
         machine.wait_for_log("NetworkManager: up tun0: noted of tun0: no mail goes by it")
         assert not [line for line in machine.log if "dhcp" in line]
         assert sum("NetworkManager" in line for line in machine.log) == 5
+
+
+def test_a_link_up_is_one_kick(net: Net, tmp_path: Path) -> None:
+    """The kernel shows the cable first, and the hook says it a moment later: who keeps mail for us is kicked once."""
+    finger = Finger()
+    with (
+        There(net, sink(), finger),
+        serve(net, tmp_path) as cmail,
+        HookedMachine(net, tmp_path, cmail) as machine,
+    ):
+        net.cut("wire")
+        wait_until_down(cmail)
+        cmail.config.write_text(cmail.config.read_text().replace("[smtp]\n", "[smtp]\nkick = true\n", 1))
+        cmail.stop()
+        cmail.start()
+        wait_until_down(cmail)
+        net.join("wire")
+        wait_until_up(cmail)
+        run_parts(machine, "ip-up")
+        machine.wait_for_log("ppp: up wire: noted of wire: the link is up")
+        wait_for(lambda: finger.heard, "the kick")
+        time.sleep(1)
+        assert finger.heard == [b"example.org\r\n"]
 
 
 def test_an_up_is_not_overtaken_by_the_down_before_it(net: Net, tmp_path: Path) -> None:
