@@ -239,6 +239,14 @@ class LinkStorm:
             time.sleep(self.chance.uniform(0.0, 0.3))
         self.cuts += 3
 
+    def route(self) -> None:
+        """No way out any more: who connects hears it at once. A worker has just begun, and must not pay for it."""
+        self.net.here("route", "del", "default")
+        self.kill_child(False, f"worker-{self.chance.randrange(2)}")
+        self._off_line()
+        self.net.route("wire")
+        self.cuts += 1
+
     def exchange(self) -> None:
         """By hand: kick and collection begin once more, whatever goes on."""
         self._say("link.exchange")
@@ -391,6 +399,7 @@ ACTIONS: Final[dict[str, Callable[[LinkStorm], None]]] = {
     "cut": LinkStorm.cut,
     "down": LinkStorm.down,
     "flap": LinkStorm.flap,
+    "route": LinkStorm.route,
     "exchange": LinkStorm.exchange,
     "worker of the site": lambda storm: storm.kill_child(False, f"worker-{storm.chance.randrange(2)}"),
     "link of the site": lambda storm: storm.kill_child(False, "link"),
@@ -399,7 +408,7 @@ ACTIONS: Final[dict[str, Callable[[LinkStorm], None]]] = {
     "all of the hub": lambda storm: storm.kill_all(True),
 }
 _WEIGHTS: Final = {
-    "cut": 5, "down": 3, "flap": 2, "exchange": 5, "worker of the site": 5, "link of the site": 4,
+    "cut": 5, "down": 3, "flap": 2, "route": 3, "exchange": 5, "worker of the site": 5, "link of the site": 4,
     "all of the site": 2, "worker of the hub": 4, "all of the hub": 2,
 }  # fmt: skip
 

@@ -7,8 +7,8 @@ import pytest
 from tests.crash.link_storm import LinkStorm
 
 SHORT = {
-    "always": ("cut", "worker of the site", "flap", "down", "cut"),
-    "exchanges": ("exchange", "cut", "link of the site", "worker of the hub", "all of the hub"),
+    "always": ("cut", "route"),
+    "exchanges": ("down", "link of the site", "all of the hub"),
 }
 SEED = 20_261
 
