@@ -74,7 +74,9 @@ class Exchange:
     is_open: bool = False
     why: str = ""
     begin_ms: int = 0
-    until: str = ""
+    until: str = ""  # of a window
+    latest: str = ""  # whatever it waits for
+    is_working: bool = False  # a kick waits for its answer, or mail is collected
     gone: Fields = field(default_factory=dict)
     next_ms: int = 0
     next_why: str = ""
@@ -166,7 +168,7 @@ def exchange_of(status: Fields | None) -> Exchange:
     found = (status or {}).get("exchange") or {}
     if not found:
         return Exchange(False)
-    until_ms = int(found.get("until_ms") or 0)
+    until_ms, latest_ms = int(found.get("until_ms") or 0), int(found.get("latest_ms") or 0)
     return Exchange(
         is_known=True,
         is_planned=bool(found.get("is_planned")),
@@ -175,6 +177,8 @@ def exchange_of(status: Fields | None) -> Exchange:
         why=str(found.get("why") or ""),
         begin_ms=int(found.get("begin_ms") or 0),
         until=when_words(until_ms / 1000, time.time()) if until_ms else "",
+        latest=when_words(latest_ms / 1000, time.time()) if latest_ms else "",
+        is_working=bool(found.get("is_working")),
         gone=found if "messages_out" in found else {},
         next_ms=int(found.get("next_ms") or 0),
         next_why=str(found.get("next_why") or ""),
