@@ -188,11 +188,14 @@ SENT = [message(0), message(1, 300_000), message(2)]
 BEHIND = 3660  # the hub itself, behind its gate
 
 
-@pytest.mark.parametrize("how", ["pulled", "silent"])
 @pytest.mark.parametrize(
-    ("octets", "word", "in_doubt"),
-    [(150_000, b"", set()), (-1, b"queued as", {"0"})],
-    ids=["in the content", "before our reply to it"],
+    ("octets", "word", "in_doubt", "how"),
+    [
+        (150_000, b"", set(), "pulled"),
+        (150_000, b"", set(), "silent"),
+        (-1, b"queued as", {"0"}, "pulled"),
+    ],
+    ids=["in the content", "in the content, in silence", "before our reply to it"],
 )
 def test_a_cut_in_the_middle_of_a_turned_connection(
     net: Net, tmp_path: Path, octets: int, word: bytes, in_doubt: set[str], how: str

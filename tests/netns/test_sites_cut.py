@@ -1,12 +1,15 @@
 """The hub and its site, on a line that comes and goes: the site's mail comes when the site comes, and a cut in the
 middle of it loses nothing, sends nothing twice that was acknowledged, and tells nobody of anything."""
 
+import smtplib
+import ssl
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from tests.netns.test_link_state import status, wait_until_down, wait_until_up
+from tests.netns.test_link_state import status, wait_until_down
 from tests.support.house import RunningCmail, wait_for
 from tests.support.hub_and_site import (
     all_has_come,
@@ -20,7 +23,7 @@ from tests.support.hub_and_site import (
     subjects,
     waiting,
 )
-from tests.support.netns import Net
+from tests.support.netns import FAR, Net
 
 pytestmark = [pytest.mark.needs("root", "ip"), pytest.mark.limit(240)]
 
@@ -106,18 +109,76 @@ def test_a_cut_in_the_middle_of_it(net: Net, tmp_path: Path, method: str, how: s
             else:
                 net.silence("wire")
         if how != "pulled":
-            submit_at(net, site)
-        wait_until_down(site, 60)
-        before = sum(arrived(site).values())
-        assert before < len(sent)
+            site.ask("link", "link.down")  # nothing shows it: who dials says so, as by ip-down of pppd
+        wait_until_down(site)
+        assert sum(arrived(site).values()) < len(sent)
         if how == "pulled":
             net.join("wire")
         else:
             if "another" in how:
                 net.readdress("wire", 7)
             net.speak("wire")
-        wait_until_up(site)
-        all_has_come(site, hub, sent, 40)
+            site.ask("link", "link.up")
+        all_has_come(site, hub, sent, 60)
         twice = sum(arrived(site).values()) - len(sent)
         assert twice <= 20, arrived(site)
         nobody_was_told(hub)
+
+
+@pytest.mark.parametrize("method", ["atrn", "etrn"])
+def test_a_large_message_for_a_site(net: Net, tmp_path: Path, method: str) -> None:
+    """It stays on hold while the small ones come, and a notice of it comes with them; when the site has asked for
+    it by its name, over the same line, it comes, too. When too much waits, senders are told to try again."""
+    limits = 'largest = "100KiB"\nmessages = 8\n'
+    with hub_of(net, tmp_path, limits) as hub, site_of(net, tmp_path, method) as site:
+        wait_for(lambda: is_up(site), "the line to be seen")
+        net.cut("wire")
+        wait_until_down(site)
+        sent = subjects(7)
+        send(net, *sent)
+        send(net, "huge", octets=200_000)
+        [held] = wait_for(lambda: [row for row in hub.queue() if row["state"] == "held"], "it to be held")
+        wait_for(lambda: len(waiting(hub)) == 9, "the notice of it")
+        wait_for(lambda: is_full(net), "the hub to say that it is enough", 20)
+        net.join("wire")
+        wait_for(lambda: set(arrived(site)) == set(sent), "the small ones", 30)
+        [notice] = site.wait_for_mail("postmaster@ship.example")
+        assert f"ETRN #{held['id']}".encode() in notice
+        assert [row["state"] for row in waiting(hub)] == ["held"]
+        assert net.inside(lambda: etrn(f"#{held['id']}")) == 250
+        if method == "atrn":
+            net.cut("wire")
+            wait_until_down(site)
+            net.join("wire")
+        all_has_come(site, hub, [*sent, "huge"], 30)
+        assert arrived(site) == dict.fromkeys([*sent, "huge"], 1)
+        nobody_was_told(hub)
+
+
+def is_full(net: Net) -> bool:
+    """Whether a further message for the site is refused for now; not asked often, or we are told to wait."""
+    time.sleep(1)
+    try:
+        net.outside(lambda: probe("ship.example"))
+    except smtplib.SMTPRecipientsRefused as refused:
+        return {code for code, _ in refused.recipients.values()} == {452}
+    return False
+
+
+def probe(domain: str) -> None:
+    """MAIL and RCPT, and no content."""
+    with smtplib.SMTP(FAR, 25, timeout=20) as client:
+        client.ehlo()
+        client.mail("b@example.net")
+        code, words = client.rcpt(f"crew@{domain}")
+        if code != 250:
+            raise smtplib.SMTPRecipientsRefused({domain: (code, words)})
+
+
+def etrn(name: str) -> int:
+    """Asked for at the hub, with the site's log-in."""
+    with smtplib.SMTP(FAR, 587, timeout=20) as client:
+        client.starttls(context=ssl._create_unverified_context())
+        client.login("ship@example.org", "sail")
+        client.ehlo()
+        return client.docmd(f"ETRN {name}")[0]
