@@ -102,7 +102,7 @@ def _(house: House) -> None:
 
 @column("site.stays")
 def _(house: House) -> None:
-    sink = sent(house, {"stays": "1s"})
+    sink = sent(house, {"stays": "5s"})
     wait_for(lambda: not _is_there(house), "it counts as away again", 30)
     takes(house)
     assert len(sink.taken) == 1 and len(house.cmail.queue()) == 1

@@ -2,13 +2,17 @@
 plain forms; what is wrong beside its control; passwords typed and never shown."""
 
 import tomllib
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final
 
 import pytest
 from starlette.testclient import TestClient
 
+from cmail.admin.mailbox_test import Tried
+from cmail.link.collect.box import Access
 from cmail.web.application import application
+from cmail.web.pages import table_test
 from cmail.web.pages.table_kinds import COLLECT, KICK, KINDS, SITE, VIA, TableKind
 from tests.support.fake_web import SETTINGS, OneSession, fake_context
 from tests.support.plain_forms import Form, read_forms
@@ -294,6 +298,38 @@ def test_the_kick_of_the_smtp_host_is_told(house: House) -> None:
     house.context.desk.change({"smtp.kick": True}, "anna")
     assert "Before them the SMTP Host is kicked: smtp.isp.example, port 79." in house.get("/kicks")
     assert 'href="/kicks"' in house.get("/smtp")
+
+
+def test_a_mailbox_is_tried_as_it_is_drafted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With the usual port, and the password that was typed or, where the file names one of its own, that which the
+    server has read; off line nothing is tried."""
+    own = '\n[[collect]]\nname = "own"\nprotocol = "imap"\nhost = "a.example"\nusername = "us"\n'
+    house = House(tmp_path, own + 'to = "anna@example.org"\npassword_file = "own-password"\n')
+    house.context = replace(house.context, password_of=lambda path: f"of {path}")
+    house.browser = TestClient(OneSession(application(house.context)))
+    tried: list[tuple[str, Access]] = []
+
+    async def test(protocol: str, access: Access, _: object) -> Tried:
+        tried.append((protocol, access))
+        return Tried(is_ok=False, words="It said no.", advice="Try harder.")
+
+    monkeypatch.setattr(table_test, "test_mailbox", test)
+    typed = {
+        "name": "anna",
+        "protocol": "pop3",
+        "host": "b.example",
+        "username": "anna",
+        "to": "anna@example.org",
+    }
+    text = house.row(COLLECT, "add", {**typed, "password": "s3cret!"}, "/test")
+    assert "It said no. Try harder." in text and house.drafted(COLLECT)[1]["name"] == "anna"
+    assert tried == [("pop3", Access("b.example", 995, "implicit", "", "anna", "", "s3cret!"))]
+    house.row(COLLECT, "1", {"tls": "required"}, "/test")
+    assert tried[1] == ("imap", Access("a.example", 143, "required", "", "us", "INBOX", "of own-password"))
+    assert house.row(COLLECT, "1", {"host": "a b"}, "/test") and house.status == 422 and len(tried) == 2
+    house.processes.answers["link", "link.status"] = {"is_down": True, "changed_wall_ms": 1, "last_kick": ""}
+    house.context.overviews.forget()
+    assert "We are off line" in house.row(COLLECT, "2", {}, "/test") and len(tried) == 2
 
 
 @pytest.mark.parametrize("rows", ["site = [5]", 'site = [{name = "x", odd = 1}]', "site = 5"])

@@ -37,6 +37,7 @@ class TableKind:
         return [column for group in self.groups for column in group.keys]
 
 
+_NOW: Final = ("/link", "The Link: how it is now, what has been, and what can be done at once")
 VIA: Final = TableKind(
     "/links",
     "link.via",
@@ -63,6 +64,7 @@ VIA: Final = TableKind(
         " NAME.",
     },
     links=(
+        _NOW,
         ("/kicks", "Kicks: who is asked to send what waits there for us"),
         (
             "/advanced",
@@ -100,7 +102,10 @@ KICK: Final = TableKind(
         "username": "Empty: no log-in. atrn needs one.",
     },
     is_ordered=True,
-    links=(("/smtp", "SMTP Configuration: the kick of the SMTP Host, and the Trigger Port"),),
+    links=(
+        _NOW,
+        ("/smtp", "SMTP Configuration: the kick of the SMTP Host, and the Trigger Port"),
+    ),
 )
 COLLECT: Final = TableKind(
     "/collect",
@@ -133,6 +138,7 @@ COLLECT: Final = TableKind(
         "port": "0: the usual one (995 and 993 with TLS from the first byte, else 110 and 143).",
     },
     is_tested=True,
+    links=(_NOW,),
 )
 SITE: Final = TableKind(
     "/sites",
@@ -160,6 +166,7 @@ SITE: Final = TableKind(
     ),
     help={"tls": ""},
     links=(
+        _NOW,
         (
             "/host",
             "Host Configuration: a place where sites ask (odmr, finger) is a line of Where mail comes in",
