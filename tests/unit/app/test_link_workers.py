@@ -29,14 +29,14 @@ def test_a_worker_that_starts_meanwhile_is_told_later(monkeypatch: pytest.Monkey
     async def test() -> None:
         workers = Workers(folder, ["worker-0"])
         down = LinkReading().down(1000)
-        await workers.tell(down, FREE)
+        await workers.tell(down, FREE, is_said_again=True)
         await workers.tell(down.up(2000), Orders(size_max=7))
         worker = ControlServer({"link.changed": changed}, lambda text: None)
         await worker.start(folder, "worker-0")
         async with asyncio.timeout(5):
             await has_heard.wait()
         assert heard[0]["is_down"] is False and heard[0]["periods"] == 2
-        assert parse_orders(heard[0]["orders"]).size_max == 7
+        assert parse_orders(heard[0]["orders"]).size_max == 7 and heard[0]["is_said_again"] is True
         workers.close()
         await worker.close()
 

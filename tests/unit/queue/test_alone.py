@@ -2,10 +2,11 @@
 
 from dataclasses import replace
 
-from cmail.mail.outcome import NotNow, TemporaryFailure
+from cmail.delivery.agent import Transaction
+from cmail.mail.outcome import NotNow, Outcome, TemporaryFailure
 from cmail.policy.orders import FREE, NOTHING, Orders
 from cmail.queue.settings import QueueSettings
-from cmail.storage.spool import Change, QueueFilter, RecipientState
+from cmail.storage.spool import Change, QueuedRecipient, QueueFilter, RecipientState
 from tests.support.fake_agent import deliver
 from tests.unit.queue.house import House, run
 
@@ -64,6 +65,48 @@ def test_a_message_to_many_goes_whole() -> None:
         assert house.waiting() == ["waits@example.net"]
 
     run(test)
+
+
+def test_what_comes_while_it_is_sent_waits() -> None:
+    """The gate is open for what is named alone: fresh mail does not slip through beside it."""
+
+    async def test(house: House) -> None:
+        house.order(CLOSED)
+        named = await house.send("named@example.net")
+        house.smtp.gate.clear()
+        await flush(house, named)
+        await house.until(lambda: house.smtp.open_count)
+        await house.send("meanwhile@example.net")
+        await house.send("urgent@example.net", priority=3)
+        await house.settle_down()
+        house.smtp.gate.set()
+        await house.until(lambda: sent(house) == ["named"])
+        await house.settle_down()
+        assert len(house.waiting()) == 2 and len(sent(house)) == 1
+
+    run(test)
+
+
+def test_it_is_over_only_when_all_of_it_is() -> None:
+    """The first hundred recipients are recorded before the next connection takes any: those go all the same."""
+
+    async def test(house: House) -> None:
+        house.order(CLOSED)
+        many = await house.send(*(f"r{n}@example.net" for n in range(250)))
+
+        def once(transaction: Transaction, queued: QueuedRecipient) -> Outcome:
+            house.smtp.gate.clear()
+            return deliver(transaction, queued)
+
+        house.smtp.outcome = once
+        await flush(house, many)
+        for count in (100, 200, 250):
+            await house.until(lambda count=count: len(sent(house)) == count)  # type: ignore[misc]
+            await house.until(lambda: not house.scheduler.recorder._recording)
+            house.smtp.gate.set()
+        await house.until(lambda: not house.waiting())
+
+    run(test, connections=1)
 
 
 def test_a_refusal_for_now_ends_it() -> None:
