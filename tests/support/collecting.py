@@ -28,6 +28,7 @@ class Office:
         self.asked: list[dict[str, Any]] = []
         self.came: list[tuple[int, int]] = []  # messages and octets, each time
         self.refusal: ControlError | None = None
+        self.refused_file = ""  # this one cannot be taken now
         self.terms = Terms("mail.example.org", size_max, "", {"/password": "secret"})
         self.collector: Collector
 
@@ -45,6 +46,8 @@ class Office:
         await asyncio.sleep(0)
         if self.refusal is not None:
             raise self.refusal
+        if fields["file"] == self.refused_file:
+            raise ControlError("its file cannot be read", 75)
         content = await asyncio.to_thread((self.incoming / fields["file"]).read_bytes)
         self.taken.append((tuple(fields["recipients"]), content))
         return {"id": f"Q{len(self.taken)}", "is_quarantined": False}

@@ -44,7 +44,8 @@ class Collector:
         self._recovering: asyncio.Task[None] | None = None
         self._terms = Terms("localhost", 0, "", {})
         self._is_online = False
-        self.ready = asyncio.Event()  # what the last run left is handed over
+        self._is_swept = False  # the ledger can be used, and what nobody needs any more is gone
+        self.ready = asyncio.Event()  # what the last run left is handed over, or has been tried
         self.trouble = ""
 
     # The life of it.
@@ -92,7 +93,8 @@ class Collector:
             watch.start(is_online=self._is_online)
 
     async def _recover(self) -> None:
-        """What was being handed over when the last run ended goes first: only then can anybody fetch."""
+        """What was being handed over when the last run ended goes first: only then can anybody fetch. A
+        message that the worker cannot take holds up its own mailbox alone."""
         while True:
             wait_s = RECOVER_AGAIN_S
             try:
@@ -100,23 +102,24 @@ class Collector:
                 if is_known or self._watches:  # else nobody has ever collected here: no ledger is made
                     await self._hand_over_again()
                 self.trouble = ""
-                wait_s = LOOK_AGAIN_S
-                if not self.ready.is_set():
-                    self.ready.set()
-                    self._begin()
+                wait_s, self._is_swept = LOOK_AGAIN_S, True
             except BoxError as error:
                 self._say(f"mail that was collected waits: {error.words}")
             except Exception:
                 self._parts.log.failed("collect")
+            if self._is_swept and not self.ready.is_set():
+                self.ready.set()
+                self._begin()
             await asyncio.sleep(wait_s)
 
     async def _hand_over_again(self) -> None:
         """Also later, now and then: what the worker could not take must not wait for the link."""
         parts = self._parts
         rows: list[tuple[int, Entry]] = await parts.ledger.run(lambda ledger: ledger.handing())
-        if not self.ready.is_set():
+        if not self._is_swept:
             tokens = {entry.token for _, entry in rows}
             await asyncio.to_thread(incoming.sweep, parts.folder, tokens)
+            self._is_swept = True
         for box, entry in rows:
             if entry.token not in parts.under_way:
                 name = str(entry.handover.get("account", ""))
