@@ -8,6 +8,7 @@ import smtplib
 import socket
 import tomllib
 from collections.abc import Iterator, Mapping
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any, Final
 
@@ -25,6 +26,8 @@ MAIL: Final = b"From: bob@example.net\r\nSubject: hello\r\n\r\nHello.\r\n"
 NO_FROM: Final = b"Subject: hello\r\n\r\nHello.\r\n"
 STRANGERS: Final = "192.0.2.0/24"  # whoever connects from here may not relay
 
+LATER: Final = datetime.now() + timedelta(hours=12)
+FAR: Final = f"{LATER:%H:00}-{LATER:%H:01}"  # a window that is not soon
 # All controls of Advanced SMTP Configuration, what is typed and what the file says then.
 ADVANCED: Final[Mapping[str, tuple[str | bool, Any]]] = {
     "smtp.advanced.timeout": ("45s", "45s"),
@@ -37,6 +40,15 @@ ADVANCED: Final[Mapping[str, tuple[str | bool, Any]]] = {
     "queue.lifetime": ("2d", "2d"),
     "queue.delay_notice": ("1h", "1h"),
     "queue.batch": (True, True),
+    "exchange.every": ("2h", "2h"),
+    "exchange.at": (FAR, [FAR]),
+    "exchange.messages": ("9", 9),
+    "exchange.oldest": ("3h", "3h"),
+    "exchange.urgent": (False, False),
+    "exchange.longest": ("20m", "20m"),
+    "link.probe": ("off", "off"),
+    "link.probe_every": ("90s", "90s"),
+    "link.small": ("50KiB", "50KiB"),
     "smtp.advanced.max_message_size": ("1MiB", "1MiB"),
     "smtp.advanced.refuse_unknown_users": (False, False),
     "local.separator": ("-", "-"),
@@ -55,6 +67,8 @@ ADVANCED: Final[Mapping[str, tuple[str | bool, Any]]] = {
     "limits.data_timeout": ("2m", "2m"),
     "limits.data_rate": ("20", 20),
     "limits.handshakes": ("100", 100),
+    "limits.future_release": ("10d", "10d"),
+    "limits.deliver_by": ("2m", "2m"),
     "limits.free_space": ("32MiB", "32MiB"),
     "log.keep": ("20d", "20d"),
     "log.keep_size": ("100MiB", "100MiB"),
