@@ -81,3 +81,34 @@ def test_nothing_is_believed_or_given_away(tmp_path: Path, what: str) -> None:
         assert not office.taken and "secret" not in str(office.log.events)
 
     run(test)
+
+
+_EVIL: Final = "anna\r\nDELE 1\r\nC9 EXPUNGE"
+
+
+@pytest.mark.parametrize(
+    ("protocol", "changes"),
+    [
+        ("pop3", {"username": _EVIL}),
+        ("imap", {"username": _EVIL}),
+        ("imap", {"folder": _EVIL}),
+        ("imap", {"username": 'anna" "x'}),
+    ],
+)
+def test_a_name_is_no_command(tmp_path: Path, protocol: str, changes: dict[str, str]) -> None:
+    """Whatever stands in a setting, it goes to the server as one argument of one command, or not at all."""
+
+    async def test() -> None:
+        office = Office(tmp_path)
+        good: Any = ScriptedPop3([("a", message(1))])
+        if protocol == "imap":
+            good = ScriptedImap({1: message(1)}, answers={"SELECT": b"TAG NO no such folder\r\n"})
+            good.answers["LOGIN"] = b"TAG NO who\r\n" if "username" in changes else b"TAG OK\r\n"
+        async with good, Meddler(good.port, b"no such line") as meddler:
+            await office.collect(pop3(meddler.port, protocol=protocol, **changes))
+        said = [line.strip() for line in meddler.heard]
+        assert said and not [line for line in said if line.startswith((b"DELE", b"C9"))], said
+        if protocol == "pop3":
+            assert good.messages
+
+    run(test)
