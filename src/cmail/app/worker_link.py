@@ -130,8 +130,9 @@ class WorkerLink:
     async def believed(self, ending: Ending) -> Ending:
         """What the DNS says does not exist, before anybody is told so: the DNS of a router that has lost the
         Internet says so of every name. And of a TLS that came to nothing whether it is a log-in page that
-        showed its certificate: then we are off line, and no attempt was made."""
-        if isinstance(ending, HostTrouble) and ending.failure.detail == SECURITY:
+        showed its certificate, and of a host that is silent whether it is the line that died without a word:
+        then we are off line, and no attempt was made."""
+        if isinstance(ending, HostTrouble) and (ending.failure.detail == SECURITY or _is_silence(ending)):
             return await self._judged(ending)
         if not isinstance(ending, RouteRefusal) or ending.failure.detail != BAD_SYSTEM:
             return ending
@@ -229,6 +230,16 @@ class WorkerLink:
             await ControlClient(self._run_folder, "link", 5.0).ask("link.seen", fields)
         except ControlError:
             return  # it is away: workers go on
+
+
+def _is_silence(ending: Ending) -> bool:
+    """Whether nobody answered, when a connection was opened."""
+    return (
+        isinstance(ending, HostTrouble)
+        and not ending.transactions_count
+        and ending.failure.detail == NO_ANSWER_FROM_HOST
+        and "timed out" in ending.failure.reason
+    )
 
 
 class _Watched:

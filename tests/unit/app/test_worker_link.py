@@ -156,6 +156,13 @@ def test_a_name_that_does_not_exist_is_believed_while_there_is_an_internet(
             else:
                 assert isinstance(ending, HostTrouble) and ending.failure.kind is kind
         assert asked == ["link.confirm"] * (1 if says == "yes" else 2)
+        silence = HostTrouble(TemporaryFailure("timed out", NotNow.HOST, NO_ANSWER_FROM_HOST))
+        ending = await made.believed(silence)
+        if says == "no":  # a line that died without a word costs nobody an attempt
+            assert isinstance(ending, HostTrouble) and ending.failure.kind is NotNow.OFFLINE
+        else:
+            assert ending is silence
+        del asked[2:]
         null_mx = RouteRefusal(PermanentFailure("a.example takes no mail", NULL_MX))
         assert await made.believed(null_mx) is null_mx and len(asked) <= 2
 
