@@ -1,5 +1,6 @@
 """The Link: what it shows of links, plan, kicks, mailboxes, sites and exchanges, and what its buttons ask for."""
 
+import asyncio
 import re
 from collections.abc import Callable
 from pathlib import Path
@@ -8,6 +9,7 @@ from typing import Any
 import pytest
 from starlette.testclient import TestClient
 
+from cmail.admin import latest
 from cmail.net.control import ControlError, NotRunningError
 from cmail.web.application import application
 from cmail.web.context import WebContext
@@ -305,3 +307,19 @@ def refuse(words: str, code: int) -> Callable[[object], None]:
         raise ControlError(words, code)
 
     return answer
+
+
+def test_a_link_process_that_hangs_holds_up_no_page(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Plan, history and the rest are asked for, not waited for; what is known of the line is shown."""
+    ask = house.processes.ask
+
+    async def hang(name: str, question: str, /, **arguments: Any) -> Any:
+        if question != "link.status" and (name == "link" or question == "site.list"):
+            await asyncio.sleep(3600)
+        return await ask(name, question, **arguments)
+
+    monkeypatch.setattr(house.processes, "ask", hang)
+    monkeypatch.setattr(latest, "PATIENCE_S", 0.01)
+    text = house.text()
+    assert "Mail goes by satellite" in text and "Much waits, and it is being counted." in text
+    assert text.count("it is being counted.") == 3 and "What goes then" in text

@@ -44,6 +44,7 @@ def routes(pages: Pages) -> list[Route]:
 
     plans = Latest(count)
     others = Latest(lambda: links.elsewhere(processes))
+    pasts = Latest(lambda: links.history(processes))
 
     async def now(overview: Overview) -> dict[str, Any]:
         """The line, its links, the exchange."""
@@ -85,9 +86,13 @@ def routes(pages: Pages) -> list[Route]:
     async def past(_: Overview) -> dict[str, Any]:
         """The last exchanges."""
         try:
-            entries = await links.history(processes)
+            found, trouble = (await pasts.get()).value, ""
         except ControlError as error:
-            return {"entries": [], "history_trouble": error.words, "has_cost": False, "recent_max": RECENT}
+            found, trouble = None, error.words
+        if found is None:
+            words = trouble or _COUNTING
+            return {"entries": [], "history_trouble": words, "has_cost": False, "recent_max": RECENT}
+        entries = list(found)
         for entry in entries:
             entry["how"] = [short(words) for words in (*entry["kicks"], *entry["collections"])]
         has_cost = any(entry["cost"] for entry in entries)
