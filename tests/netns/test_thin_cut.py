@@ -11,6 +11,7 @@ import pytest
 import trustme
 
 from cmail.net.dns_cache import TTL_MIN_S
+from cmail.net.dns_client import LIFETIME_S
 from tests.support.cut_house import (
     FarSink,
     attempts,
@@ -19,6 +20,7 @@ from tests.support.cut_house import (
     serve,
     status,
     wait_until_down,
+    wait_until_empty,
     wait_until_taken,
 )
 from tests.support.fake_dns import HANG, FakeDnsServer
@@ -59,6 +61,7 @@ def test_names_certificates_and_greetings_are_remembered(net: ThinNet, tmp_path:
         before, began = wire.counts(), time.monotonic()
         give(net, cmail, "first")
         wait_until_taken(peer, 1, "the first message", 30)
+        wait_until_empty(cmail)
         took = [peer.came[0] - began]
         paid = [wire.counts().since(before)]
 
@@ -67,7 +70,7 @@ def test_names_certificates_and_greetings_are_remembered(net: ThinNet, tmp_path:
         give(net, cmail, "second")
         time.sleep(TTL_MIN_S + 0.5)  # the answers of the DNS have had their time
         assert attempts(cmail) == {"bob@example.net": 0}
-        names.records = {(HOST, "A"): HANG}
+        names.records = {(HOST, "A"): HANG, (HOST, "AAAA"): HANG}
         before, began = wire.counts(), time.monotonic()
         wire.up()
         wait_until_taken(peer, 2, "the second message", 30)
@@ -78,7 +81,11 @@ def test_names_certificates_and_greetings_are_remembered(net: ThinNet, tmp_path:
         f"{took[0]:.1f} s and {took[1]:.1f} s; octets {[each.octets_in + each.octets_out for each in paid]}"
     )
     assert peer.resumed == [False, True]
-    assert took[0] - took[1] > 2 * ROUND_TRIP_S, "the name, the greeting, the certificates"
+    assert took[1] < LIFETIME_S, "nobody waited for the DNS"
+    greeted = [at for stage, at in peer.stages if stage == "connect"]
+    hailed = [next(at for stage, at in peer.stages if stage == "EHLO" and at >= since) for since in greeted]
+    gaps = [later - since for since, later in zip(greeted, hailed, strict=True)]
+    assert gaps[0] >= ROUND_TRIP_S > gaps[-1], "EHLO was there before the greeting was said"
     assert paid[1].octets_in < paid[0].octets_in - 1000, "no certificate came again"
 
 

@@ -33,6 +33,7 @@ class FarSink(SinkMx):
         self.came: list[float] = []
         self.addresses: list[str] = []
         self.resumed: list[bool] = []  # whether a TLS session was, at each MAIL; one connection at a time
+        self.stages: list[tuple[str, float]] = []  # what it was about to answer, and when
         self.think_s = 0.0
         self.on_stage = self._on_stage
 
@@ -43,6 +44,7 @@ class FarSink(SinkMx):
         await super().serve(reader, writer)
 
     def _on_stage(self, stage: str) -> None:
+        self.stages.append((stage, time.monotonic()))
         self.delay_s = self.think_s if stage == "content" else 0.0
         if stage == "MAIL" and (tls := self._writer.get_extra_info("ssl_object")) is not None:
             self.resumed.append(bool(tls.session_reused))
