@@ -46,6 +46,7 @@ class Exchanging:
         self._noted_s = 0.0
         self._payer: OneLink | None = None  # by which went what is not counted yet
         self._has_begun = False
+        self._is_hurried = False  # what waits is asked for as it is now
         self._settings: Settings
         self.exchanges: Exchanges
 
@@ -111,10 +112,11 @@ class Exchanging:
         self.tally.total.add(new)
         self._charge(new)
 
-    def wants(self, waiting: Waiting) -> None:
-        """The workers tell what waits, without being asked."""
-        self.waiting = waiting
-        self._woken.set()
+    def urgent_came(self) -> None:
+        """A worker has urgent mail that waits for an exchange: it is looked at once whether one begins."""
+        if self.exchanges.urgent_came():
+            self._is_hurried = True
+            self._woken.set()
 
     # Deciding.
 
@@ -252,7 +254,8 @@ class Exchanging:
 
     async def _ask(self) -> None:
         if not self.exchanges.is_always:
-            await self._ask_what_waits()
+            is_hurried, self._is_hurried = self._is_hurried, False
+            await self._ask_what_waits(is_fresh=is_hurried)
             if self.exchanges.current is not None and self.waiting and not self.waiting.admitted_messages:
                 await self._ask_what_waits(is_fresh=True)  # it ends by that
         await self._count()

@@ -247,7 +247,9 @@ class LinkAnswers:
         return {}
 
     async def _wants(self, request: Fields) -> Fields:
-        self._exchanging.wants(add_waiting([request]))
+        """Mail came at a worker that does not wait for the next look."""
+        if add_waiting([request]).urgent:
+            self._exchanging.urgent_came()
         return {}
 
 

@@ -118,6 +118,7 @@ class Worker:
             tasks.spawn(self._reroute(spool, scheduler), f"reroute {spool.shard}")
         self._drop = self._drop_watch(settings)
         tasks.spawn(self._worker_link.run(), "what deliveries see")
+        tasks.spawn(self._worker_link.run_urgent(), "urgent mail waits")
         tasks.spawn(self._sites.run(), "sites")
         if self._number == 0:
             tasks.spawn(self._drop.run(), "drop folder")
@@ -150,6 +151,7 @@ class Worker:
             self._settings.host.hostname,
         )
         scheduler.admission.know(read_told(os.path.join(self._data_dir, TOLD_FILE), maillog))
+        scheduler.urgent_waits = self._worker_link.urgent_waits
         self._sites.attach(scheduler, agent)
         return scheduler
 

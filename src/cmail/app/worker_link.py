@@ -22,6 +22,7 @@ from cmail.queue.lane import Lane
 from cmail.queue.scheduler import Scheduler
 
 TELL_EVERY_S: Final = 1.0
+URGENT_EVERY_S: Final = 0.1  # so many that come together are one word
 WELL_EVERY_S: Final = 10.0
 BELIEVED_S: Final = 10.0  # so long what a probe saw is not asked for again
 CONFIRM_S: Final = 45.0  # a probe of some addresses, names and a handshake
@@ -46,6 +47,8 @@ class WorkerLink:
         self._seen = ""  # what is to be told: ok, offline, silent or timeout
         self._told, self._told_at = "", 0.0  # what was told last, and when
         self._woken = asyncio.Event()
+        self._urgent_count = 0  # messages that wait for an exchange, and the link process was not told of yet
+        self._hurried = asyncio.Event()
         self._is_trapped = False
         self._confirming = asyncio.Lock()
         self._confirmed_at = float("-inf")
@@ -106,6 +109,23 @@ class WorkerLink:
         except ControlError as error:
             return error.words
         return ""
+
+    def urgent_waits(self) -> None:
+        """An urgent message came, and no exchange is open."""
+        self._urgent_count += 1
+        self._hurried.set()
+
+    async def run_urgent(self) -> None:
+        """Tell of those at once, a few times a second at most."""
+        while True:
+            await self._hurried.wait()
+            self._hurried.clear()
+            count, self._urgent_count = self._urgent_count, 0
+            try:
+                await ControlClient(self._run_folder, "link", 5.0).ask("link.wants", {"urgent": count})
+            except ControlError:
+                pass  # it is away, and asks what waits when it comes
+            await asyncio.sleep(URGENT_EVERY_S)
 
     def turned(self, resolver: DnsClient) -> None:
         """The link went down or came up. Where a log-in page stood in between, nothing is remembered of what

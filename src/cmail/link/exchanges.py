@@ -1,6 +1,6 @@
 """Exchanges: when what waits for the Internet goes, and when that is over. Decides; does nothing itself."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta, tzinfo
 from typing import Final
 
@@ -146,6 +146,14 @@ class Exchanges:
             if not left.messages or now.now_s - self._last_s >= oldest_s:
                 return f"the oldest message has waited {_words(settings.oldest)}"
         return ""
+
+    def urgent_came(self) -> bool:
+        """An urgent message has come since the last look; True when that may begin one. What the last one
+        left does not hide it."""
+        if self.current is not None or not (self.is_planned and self._settings.urgent):
+            return False
+        self._left = replace(self._left, urgent=0)
+        return True
 
     def begin(self, why: str, now: Now) -> Exchange:
         """It begins."""

@@ -100,6 +100,13 @@ class Admission:
                 route.pump()
                 scheduler.forget_if_idle(route)
 
+    def is_kept(self, size_bytes: int, rank: int) -> None:
+        """A message came that needs the link and does not go now. One that is urgent begins an exchange,
+        when nothing but that stands in its way."""
+        is_waiting = not (self.orders.is_exchange_open or self._link.is_down)
+        if priority_of(rank) > 0 and is_waiting and self.wanted.admits(size_bytes, rank):
+            self._scheduler.urgent_waits()
+
     # What can never go.
 
     def look_for_too_large(self) -> None:

@@ -135,6 +135,8 @@ class RouteQueue:
         if self.gate.is_limited and not self.gate.sizes.admits(content.size_bytes, rank):
             if content.size_bytes > self.gate.size_ever:
                 self.scheduler.admission.hold_fresh(message, recipients)
+            elif self.gate.is_alone:
+                self.scheduler.admission.is_kept(content.size_bytes, rank)
             return  # it is looked at when other orders hold
         if (
             not self.is_open
@@ -142,6 +144,8 @@ class RouteQueue:
             or ((len(self.ready) >= self.ready_max or not self._has_room(size)) and not self._make_room(rank))
             or self.is_held
         ):
+            if self.needs_link and not self.is_open:
+                self.scheduler.admission.is_kept(content.size_bytes, rank)
             self._leave_on_disk(message.queue_id, rank)
             return
         self._add(message, recipients)

@@ -80,6 +80,7 @@ class Scheduler:
         self.is_site_open: Callable[[str], bool] = lambda route: True  # whether a [[site]] is there
         self.is_site_turned: Callable[[str], bool] = lambda route: False  # by the one connection of its own
         self.site_largest: Callable[[str], int] = lambda route: 0  # octets that it takes unasked; 0: all
+        self.urgent_waits: Callable[[], None] = lambda: None  # for an exchange: told of each that comes
         self._limits = limits
         self._thirsty: deque[RouteQueue] = deque()  # routes that wait for room to read
         self.is_stopping = False

@@ -215,3 +215,36 @@ def test_what_a_log_in_page_said_of_names_is_forgotten() -> None:
     for reading, orders in ((down, FREE), (up, FREE), (down, trapped), (up, FREE), (down, FREE)):
         view.changed(reading, orders)
     assert forgotten == ["failures", "failures", "all", "all", "failures"]
+
+
+def test_urgent_mail_is_told_at_once_and_not_each_of_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The first goes at once, what comes with it or soon behind is one word more."""
+    told: list[object] = []
+    is_told_again = asyncio.Event()
+
+    class Client:
+        def __init__(self, *_: object) -> None: ...
+
+        async def ask(self, question: str, fields: dict[str, object]) -> object:
+            told.append((question, fields["urgent"]))
+            if len(told) == 2:
+                is_told_again.set()
+            return SimpleNamespace(ok={})
+
+    monkeypatch.setattr(worker_link, "ControlClient", Client)
+
+    async def test() -> None:
+        made = eyes()
+        telling = asyncio.create_task(made.run_urgent())
+        made.urgent_waits()
+        await asyncio.sleep(0.01)
+        assert told == [("link.wants", 1)]
+        for _ in range(50):
+            made.urgent_waits()
+        await asyncio.sleep(0.01)
+        assert len(told) == 1
+        await is_told_again.wait()
+        assert told[1] == ("link.wants", 50)
+        telling.cancel()
+
+    asyncio.run(test())

@@ -182,6 +182,21 @@ def test_urgent_mail(is_on: bool) -> None:
     assert plan.look(T0 + 2, waiting(1, 1)) == ("+urgent mail waits" if is_on else "")
 
 
+@pytest.mark.parametrize("is_on", [True, False])
+def test_urgent_mail_that_has_just_come(is_on: bool) -> None:
+    """Begins one though as many wait as the last one left: one of those may have ended meanwhile."""
+    plan = Plan(ExchangeSettings(messages=9, urgent=is_on))
+    plan.look(T0, waiting(2, 2))
+    plan.exchanges.begin("by hand", Now(T0))
+    assert not plan.exchanges.urgent_came(), "one goes on"
+    assert plan.look(T0 + 31, waiting(2, 2)) == ""
+    assert plan.look(T0 + 62, waiting(2, 2)).startswith("-nothing moves")
+    assert plan.look(T0 + 63, waiting(2, 2)) == ""
+    assert plan.exchanges.urgent_came() is is_on
+    assert plan.look(T0 + 64, waiting(2, 2)) == ("+urgent mail waits" if is_on else "")
+    assert not Plan(ExchangeSettings()).exchanges.urgent_came(), "mail never waits for one"
+
+
 def test_it_lasts_while_something_moves_or_is_under_way() -> None:
     """Octets that go, messages that come, a kick that waits for its answer; then `longest`."""
     plan = Plan(ExchangeSettings(every=HOUR, longest=timedelta(minutes=10)))

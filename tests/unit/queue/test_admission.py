@@ -60,6 +60,31 @@ def test_only_what_the_orders_admit_goes() -> None:
     run(test)
 
 
+def test_urgent_mail_that_waits_for_an_exchange_is_told_at_once() -> None:
+    """It, and nothing else: not what is ordinary, too large for the link, or off line; nor what goes."""
+
+    async def test(house: House) -> None:
+        told: list[None] = []
+        house.scheduler.urgent_waits = lambda: told.append(None)
+        house.order(replace(CLOSED, urgent_size_max=MIB))
+        await mixed(house)
+        await house.settle_down()
+        assert len(told) == 1
+        house.order(CLOSED)
+        await house.send("again@example.net", priority=1)
+        await house.settle_down()
+        assert len(told) == 2
+        house.link(is_up=False)
+        await house.send("off@example.net", priority=1)
+        house.link(is_up=True)
+        house.order(FREE)
+        await house.send("goes@example.net", priority=1)
+        await house.until(lambda: not house.waiting())
+        assert len(told) == 2
+
+    run(test)
+
+
 def test_mail_for_people_here_asks_nobody() -> None:
     """Orders are for what needs the link; a smarthost on loopback needs none."""
 

@@ -67,6 +67,29 @@ def test_a_message_to_many_goes_whole() -> None:
     run(test)
 
 
+def test_urgent_mail_that_comes_while_one_goes_alone_is_told_of() -> None:
+    """It begins an exchange, unless it is larger than what may go in one."""
+
+    async def test(house: House) -> None:
+        told: list[None] = []
+        house.scheduler.urgent_waits = lambda: told.append(None)
+        house.order(replace(CLOSED, urgent_size_max=MIB))
+        named = await house.send("named@example.net")
+        house.smtp.gate.clear()
+        assert await flush(house, named) == (1, 0)
+        await house.send("large@example.net", priority=1, size=2 * MIB)
+        await house.send("ordinary@example.net")
+        await house.settle_down()
+        assert not told
+        await house.send("urgent@example.net", priority=1)
+        await house.settle_down()
+        assert len(told) == 1
+        house.smtp.gate.set()
+        await house.until(lambda: sent(house) == ["named"])
+
+    run(test)
+
+
 def test_what_comes_while_it_is_sent_waits() -> None:
     """The gate is open for what is named alone: fresh mail does not slip through beside it."""
 
