@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import time
 from collections.abc import Callable
 from ipaddress import ip_address
 from typing import Final
@@ -18,6 +19,7 @@ from cmail.world import DnsError, IPAddress, NoSuchDomainError, Resolver
 
 # Nothing is sent there: the kernel is asked which way it would go to somewhere far away (a root name server).
 FAR: Final = (ip_address("198.41.0.4"), ip_address("2001:503:ba3e::2:30"))
+PAUSE_S: Final = 0.5  # between a probe that got no answer in its time and the next
 
 
 class Watching:
@@ -198,6 +200,7 @@ class Watching:
     async def _probe(self, link: OneLink) -> None:
         """One after the other, while there is doubt."""
         while link.doubt.is_open and (target := self._target()) is not None:
+            begun_s = time.monotonic()
             resolver = self._resolver()  # a new one: what it knew before may be what is no longer true
             seen = await probe(target, resolver, self._link.links.upstream, self._device(link))
             self._conclude(link, seen, target)
@@ -207,7 +210,9 @@ class Watching:
                 return
             wait_s = link.doubt.wait_s(self._settings.link.probe_every.total_seconds())
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._hurried.wait(), wait_s)
+                await asyncio.wait_for(
+                    self._hurried.wait(), max(PAUSE_S, begun_s + wait_s - time.monotonic())
+                )
 
     def _conclude(self, link: OneLink, seen: Seen, target: Target) -> None:
         if seen.is_portal:
