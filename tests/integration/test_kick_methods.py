@@ -166,7 +166,7 @@ def test_trouble_is_said_in_words() -> None:
             host: str = "smtp.isp.example", text: str = "", error: Exception | None = None
         ) -> str:
             ourselves = Ourselves("mail.example.org", "example.org", "", 5.0, lambda path: "")
-            kicks = Kicks(ourselves, Names(error), nobody, None, lambda: False)  # type: ignore[arg-type]
+            kicks = Kicks(ourselves, Names(error), nobody, None, lambda: False, set())  # type: ignore[arg-type]
             result = await kicks.kick(KickSettings("finger", host, port, text))
             assert not result.is_sent
             return result.words

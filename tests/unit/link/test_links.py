@@ -79,6 +79,7 @@ def test_what_a_probe_found_wrong_outlives_a_restart() -> None:
     assert after.all[0].doubt.is_open
     after.all[0].doubt.answered()
     assert judged(after, kernel) == "line up: mail goes by eth0"
+    nonsense: object
     for nonsense in ({}, 3, ""):
         other = links()
         other.resume({"links": {"line": {"wrong": nonsense}}})
