@@ -15,6 +15,7 @@ from cmail.mail.outcome import (
     PermanentFailure,
     TemporaryFailure,
 )
+from cmail.mail.status import EXPIRED
 from cmail.policy import retry
 from cmail.policy.retry import Age, GiveUp, RetryAfter
 from cmail.policy.routing import LMTP, LOCAL, SITE_PREFIX
@@ -252,7 +253,9 @@ class Attempts:
         if not is_told and self.is_delay_due(message, queued):
             is_told = True
             if wants(queued, Notify.DELAY):
-                end.tells.append(Tell(Action.DELAYED, queued, last, self.lifetime_end_ms(message)))
+                # RFC 3463 §3.5: its time has expired (4.4.7), whatever the last attempt met.
+                told = replace(last, detail=EXPIRED) if self._is_told_late(message) else last
+                end.tells.append(Tell(Action.DELAYED, queued, told, self.lifetime_end_ms(message)))
         reason = last.reason[:REASON_MAX]
         end.deferrals.append(
             Deferral(
@@ -270,11 +273,15 @@ class Attempts:
     def is_delay_due(self, message: QueuedMessage, queued: QueuedRecipient) -> bool:
         """Whether its sender ought to know by now that it is late: he may have said when (RFC 2852). What
         came late already was told by who had it then."""
-        deadline_ms = message.envelope.deliver_by_ms
-        if deadline_ms > message.arrived_link_ms and not message.envelope.is_returned_late:
+        if self._is_told_late(message):
             return self.left_ms(message) <= 0
         age = self.age(message, queued.route)
         return retry.is_delay_due(queued.attempts, age, queued.periods, self.settings)
+
+    def _is_told_late(self, message: QueuedMessage) -> bool:
+        """Whether its sender said when he wants to know that it is late, and that time was not over yet."""
+        envelope = message.envelope
+        return envelope.deliver_by_ms > message.arrived_link_ms and not envelope.is_returned_late
 
     def has_expired(self, message: QueuedMessage, queued: QueuedRecipient) -> bool:
         """Whether it is to be given up."""

@@ -73,7 +73,7 @@ def test_a_restart_forgets_no_deadline() -> None:
 
 
 def test_late_mail_is_told_of_once() -> None:
-    """N: a notice of the delay at its deadline, once, and it goes on."""
+    """N: a notice of the delay at its deadline, once, with the status that says why; and it goes on."""
 
     async def test(house: House) -> None:
         house.smtp.outcome = lambda t, q: LATER
@@ -85,7 +85,7 @@ def test_late_mail_is_told_of_once() -> None:
         await house.until(lambda: house.log.reports)
         await house.pass_time(hours=30)
         await house.scheduler.lookout.sweep()
-        assert await told(house) == [("delayed", "4.0.0")]
+        assert await told(house) == [("delayed", "4.4.7")]
         house.smtp.outcome = lambda t, q: Delivered("sink", "250 ok")
         await house.pass_time(hours=2)
         await house.until(lambda: "bob@example.net" not in house.waiting())
