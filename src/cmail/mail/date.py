@@ -16,7 +16,7 @@ def print_date(wall_ms: int) -> str:
 
 # RFC 3339 §5.6; T and Z may be small letters there. A second of 60 is a leap second.
 _TIMESTAMP: Final = re.compile(
-    r"([0-9]{4})-([0-9]{2})-([0-9]{2})[Tt]([0-9]{2}):([0-9]{2}):([0-9]{2})(?:\.([0-9]{1,9}))?"
+    r"([0-9]{4})-([0-9]{2})-([0-9]{2})[Tt]([0-9]{2}):([0-9]{2}):([0-9]{2})(?:\.([0-9]+))?"
     r"(?:[Zz]|([+-])([0-9]{2}):([0-9]{2}))\Z"
 )
 _EPOCH: Final = datetime(1970, 1, 1)

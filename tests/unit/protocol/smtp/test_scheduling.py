@@ -22,6 +22,9 @@ TAKEN = {
     "HOLDUNTIL=2026-11-23T09:30:00+01:30": Schedule(("HOLDUNTIL",), hold_until_ms=EIGHT_MS),
     "HOLDUNTIL=2026-11-23T00:00:00-08:00": Schedule(("HOLDUNTIL",), hold_until_ms=EIGHT_MS),
     "HOLDUNTIL=2026-11-23T08:00:00.25Z": Schedule(("HOLDUNTIL",), hold_until_ms=EIGHT_MS + 250),
+    "HOLDUNTIL=2026-11-23T08:00:00.123456789012345678901Z": Schedule(
+        ("HOLDUNTIL",), hold_until_ms=EIGHT_MS + 123
+    ),
     "HOLDUNTIL=2016-12-31T23:59:60Z": Schedule(
         ("HOLDUNTIL",), hold_until_ms=read_timestamp("2017-01-01T00:00:00Z")
     ),
