@@ -19,6 +19,7 @@ ETRN = [
     (b"254 whatever", SENT),
     (b"421 going down", NOT_NOW),
     (b"450 later", NOT_NOW),
+    (b"453 You have no mail", NOTHING),
     (b"458 Unable to queue messages for node example.org", NOT_NOW),
     (b"458 4.3.0 Unable to queue messages", NOT_NOW),
     (b"458 Already processing #example.org", SENT),  # Exim

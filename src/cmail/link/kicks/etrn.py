@@ -22,6 +22,7 @@ _MEANINGS: Final = {
     252: (Verdict.SENT, "it begins with the mail that waits"),
     253: (Verdict.SENT, "it begins with the mail that waits"),
     421: (Verdict.NOT_NOW, "it has no time now"),
+    453: (Verdict.NOTHING, "no mail waits for us there"),  # RFC 2645 has it for ATRN; some say it here too
     458: (Verdict.NOT_NOW, "it cannot begin with it now"),
     459: (Verdict.REFUSED, "it does not do that for this name"),
     500: (Verdict.REFUSED, "it does not know ETRN"),
