@@ -106,7 +106,8 @@ def test_late_mail_comes_back(tmp_path: Path) -> None:
 
 
 def test_what_a_server_knows_is_passed_on(tmp_path: Path) -> None:
-    """The remaining time and the priority go with MAIL, and no field is added; a trace is told of."""
+    """The remaining time and the priority go with MAIL, and no field is added; a trace is told of. Received
+    says the priority that MAIL said (RFC 6710)."""
 
     def body(cmail: RunningCmail, sink: SinkMx) -> None:
         send(cmail, "b@example.net", "BY=600;NT", "MT-PRIORITY=-3")
@@ -115,6 +116,9 @@ def test_what_a_server_knows_is_passed_on(tmp_path: Path) -> None:
         by_priority = sorted(line.partition("MT-PRIORITY=")[2] for line in sink.lines("MAIL"))
         assert re.fullmatch(r"-3 BY=(600|59\d);NT", by_priority[0]) and by_priority[1] == "4"
         assert not any(b"MT-Priority" in taken.content for taken in sink.taken)
+        traces = [taken.content.partition(b"\r\nFrom:")[0] for taken in sink.taken]
+        assert [b"\r\n\tPRIORITY -3;\r\n" in trace for trace in traces].count(True) == 1
+        assert [b"PRIORITY" in trace for trace in traces].count(True) == 1, "of what MAIL said alone"
         wait_for(lambda: not cmail.queue(), "an empty queue")
         assert b"Action: relayed" in cmail.wait_for_mail("anna@example.org")[0]  # it asked for a trace
 
@@ -148,4 +152,4 @@ def test_a_stranger_cannot_ask(tmp_path: Path) -> None:
                 client.sendmail("a@example.net", ["anna@example.org"], MESSAGE, mail_options=("HOLDFOR=5",))
             assert refusal.value.smtp_code == 555
             client.sendmail("a@example.net", ["anna@example.org"], MESSAGE, mail_options=("MT-PRIORITY=9",))
-        cmail.wait_for_mail("anna@example.org")
+        assert b"\n\tPRIORITY 0;\n" in cmail.wait_for_mail("anna@example.org")[0]

@@ -32,9 +32,14 @@ def received_head(helo: str, name: str, address: str, by: str, protocol: str) ->
     return f"Received: from {printable(helo)} ({name} {source})\r\n\tby {by} with {protocol} id "
 
 
-def received(head: str, queue_id: str, only_recipient: str, arrived_ms: int) -> bytes:
-    """The whole field. With more than one recipient none is named: nobody learns of the others."""
+def received(
+    head: str, queue_id: str, only_recipient: str, arrived_ms: int, priority: int | None = None
+) -> bytes:
+    """The whole field. With more than one recipient none is named: nobody learns of the others. `priority`:
+    the one that it has here when its sender has said one (RFC 6710)."""
     shown = f"\r\n\tfor <{only_recipient}>" if only_recipient else ""
+    if priority is not None:
+        shown += f"\r\n\tPRIORITY {priority}"
     return f"{head}{queue_id}{shown};\r\n\t{date_text(arrived_ms // 1000)}\r\n".encode()
 
 

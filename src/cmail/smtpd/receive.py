@@ -22,7 +22,7 @@ from cmail.smtpd.content_file import ContentFile, Writers
 from cmail.smtpd.facts import Session, Transaction
 from cmail.smtpd.judge import judge_now
 from cmail.smtpd.submission import added_fields, as_passed_on
-from cmail.smtpd.wishes import NO_WISHES, OK, wishes_of
+from cmail.smtpd.wishes import NO_WISHES, OK, said_priority, wishes_of
 from cmail.storage.spool import NewMessage, Spool
 
 LOOP: Final = b"554 5.4.6 Too many Received fields: the message goes round in circles\r\n"
@@ -211,7 +211,8 @@ def new_message(
     recipients = transaction.recipients
     only = recipients[0].forward_path.text if len(recipients) == 1 else ""
     name = print_queue_id(queue_id)
-    prefix = received(head, name, only, arrived_ms)
+    said = said_priority(session, mail.schedule) if mail.schedule is not None else None
+    prefix = received(head, name, only, arrived_ms, said)
     is_submission = session.facts.kind in SUBMISSION_KINDS
     if is_submission:
         prefix += added_fields(header, name, context.hostname, arrived_ms)

@@ -62,6 +62,11 @@ def _refuse_unknown(schedule: Schedule, known: frozenset[str]) -> bytes:
     return unknown_parameter(keyword) if keyword else b""
 
 
+def said_priority(session: Session, schedule: Schedule) -> int | None:
+    """The priority that a message has here when MAIL says one; None when it does not."""
+    return schedule.priority if schedule.priority is None or may_ask(session) else 0
+
+
 def wishes_of(
     session: Session, schedule: Schedule | None, header_priority: int, arrived_ms: int, link_ms: int
 ) -> Wishes:

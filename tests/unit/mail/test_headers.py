@@ -51,6 +51,7 @@ def test_a_received_field_says_all_and_cannot_be_broken() -> None:
         b"\tFri, 15 Jan 2027 08:00:00 +0000\r\n"
     )
     assert b"for" not in received("x", "0ABC", "", 0)
+    assert received("x", "0ABC", "", 0, -9).partition(b";")[0] == b"x0ABC\r\n\tPRIORITY -9"
     assert date_text(0) == "Thu, 1 Jan 1970 00:00:00 +0000"
 
 
