@@ -2,7 +2,8 @@
 
 Written in local time; what comes in and goes out are seconds since 1970, so no change to or from summer
 time is ever met twice or missed: a time that a day does not have is that much later, one that it has twice
-is the first. Pure: the zone is an argument (None: that of the machine)."""
+is the first; a window that begins at one that is not there begins with the next that is. Pure: the zone is
+an argument (None: that of the machine)."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -151,7 +152,26 @@ def _span(slot: Slot, day: date, zone: tzinfo | None) -> Span:
     if slot.end_min is None:
         return Span(begin_s, begin_s)
     end_day = day if slot.end_min > slot.start_min else day + timedelta(days=1)
-    return Span(begin_s, max(begin_s, _instant(end_day, slot.end_min, zone)))
+    end_s = _instant(end_day, slot.end_min, zone)
+    if not _is_there(begin_s, slot.start_min, zone):
+        begin_s = _next_there(day, slot.start_min, zone)
+        if end_s <= begin_s or not _is_there(end_s, slot.end_min, zone):
+            end_s = begin_s + 60.0 * slot.minutes  # all of it is left out: it is as much later
+    return Span(begin_s, max(begin_s, end_s))
+
+
+def _is_there(instant_s: float, minute: int, zone: tzinfo | None) -> bool:
+    """Whether the day of an instant has the minute that it was made of."""
+    local = datetime.fromtimestamp(instant_s, zone)
+    return local.hour * 60 + local.minute == minute
+
+
+def _next_there(day: date, minute: int, zone: tzinfo | None) -> float:
+    """The first minute behind one that is left out."""
+    found = (_instant(day, later, zone) for later in range(minute + 1, _MINUTES_A_DAY))
+    return next(
+        (s for n, s in enumerate(found, minute + 1) if _is_there(s, n, zone)), _instant(day, minute, zone)
+    )
 
 
 def _instant(day: date, minute: int, zone: tzinfo | None) -> float:

@@ -108,14 +108,34 @@ def test_a_window_that_never_ends_does_not_hang() -> None:
 
 def test_spring_leaves_an_hour_out() -> None:
     """On 29 March 2026 there is no 02:30 in Berlin: what is to begin then begins an hour later by the
-    clock, once; a window around it is an hour shorter; one inside of it is not there."""
+    clock, once; a window around it is an hour shorter."""
     at_half_past = parse_slots(["02:30"])
     assert local(next_begin(at_half_past, at("2026-03-28 12:00"), BERLIN)) == "Sun 2026-03-29 03:30 +0200"
     assert local(next_begin(at_half_past, at("2026-03-29 03:30"), BERLIN)) == "Mon 2026-03-30 02:30 +0200"
     night = parse_slots(["22:00-06:00"])
     end_s = open_until(night, at("2026-03-28 22:00"), BERLIN)
     assert end_s is not None and end_s - at("2026-03-28 22:00") == 7 * 3600
-    assert open_until(parse_slots(["02:30-03:30"]), at("2026-03-29 03:30"), BERLIN) is None
+
+
+@pytest.mark.parametrize(
+    ("window", "begin", "end"),
+    [
+        ("02:00-03:00", "03:00", "04:00"),
+        ("02:10-02:50", "03:00", "03:40"),
+        ("02:30-03:00", "03:00", "03:30"),
+        ("02:30-03:30", "03:00", "03:30"),
+        ("02:30-05:00", "03:00", "05:00"),
+        ("01:30-02:30", "01:30", "03:30"),
+    ],
+)
+def test_a_window_in_the_hour_that_spring_leaves_out(window: str, begin: str, end: str) -> None:
+    """It is not lost: it begins with the first minute that there is, and one that is left out whole lasts as
+    long as ever."""
+    slots = parse_slots([window])
+    begin_s = next_begin(slots, at("2026-03-29 00:00"), BERLIN)
+    assert local(begin_s)[-11:-6] == begin and begin_s is not None
+    assert local(open_until(slots, begin_s, BERLIN))[-11:-6] == end
+    assert local(next_begin(slots, begin_s, BERLIN))[:14] == "Mon 2026-03-30"
 
 
 def test_autumn_has_an_hour_twice() -> None:
