@@ -671,7 +671,7 @@ async def test_what_can_never_go_is_held_once(place: SpoolPlace) -> None:
 
 @on_every_spool
 async def test_what_waits_is_summed(place: SpoolPlace) -> None:
-    """Each message once on each route, held ones not; how much of it may go."""
+    """Each message once on each route, held ones not unless that is asked; how much of it may go."""
     assert await place.spool.waits() == []
     first = of_size(place, 1000)
     first = replace(first, envelope=replace(first.envelope, recipients=first.envelope.recipients * 3))
@@ -684,6 +684,8 @@ async def test_what_waits_is_summed(place: SpoolPlace) -> None:
         RouteWaits("mx:example.com", 1, 1000, arrived, 0, 1, 1000),
         RouteWaits("relay", 2, 6000, arrived, 1, 1, 1000),
     ]
+    with_held = {each.route: each for each in await place.spool.waits(is_held_too=True)}
+    assert (with_held["relay"].messages_count, with_held["relay"].octets) == (3, 6700)
 
 
 @on_every_spool

@@ -239,6 +239,23 @@ def test_what_waits_for_a_site_has_limits(tmp_path: Path) -> None:
             send(cmail, "large", to="a@boat.example", octets=5000)
 
 
+def test_what_is_held_for_its_size_counts_for_the_limits(tmp_path: Path) -> None:
+    """It lies on the disk as all else does: what came before a restart, and is held, fills the site's share."""
+    more = SITE + 'largest = "10KiB"\nsize = "30KiB"\n'
+    text = SETTINGS.replace("workers = 2", "workers = 1") + LISTENERS + STRANGERS
+    cmail = RunningCmail(tmp_path, settings=text, more=more, users=USERS)
+    with cmail:
+        send(cmail, "huge", octets=25_000)
+        wait_for(lambda: [r for r in cmail.queue() if r["state"] == "held"], "it to be held")
+    with cmail:
+        wait_for(lambda: cmail.rows("worker-0", "site.list"), "the worker to know its sites")
+        with pytest.raises(smtplib.SMTPRecipientsRefused) as caught:
+            send(cmail, "another", octets=8_000)
+        ((code, words),) = caught.value.recipients.values()
+        assert code == 452 and words.startswith(b"4.2.2")
+        send(cmail, "small")
+
+
 def test_a_large_message_is_held_and_the_site_is_told_once(tmp_path: Path) -> None:
     """Its postmaster hears of it with the small mail; ETRN with its name, after a log-in, has it sent."""
     with Peers() as peers:

@@ -197,9 +197,9 @@ class MemorySpool:
         """Hold recipients because of their size."""
         return self._soon(self._hold_too_large, queue_id, positions, reason)
 
-    def waits(self, wanted: Wanted = ALL) -> "Future[list[RouteWaits]]":
+    def waits(self, wanted: Wanted = ALL, *, is_held_too: bool = False) -> "Future[list[RouteWaits]]":
         """How much is queued on each route."""
-        return self._soon(self._waits, wanted)
+        return self._soon(self._waits, wanted, is_held_too)
 
     def select(
         self, what: QueueFilter, limit: int, after: tuple[int, int] = (0, -1)
@@ -403,14 +403,19 @@ class MemorySpool:
                 count += 1
         return count
 
-    def _waits(self, wanted: Wanted) -> list[RouteWaits]:
+    def _waits(self, wanted: Wanted, is_held_too: bool) -> list[RouteWaits]:
+        states = (RecipientState.QUEUED, RecipientState.HELD)[: 1 + is_held_too]
+        routes: dict[str, dict[QueueId, tuple[_Message, _Row]]] = {}
+        for message in self._messages.values():
+            for row in message.rows.values():
+                if row.state in states:
+                    routes.setdefault(row.queued.route, {})[message.new.queue_id] = message, row
         found = []
-        for summary in self._routes():
-            there = {m.new.queue_id: (m, row) for m, row in self._on_route(summary.route)}
+        for route, there in sorted(routes.items()):
             some = [(m, _is_wanted(wanted, m, row.queued)) for m, row in there.values()]
             found.append(
                 RouteWaits(
-                    summary.route,
+                    route,
                     len(some),
                     sum(m.new.content.size_bytes for m, _ in some),
                     min(m.new.arrived_wall_ms for m, _ in some),

@@ -98,7 +98,8 @@ class Sites:
     async def _look(self) -> None:
         if any(site.messages or site.size for site in self.book.sites):
             before, self._added = self._added, {}
-            counts, is_complete = await self._waiting([site.name for site in self.book.sites])
+            names = [site.name for site in self.book.sites]
+            counts, is_complete = await self._waiting(names, is_held_too=True)  # both fill the disk
             if is_complete:
                 self._counts = counts
             else:  # what was counted before, and what came since
@@ -201,7 +202,8 @@ class Sites:
             return {}
 
         async def waiting(request: Fields) -> Fields:
-            return {"waiting": await self._own_waiting(_names(request))}
+            is_held_too = request.get("is_held_too") is True
+            return {"waiting": await self._own_waiting(_names(request), is_held_too=is_held_too)}
 
         async def release(request: Fields) -> Fields:
             try:
@@ -326,21 +328,24 @@ class Sites:
         before = self._added.get(name, (0, 0))
         self._added[name] = before[0] + messages, before[1] + octets
 
-    async def _waiting(self, names: Sequence[str]) -> tuple[dict[str, tuple[int, int]], bool]:
+    async def _waiting(
+        self, names: Sequence[str], *, is_held_too: bool = False
+    ) -> tuple[dict[str, tuple[int, int]], bool]:
         """Messages and octets by site, in all workers; whether all have answered."""
-        own = await self._own_waiting(names)
+        own = await self._own_waiting(names, is_held_too=is_held_too)
         total = {name: (count[0], count[1]) for name, count in own.items()}
-        answers = await self._ask_others("site.waiting", {"names": list(names)})
+        question = {"names": list(names), "is_held_too": is_held_too}
+        answers = await self._ask_others("site.waiting", question)
         for answer in answers:
             for name, count in (answer or {}).get("waiting", {}).items():
                 before = total.get(name, (0, 0))
                 total[name] = before[0] + int(count[0]), before[1] + int(count[1])
         return total, None not in answers
 
-    async def _own_waiting(self, names: Sequence[str]) -> dict[str, list[int]]:
+    async def _own_waiting(self, names: Sequence[str], *, is_held_too: bool = False) -> dict[str, list[int]]:
         found = {name: [0, 0] for name in names}
         for shard in self.shards:
-            for waits in await shard.scheduler.spool.waits():
+            for waits in await shard.scheduler.spool.waits(is_held_too=is_held_too):
                 name = waits.route.removeprefix(SITE_PREFIX)
                 if waits.route.startswith(SITE_PREFIX) and name in found:
                     found[name][0] += waits.messages_count

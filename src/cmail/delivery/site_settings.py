@@ -42,7 +42,8 @@ class SiteSettings:
         " 0: no limit.",
     ] = _NO_LIMIT
     messages: Annotated[
-        int, "When about so many wait, further mail for it is refused for now (452); 0: no limit."
+        int,
+        "When about so many wait, held ones too, further mail for it is refused for now (452); 0: no limit.",
     ] = 0
     size: Annotated[ByteSize, "When about so many octets wait, likewise; 0: no limit."] = _NO_LIMIT
     stays: Annotated[timedelta, "So long it counts as there after it has asked."] = timedelta(minutes=10)

@@ -374,8 +374,8 @@ class Spool(Protocol):
         """Hold recipients that are queued, because of their size; once. How many."""
         ...
 
-    def waits(self, wanted: Wanted = ALL) -> "Future[list[RouteWaits]]":
-        """How much is queued on each route, and how much of that is wanted."""
+    def waits(self, wanted: Wanted = ALL, *, is_held_too: bool = False) -> "Future[list[RouteWaits]]":
+        """How much is queued on each route, or queued and held; how much of that is wanted."""
         ...
 
     def select(

@@ -49,6 +49,8 @@ SELECT route, count(*), sum(size), min(arrived), sum(is_urgent), sum(is_wanted),
     JOIN message m ON m.id = r.message_id
 ) GROUP BY route
 """
+# No index has those that are held: only where somebody needs it.
+_STANDS: Final = _WAITS.replace("WHERE state = 0", "WHERE state IN (0, 1)")
 
 
 class SpoolReader:
@@ -104,9 +106,10 @@ class SpoolReader:
                 found += [queue_entry(row) for row in rows]
         return found
 
-    def waits(self, wanted: Wanted = ALL) -> list[RouteWaits]:
+    def waits(self, wanted: Wanted = ALL, is_held_too: bool = False) -> list[RouteWaits]:
         """Spool.waits()."""
-        rows = self._connection().execute(_WAITS, (wanted.size_max, wanted.urgent_size_max))
+        question = _STANDS if is_held_too else _WAITS
+        rows = self._connection().execute(question, (wanted.size_max, wanted.urgent_size_max))
         return [RouteWaits(*row) for row in rows]
 
     def old(self, before_ms: int, limit: int, after: int) -> list[QueuedMessage]:

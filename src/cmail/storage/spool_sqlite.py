@@ -263,9 +263,9 @@ class SqliteSpool:
         """Hold recipients because of their size."""
         return self._task(lambda c: spool_changes.hold_too_large(c, queue_id, positions, reason))
 
-    def waits(self, wanted: Wanted = ALL) -> "Future[list[RouteWaits]]":
+    def waits(self, wanted: Wanted = ALL, *, is_held_too: bool = False) -> "Future[list[RouteWaits]]":
         """How much is queued on each route."""
-        return self._ask(self._reader.waits, wanted)
+        return self._ask(self._reader.waits, wanted, is_held_too)
 
     def select(
         self, what: QueueFilter, limit: int, after: tuple[int, int] = (0, -1)
