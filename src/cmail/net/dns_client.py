@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from ipaddress import ip_address
 from typing import TYPE_CHECKING, Any, Final
 
-from cmail.net.dns_cache import DnsCache
+from cmail.net.dns_cache import STALE_MAX_S, DnsCache
 from cmail.net.hosts_file import HostsFile
 from cmail.net.settings import DnsSettings
 from cmail.world import DnsError, IPAddress, MxRecord, NoSuchDomainError
@@ -20,6 +20,7 @@ LIFETIME_S: Final = 10.0  # of one question, over all servers and tries
 TRY_S: Final = 3.0
 _NEGATIVE_TTL_S: Final = 60.0  # a name that somebody is about to create is not denied for long
 STALE_AFTER_S: Final = 2.0  # so long a new answer is waited for when there is an old one (RFC 8767 §5: 1.8)
+_OURS_TTL_S: Final = 5.0  # a host that the settings name and nobody knows: it is asked for again soon
 _FOR_ROUTES: Final = frozenset(("MX", "A", "AAAA"))  # old answers are for finding hosts, not for judging any
 _SILENCE_S: Final = 60.0  # when no server said anything for so long, it is we who are off line
 
@@ -54,6 +55,8 @@ class DnsClient:
         self._servers = settings.servers
         self._resolver: dns.asyncresolver.Resolver | Exception | None = None
         self.ours: frozenset[str] = frozenset()  # hosts of the settings: an old answer does at once
+        # What they had last, and when: a DNS that denies them is more often wrong than the settings are.
+        self._had: dict[tuple[str, str], tuple[_Kept, float]] = {}
 
     def update(self, settings: DnsSettings) -> None:
         """New servers, from the next question on."""
@@ -61,11 +64,13 @@ class DnsClient:
         if settings.servers != self._servers:
             self._servers = settings.servers
             self._cache.clear()
+            self._had.clear()
 
     def forget(self) -> None:
         """Ask anew, and read the system's servers anew: the link came up, perhaps elsewhere."""
         self._resolver = None
         self._cache.clear()
+        self._had.clear()
 
     def forget_failures(self) -> None:
         """The link came up, perhaps elsewhere: other servers perhaps, and what did not exist may have been
@@ -160,8 +165,19 @@ class DnsClient:
 
     async def _query_and_keep(self, kind: str, name: str, read: "Callable[[Any], Any]") -> "_Kept":
         kept, ttl_s = await self._query(kind, name, read)
+        if name in self.ours and kind in _FOR_ROUTES:
+            kept, ttl_s = self._of_ours(kind, name, kept, ttl_s)
         self._cache.put(kind, name, kept, ttl_s)
         return kept
+
+    def _of_ours(self, kind: str, name: str, kept: "_Kept", ttl_s: float) -> "tuple[_Kept, float]":
+        """Of a host that the settings name: what it had before, for a day, when it is denied now."""
+        now_s, key = self._monotonic(), (kind, name)
+        if not _is_doubtful(kind, kept):
+            self._had[key] = kept, now_s
+            return kept, ttl_s
+        before, at_s = self._had.get(key, (kept, now_s))
+        return (before if now_s - at_s <= STALE_MAX_S else kept), _OURS_TTL_S
 
     async def _query(self, kind: str, name: str, read: "Callable[[Any], Any]") -> "tuple[_Kept, float]":
         """What to keep and for how long; DnsError is not kept."""

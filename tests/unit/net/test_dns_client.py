@@ -269,3 +269,42 @@ def test_what_is_no_server_is_refused(text: str) -> None:
     """ValueError, so that settings can say it at once."""
     with pytest.raises(ValueError):
         parse_server(text)
+
+
+def test_a_host_of_the_settings_that_is_denied() -> None:
+    """It keeps the addresses that it had, for a day, and is asked for again within seconds; others are
+    believed to be gone. Never known, it is denied for seconds, not a minute."""
+
+    async def question(client: DnsClient, server: FakeDnsServer, clock: FakeClock) -> None:
+        client.ours = frozenset(("mx1.example.org", "new.example"))
+        server.records["mx2.example.org", "A"] = ["192.0.2.3"]
+        both = ("mx1.example.org", "mx2.example.org")
+        for host in both:
+            await client.addresses(host)
+        kept = dict(server.records)
+        server.records = {}
+        clock.advance(301)
+        for _ in range(4):  # an old answer, and it is asked behind it
+            assert [str(a) for a in await client.addresses(both[0])] == ["192.0.2.1", "2001:db8::1"]
+            await asyncio.gather(*client._asking.values())
+            clock.advance(6)
+        with pytest.raises(NoSuchDomainError):
+            await client.addresses(both[1])
+        with pytest.raises(NoSuchDomainError):
+            await client.addresses("new.example")
+        server.records = {
+            **kept,
+            ("mx1.example.org", "A"): ["192.0.2.9"],
+            ("new.example", "A"): ["192.0.2.8"],
+        }
+        clock.advance(6)
+        assert [str(a) for a in await client.addresses("new.example")] == ["192.0.2.8"]
+        await client.addresses(both[0])
+        await asyncio.gather(*client._asking.values())
+        assert str((await client.addresses(both[0]))[0]) == "192.0.2.9"
+        server.records = {}
+        clock.advance(50 * 3600)
+        with pytest.raises(NoSuchDomainError):
+            await client.addresses(both[0])
+
+    ask(question)
