@@ -2,6 +2,7 @@
 all of it arrives, each message once, and nothing stays at the server."""
 
 import contextlib
+import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -208,6 +209,39 @@ def test_a_line_that_falls_silent(net: Net, tmp_path: Path) -> None:
         wait_for(lambda: states(cmail)["idle"] == "listening", "it to listen again", 20)
         boxes.put(IDLE, 100)
         all_is_here(cmail, boxes)
+
+
+def test_who_only_fetches_over_a_line_that_falls_silent(net: Net, tmp_path: Path) -> None:
+    """No mail goes out that could find it: the mailbox server that does not answer has itself probed, the link is
+    down; when it answers again all is fetched at once. By hand likewise: `cmail link down` ends the session that
+    listens into the silence, and within a second of `cmail link up` another one begins."""
+    quick = '\n[smtp.advanced]\ntimeout = "2s"\n[link]\nprobe_every = "5s"\n'
+    with Boxes(net, ()) as boxes, There(net, boxes.listening) as there:
+        with RunningCmail(tmp_path, more=quick + boxes.settings(tmp_path), prefix=net.prefix) as cmail:
+            wait_for(lambda: states(cmail)["idle"] == "listening", "it to listen", 20)
+            fall_silent(net, there, boxes)
+            cmail.ask("link", "link.collect", kick=False)
+            assert wait_until_down(cmail, 60).startswith("nothing answers: ")
+            net.speak("wire")
+            wait_until_up(cmail)
+            all_is_here(cmail, boxes)
+            wait_for(lambda: states(cmail)["idle"] == "listening", "it to listen again", 20)
+            fall_silent(net, there, boxes)
+            cmail.ask("link", "link.down")
+            assert states(cmail) == {"idle": "off line"}
+            net.speak("wire")
+            began = time.monotonic()
+            cmail.ask("link", "link.up")
+            wait_for(lambda: arrived(cmail) == boxes.numbers, "another session, and what it fetches")
+            assert time.monotonic() - began < 5, "a second, on a machine that has nothing else to do"
+            all_is_here(cmail, boxes)
+
+
+def fall_silent(net: Net, there: There, boxes: Boxes) -> None:
+    """Nothing goes through, its servers give up, and mail comes for who listens."""
+    net.silence("wire")
+    there.call(boxes.lose)
+    boxes.put(IDLE, 100)
 
 
 def test_all_that_waits_elsewhere_after_a_cut(net: Net, tmp_path: Path) -> None:

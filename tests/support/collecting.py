@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+from collections.abc import Callable
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -32,10 +33,10 @@ class Office:
         self.terms = Terms("mail.example.org", size_max, "", {"/password": "secret"})
         self.collector: Collector
 
-    def new_collector(self) -> Collector:
+    def new_collector(self, silent: Callable[[], None] = lambda: None) -> Collector:
         """As after a restart."""
         resolver = FakeResolver(hosts={"pop.isp.example": ["127.0.0.1"]})
-        return Collector(str(self.folder), self._ask, resolver, self.clock, self.log, self._came)
+        return Collector(str(self.folder), self._ask, resolver, self.clock, self.log, self._came, silent)
 
     def _came(self, messages: int, octets: int) -> None:
         self.came.append((messages, octets))

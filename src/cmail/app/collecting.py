@@ -23,10 +23,14 @@ class Collecting:
         self._data_dir, self._run_folder = data_dir, run_folder
         self._collector: Collector | None = None
         self.came: Callable[[int, int], None] = lambda messages, octets: None  # what was fetched, each time
+        self.silent: Callable[[], None] = lambda: None  # a server did not answer: is it the line?
 
     async def start(self, snapshot: Snapshot, resolver: Resolver, *, is_online: bool) -> None:
         """Go on where the last run ended."""
-        self._collector = Collector(self._data_dir, self._ask, resolver, RealClock(), maillog, self._came)
+        clock = RealClock()
+        self._collector = Collector(
+            self._data_dir, self._ask, resolver, clock, maillog, self._came, lambda: self.silent()
+        )
         self.apply(snapshot)
         await self._collector.start(is_online=is_online)
 
@@ -38,6 +42,7 @@ class Collecting:
             settings.smtp.advanced.max_message_size,
             settings.tls.ca_file,
             {each.password_file: snapshot.passwords.get(each.password_file, "") for each in settings.collect},
+            settings.smtp.advanced.timeout.total_seconds(),
         )
         if self._collector is not None:
             self._collector.apply(settings.collect, terms, is_planned=settings.exchange.is_set)
@@ -46,6 +51,11 @@ class Collecting:
         """The link went down: sessions end; or up."""
         if self._collector is not None:
             self._collector.set_online(is_online)
+
+    def line_answers(self) -> None:
+        """A probe got through: who found nobody there tries again."""
+        if self._collector is not None:
+            self._collector.line_answers()
 
     async def run_all(self, why: str, names: Sequence[str] = ()) -> Sequence[Result]:
         """Collect from everywhere, or from those that are named: "link-up", "exchange", "demand"; when all

@@ -57,6 +57,8 @@ class LinkProcess:
         self._collecting = Collecting(estate.data_dir, estate.run_folder)
         self._exchanging.hooks += [("kick", self._kicking.at_link_up), ("collect", self._collect)]
         self._collecting.came = self._exchanging.came
+        self._collecting.silent = self._watching.silent
+        self._watching.answered = self._collecting.line_answers
         self._answers = LinkAnswers(
             self._link, self._watching, self._exchanging, self._workers, self._lived, self._clock
         )

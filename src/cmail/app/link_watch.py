@@ -11,7 +11,7 @@ from cmail.app.link_workers import Workers
 from cmail.app.settings import Settings
 from cmail.link.judging import Hand
 from cmail.link.links import Facts, OneLink
-from cmail.link.probe import NAMES, Seen, Target, probe, target_of
+from cmail.link.probe import NAMES, Seen, Target, mailbox_targets, probe, probe_each, target_of
 from cmail.link.state import Link
 from cmail.net.kernel_watch import KernelWatch
 from cmail.observe import maillog
@@ -35,6 +35,7 @@ class Watching:
         self._probing: dict[str, asyncio.Task[None]] = {}
         self._hurried = asyncio.Event()  # who waits between two probes waits no longer
         self._looking_up: set[asyncio.Task[None]] = set()
+        self.answered: Callable[[], None] = lambda: None  # is told when a probe got through
         self._settings: Settings
 
     def start(self, settings: Settings) -> None:
@@ -103,6 +104,11 @@ class Watching:
         carrier.doubt.seen(is_ok=is_ok, kind=kind)
         return carrier.doubt.is_open or was_wrong
 
+    def silent(self) -> None:
+        """A server from which mail is fetched did not answer."""
+        if self.seen(is_ok=False, kind="silent"):
+            self._woken.set()
+
     def _on_kernel(self) -> None:
         self._woken.set()
 
@@ -147,10 +153,18 @@ class Watching:
         target = target_of(said, host, smtp.port, smtp.tls, self._settings.tls.ca_file)
         return NAMES if target is None and not said and smtp.delivery == "mx" else target
 
+    def _targets(self) -> list[Target]:
+        """What is probed: any of them that answers will do. Who only fetches mail has the servers that it is
+        fetched from."""
+        target = self._target()
+        if target is not None or self._settings.link.probe or self._settings.smtp.host:
+            return [target] if target is not None else []
+        return mailbox_targets(self._settings.collect, self._settings.tls.ca_file)
+
     def probe_now(self, name: str = "") -> list[str]:
         """Look now how the links are that the kernel shows as up: all, or one. Their names; none: there is
         nothing that could be probed."""
-        if self._target() is None:
+        if not self._targets():
             return []
         chosen = [link for link in self._link.links.all if name in ("", link.name) and _can_be_probed(link)]
         for link in chosen:
@@ -181,11 +195,11 @@ class Watching:
 
     def probe_doubtful(self) -> None:
         """Probe the links of which somebody is in doubt, until it is clear how they are."""
-        target = self._target()
+        targets = self._targets()
         for link in self._link.links.all:
             if not link.doubt.is_open:
                 continue
-            if target is None:
+            if not targets:
                 link.doubt.end()
             elif link.name not in self._probing:
                 task = asyncio.create_task(self._probe(link), name=f"probe {link.name}")
@@ -199,14 +213,17 @@ class Watching:
 
     async def _probe(self, link: OneLink) -> None:
         """One after the other, while there is doubt."""
-        while link.doubt.is_open and (target := self._target()) is not None:
+        while link.doubt.is_open and (targets := self._targets()):
             begun_s = time.monotonic()
             resolver = self._resolver()  # a new one: what it knew before may be what is no longer true
-            seen = await probe(target, resolver, self._link.links.upstream, self._device(link))
+            known, device = self._link.links.upstream, self._device(link)
+            target, seen = await probe_each(targets, resolver, known, device)
             self._conclude(link, seen, target)
             await self._link.look(self.facts())
             if not link.doubt.is_open:
                 self._look_up_soon()
+                if seen.is_answered:
+                    self.answered()
                 return
             wait_s = link.doubt.wait_s(self._settings.link.probe_every.total_seconds())
             with contextlib.suppress(TimeoutError):

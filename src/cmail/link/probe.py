@@ -13,6 +13,8 @@ from dataclasses import dataclass
 from ipaddress import ip_address
 from typing import Final, Literal
 
+from cmail.link.collect.account import port_of
+from cmail.link.settings import CollectSettings
 from cmail.net.tls_look import NoTlsError, names_somebody_else
 from cmail.settings import parse_endpoint
 from cmail.world import DnsError, IPAddress, NoSuchDomainError, Resolver
@@ -20,6 +22,7 @@ from cmail.world import DnsError, IPAddress, NoSuchDomainError, Resolver
 CONNECT_S: Final = 5.0  # three tries of TCP, over a satellite too
 PORTAL_S: Final = 15.0  # names and a handshake
 ADDRESSES_MAX: Final = 3
+MAILBOXES_MAX: Final = 3  # servers that are tried, one after the other
 OFF: Final = "off"
 _MADE_UP: Final = (".com", ".net")  # two names that nobody has
 
@@ -75,6 +78,30 @@ def target_of(probe: str, host: str, port: int, tls: str, ca_file: str) -> Targe
     if tls == "required" or tls == "implicit":
         return Target(host, port, tls, ca_file)  # type: ignore[arg-type]  # mypy does not narrow str
     return Target(host, port)
+
+
+def mailbox_targets(accounts: Sequence[CollectSettings], ca_file: str) -> list[Target]:
+    """The servers from which mail is fetched, but for those on this machine."""
+    found: dict[tuple[str, int], Target] = {}
+    for account in accounts:
+        host, port = account.host, port_of(account)
+        if not _is_here(host):
+            tls: Literal["none", "implicit"] = "implicit" if account.tls == "implicit" else "none"
+            found.setdefault((host, port), Target(host, port, tls, ca_file))
+    return list(found.values())[:MAILBOXES_MAX]
+
+
+async def probe_each(
+    targets: Sequence[Target], resolver: Resolver, known: Sequence[IPAddress], device: str = ""
+) -> tuple[Target, Seen]:
+    """One after the other, until one shows how it is; else what counts most of what was seen."""
+    seen: list[tuple[Target, Seen]] = []
+    for target in targets:
+        found = await probe(target, resolver, known, device)
+        if found.is_answered or found.is_portal:
+            return target, found
+        seen.append((target, found))
+    return next((each for each in seen if each[1].is_failure), seen[0])
 
 
 async def probe(target: Target, resolver: Resolver, known: Sequence[IPAddress], device: str = "") -> Seen:
@@ -177,6 +204,10 @@ async def _wrong_name(target: Target, address: IPAddress) -> str:
         )
     except ssl.SSLError:
         return ""
+
+
+def _is_here(host: str) -> bool:
+    return host.lower() == "localhost" or (_is_number(host) and ip_address(host).is_loopback)
 
 
 def _is_number(host: str) -> bool:

@@ -56,6 +56,7 @@ class Result:
     deleted: int = 0
     octets_in: int = 0
     was_tried: bool = True
+    is_silence: bool = False  # nobody answered
     notes: list[str] = field(default_factory=list)
 
     def fields(self) -> dict[str, Any]:
@@ -85,11 +86,21 @@ class Result:
 
 def access_of(account: CollectSettings, terms: Terms) -> Access:
     """How to come to an account's box."""
-    port = account.port or PORTS[(account.protocol, account.tls == "implicit")]
-    folder = account.folder if account.protocol == "imap" else ""
     return Access(
-        account.host, port, account.tls, terms.ca_file, account.username, folder, terms.password(account)
+        account.host,
+        port_of(account),
+        account.tls,
+        terms.ca_file,
+        account.username,
+        account.folder if account.protocol == "imap" else "",
+        terms.password(account),
+        terms.connect_s,
     )
+
+
+def port_of(account: CollectSettings) -> int:
+    """Where its server listens."""
+    return account.port or PORTS[(account.protocol, account.tls == "implicit")]
 
 
 class Fetcher:

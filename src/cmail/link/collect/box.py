@@ -20,10 +20,12 @@ class Fault(Enum):
 class BoxError(Exception):
     """A session that ended before its end; words for people."""
 
-    def __init__(self, words: str, fault: Fault = Fault.SERVER) -> None:
+    def __init__(self, words: str, fault: Fault = Fault.SERVER, *, is_silence: bool = False) -> None:
+        """`is_silence`: nobody answered, as when the line is dead and nothing shows it."""
         super().__init__(words)
         self.words = words
         self.fault = fault
+        self.is_silence = is_silence
 
 
 class GoneError(BoxError):
@@ -54,6 +56,7 @@ class Access:
     username: str
     folder: str = ""
     password: str = field(default="", repr=False)
+    connect_s: float = 30.0  # smtp.advanced.timeout
 
 
 def box_name(account: CollectSettings) -> str:

@@ -34,11 +34,13 @@ class Collector:
         clock: Clock,
         log: Log,
         came: Callable[[int, int], None] = lambda messages, octets: None,
+        silent: Callable[[], None] = lambda: None,
     ) -> None:
-        """`ask`: a question to the first worker. `came` is told what was fetched, whoever asked for it."""
+        """`ask`: a question to the first worker. `came` is told what was fetched, whoever asked for it;
+        `silent` that a server did not answer."""
         folder = os.path.join(data_dir, incoming.FOLDER)
         ledger = LedgerThread(os.path.join(data_dir, FILE_NAME), clock.wall_ms)
-        self._parts = Parts(ledger, folder, ask, resolver, clock, log, came)
+        self._parts = Parts(ledger, folder, ask, resolver, clock, log, came, silent)
         self._watches: dict[str, Watch] = {}
         self._room = asyncio.Semaphore(AT_ONCE_MAX)
         self._recovering: asyncio.Task[None] | None = None
@@ -76,6 +78,11 @@ class Collector:
         self._is_online = is_online
         for watch in self._watches.values():
             watch.set_online(is_online)
+
+    def line_answers(self) -> None:
+        """A probe got through."""
+        for watch in self._watches.values():
+            watch.line_answers()
 
     async def stop(self) -> None:
         """End what is under way; the ledger says how far it came."""

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import errno
 import os
 import socket
 import ssl
@@ -16,11 +17,21 @@ from cmail.protocol.imap_client_data import ImapError
 from cmail.protocol.pop3_client import Piece, Pop3Error
 from cmail.world import DnsError, IPAddress, NoSuchDomainError, Resolver
 
-CONNECT_S: Final = 45.0  # an address; slow links need it
 ANSWER_S: Final = 120.0  # to a command, whole; of IMAP, where that has many parts: to each of them
 ALL_PARTS_S: Final = 600.0  # to all of them
 ADDRESSES_MAX: Final = 6
-_KEEPALIVE_S: Final = 300
+# A line that is cut in silence while nothing is said (IDLE) is noticed within two minutes; one that is away
+# for a minute keeps its session. Over a satellite that is 80 octets a minute.
+KEEPALIVE: Final = (
+    (socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1),
+    (socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, 60),
+    (socket.IPPROTO_TCP, socket.TCP_KEEPINTVL, 20),
+    (socket.IPPROTO_TCP, socket.TCP_KEEPCNT, 3),
+    (socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, 120_000),
+)
+_NO_WAY: Final = frozenset(
+    (errno.ETIMEDOUT, errno.EHOSTUNREACH, errno.ENETUNREACH, errno.ENETDOWN, errno.EHOSTDOWN)
+)
 _BUFFER_MAX: Final = 512 * 1024  # octets that came and nobody took: then the server has to wait
 
 
@@ -73,7 +84,7 @@ class Line(asyncio.Protocol):
                 await self._waiter
         except TimeoutError:
             words = f"{self._host} did not answer within {timeout_s:.0f} s"
-            raise BoxError(words, Fault.NETWORK) from None
+            raise BoxError(words, Fault.NETWORK, is_silence=True) from None
         finally:
             self._waiter = None
 
@@ -154,7 +165,8 @@ class Line(asyncio.Protocol):
     def connection_lost(self, exc: Exception | None) -> None:
         """From the transport."""
         words = f" ({_words(exc)})" if exc else ""
-        self._fail(BoxError(f"{self._host} closed the connection{words}", Fault.NETWORK))
+        what = f"{self._host} closed the connection{words}"
+        self._fail(BoxError(what, Fault.NETWORK, is_silence=_is_silence(exc)))
 
     def _fail(self, trouble: BoxError) -> None:
         if self._trouble is None:
@@ -198,26 +210,27 @@ async def connect(machine: Machine, access: Access, resolver: Resolver) -> Line:
     except NoSuchDomainError:
         raise BoxError(f"there is no host {access.host}", Fault.NETWORK) from None
     except DnsError as error:
-        raise BoxError(f"{access.host} could not be looked up: {error}", Fault.NETWORK) from None
-    why = "it has no address"
+        words = f"{access.host} could not be looked up: {error}"
+        raise BoxError(words, Fault.NETWORK, is_silence=True) from None
+    why, is_silence = "it has no address", bool(addresses)
     for address in addresses:
         line = Line(machine, where)
         try:
             await _open(line, address, access)
             return line
         except TimeoutError:
-            why = f"no answer within {CONNECT_S:.0f} s"
+            why = f"no answer within {access.connect_s:.0f} s"
         except ssl.SSLError as error:
             raise tls_trouble(where, error) from None
         except OSError as error:
-            why = _words(error)
+            why, is_silence = _words(error), is_silence and _is_silence(error)
         line.close()
-    raise BoxError(f"{where} cannot be reached: {why}", Fault.NETWORK)
+    raise BoxError(f"{where} cannot be reached: {why}", Fault.NETWORK, is_silence=is_silence)
 
 
 async def _open(line: Line, address: IPAddress, access: Access) -> None:
     is_implicit = access.tls == "implicit"
-    async with asyncio.timeout(CONNECT_S):
+    async with asyncio.timeout(access.connect_s):
         await asyncio.get_running_loop().create_connection(
             lambda: line,
             str(address),
@@ -226,9 +239,9 @@ async def _open(line: Line, address: IPAddress, access: Access) -> None:
             server_hostname=access.host if is_implicit else None,
         )
     found = line.socket()
-    if found is not None:  # a line that is cut in silence while nothing is said (IDLE)
-        found.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
-        found.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, _KEEPALIVE_S)
+    if found is not None:
+        for level, option, value in KEEPALIVE:
+            found.setsockopt(level, option, value)
     line.is_encrypted, line.is_loopback, line.peer = is_implicit, address.is_loopback, str(address)
 
 
@@ -247,6 +260,11 @@ def tls_trouble(where: str, error: OSError) -> BoxError:
         if getattr(error, "reason", None):
             return BoxError(f"TLS with {where} failed: {error.reason.lower().replace('_', ' ')}")  # type: ignore[attr-defined]
     return BoxError(f"TLS with {where} failed: {_words(error)}", Fault.NETWORK)
+
+
+def _is_silence(error: Exception | None) -> bool:
+    """Whether nobody there said anything: no way, no answer."""
+    return isinstance(error, OSError) and error.errno in _NO_WAY
 
 
 def _words(error: Exception) -> str:

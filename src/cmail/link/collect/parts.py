@@ -42,6 +42,7 @@ class Terms:
     size_max: int
     ca_file: str
     passwords: dict[str, str]  # by file
+    connect_s: float = 30.0  # to one of a host's addresses
 
     def password(self, account: CollectSettings) -> str:
         """Of an account; "" when there is none."""
@@ -90,6 +91,7 @@ class Parts:
     clock: Clock
     log: Log
     came: Callable[[int, int], None] = lambda messages, octets: None  # is told what was fetched
+    silent: Callable[[], None] = lambda: None  # is told that nobody answers: is it the line?
     under_way: set[str] = field(default_factory=set)  # tokens that are being handed over
     boxes: dict[str, asyncio.Lock] = field(default_factory=dict)  # by name: one session at a time with each
 

@@ -67,6 +67,14 @@ class Watch:
                 self._due_at, self._failures = 0.0, 0
             self._wake.set()
 
+    def line_answers(self) -> None:
+        """The line is well, as a probe saw. Who found nobody there tries again at once; but once: it may be
+        the server that is away, and then it waits longer each time."""
+        last = self._last
+        if last is not None and last.is_silence and self._failures == 1:
+            self._due_at = 0.0
+            self._wake.set()
+
     def ask(self, *, is_demand: bool) -> "asyncio.Future[Result]":
         """Collect now; done when it has ended."""
         answer: asyncio.Future[Result] = asyncio.get_running_loop().create_future()
@@ -193,11 +201,13 @@ class Watch:
             raise
         except BoxError as error:
             if fetcher.is_collecting or error.fault is not Fault.NETWORK:
-                ended(Result(name, False, error.words, error.fault))
+                ended(Result(name, False, error.words, error.fault, is_silence=error.is_silence))
             else:
                 # It only listened: connect anew at once, but not to who hangs up each time.
                 now = asyncio.get_running_loop().time()
                 self._due_at = 0.0 if now - self._ended_at >= WAITS_S[0] else now + WAITS_S[0]
+            if error.is_silence:
+                self._parts.silent()
         except Exception:
             self._parts.log.failed(f"collect {name}")
             ended(Result(name, False, "an error of ours; the log has its trace", Fault.OURS))
