@@ -18,6 +18,7 @@ VIA: Final[dict[str, tuple[str, str, Any]]] = {
     "cost": ("0.5", "cost", 0.5),
     "largest": ("2MiB", "largest", 2 * 2**20),
     "budget": ("20MiB", "budget", 20 * 2**20),
+    "window_budget": ("5MiB", "window_budget", 5 * 2**20),
     "window": ("Sun 03:17-03:18", "window", ["Sun 03:17-03:18"]),
 }
 
@@ -27,7 +28,8 @@ def via(name: str) -> None:
 
     @column(f"link.via.{name}")
     def _(house: House) -> None:
-        add(house, "link.via", {"name": "thin", name: typed})
+        more = {"window": "Sun 03:17-03:18"} if name == "window_budget" else {}  # of what it is the budget
+        add(house, "link.via", {"name": "thin", **more, name: typed})
         [row] = house.cmail.ask("link", "link.status")["links"]
         assert row[said_as] == value, row
 

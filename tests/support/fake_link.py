@@ -27,7 +27,8 @@ def link(name: str, **more: Any) -> dict[str, Any]:
     return {
         "name": name, "state": "up", "why": f"{name}0 has carrier, address and route", "since_ms": now_ms() - 3 * HOUR,
         "hand": "", "is_used": False, "devices": [f"{name}0"], "use": "all", "rate": 0, "cost": 0.0, "largest": 0,
-        "budget": 0, "used_today": 0, "window": [], "policy": "all mail", "rests": False, "is_used_up": False, **more,
+        "budget": 0, "used_today": 0, "window_budget": 0, "used_in_window": 0, "counted_by": "window", "window": [],
+        "is_window_used_up": False, "policy": "all mail", "rests": False, "is_used_up": False, **more,
     }  # fmt: skip
 
 
@@ -42,7 +43,7 @@ def links() -> list[dict[str, Any]]:
         ),
         link(
             "satellite", is_used=True, devices=["tun3"], rate=256, cost=4.5, largest=2 << 20, budget=40 << 20,
-            used_today=17 << 20, window=["22:00-06:00", "Mon-Fri 12:00-13:00"], policy="mail up to 2 MiB",
+            used_today=17 << 20, window_budget=20 << 20, used_in_window=5 << 20, window=["22:00-06:00", "Mon-Fri 12:00-13:00"], policy="mail up to 2 MiB",
         ),
     ]  # fmt: skip
 

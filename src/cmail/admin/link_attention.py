@@ -66,6 +66,12 @@ def _of_budgets(link: Fields) -> Iterator[Attention]:
             words = f"The link {each['name']} {used}: it rests until midnight."
             advice = "What may go by another link goes; all else waits. A larger budget can be set for it."
             yield Attention(words, advice, "/link#links-title")
+        elif each.get("is_window_used_up"):
+            kind = each.get("counted_by", "window")
+            used = f"has used the {size(each['window_budget'])} of this {kind}"
+            words = f"The link {each['name']} {used}: it rests until the next."
+            advice = "What may go by another link goes; all else waits. A larger one can be set for it."
+            yield Attention(words, advice, "/link#links-title")
 
 
 def of_held(count: int) -> list[Attention]:

@@ -96,6 +96,9 @@ def _link(link: Fields) -> list[str]:
         lines.append(f"    may carry: {policy}" if not link.get("rests") else f"    rests: {policy}")
     if link.get("budget"):
         lines.append(f"    used today: {size(link['used_today'])} of {size(link['budget'])}")
+    if link.get("window_budget"):
+        used = f"{size(link['used_in_window'])} of {size(link['window_budget'])}"
+        lines.append(f"    used in this {link.get('counted_by', 'window')}: {used}")
     if link.get("rate"):
         lines.append(f"    rate: {link['rate']} kbit/s")
     return lines
@@ -122,6 +125,8 @@ def describe_plan(told: Fields) -> list[str]:
     if not waiting["messages"]:
         return [*lines, "Nothing waits for the Internet."]
     lines.append(_waits(waiting, told))
+    if (most := told.get("left")) is not None and most < waiting["admitted_octets"]:
+        lines.append(f"No more than {size(most)} of it may go before the link rests:")
     lines += [_message(number, row) for number, row in enumerate(told.get("listed", []), 1)]
     left = waiting["admitted_messages"] - len(told.get("listed", []))
     return [*lines, f"  ... and {left} more"] if left > 0 else lines

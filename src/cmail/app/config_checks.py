@@ -59,7 +59,7 @@ def check_meaning(settings: Settings, say: Say) -> None:
     _check_sending(settings, say)
     _check_forwards(settings, say)
     check_sites(settings.site, lambda domain: _whose(settings, domain), say)
-    check_links(settings.link, settings.exchange, say)
+    check_links(settings.link, settings.exchange, settings.queue.batch, say)
     check_kicks(settings.link.kick, settings.smtp, say)
     check_collects(settings.collect, lambda domain: _is_ours(settings, domain), say)
     _check_places(settings, say)

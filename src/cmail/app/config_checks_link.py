@@ -6,7 +6,7 @@ from typing import Final
 
 from cmail.link.probe import OFF
 from cmail.link.settings import ExchangeSettings, LinkSettings, ViaSettings
-from cmail.link.windows import parse_slot, parse_window
+from cmail.link.windows import Slot, is_endless, parse_slot, parse_slots, parse_window
 from cmail.settings import parse_endpoint
 
 Say = Callable[[str, str], None]  # key, reason
@@ -22,7 +22,7 @@ _SECONDS_5: Final = timedelta(seconds=5)
 _MINUTE: Final = timedelta(minutes=1)
 
 
-def check_links(link: LinkSettings, exchange: ExchangeSettings, say: Say) -> None:
+def check_links(link: LinkSettings, exchange: ExchangeSettings, is_batch: bool, say: Say) -> None:
     """Everything that can be said without looking at the machine."""
     _check_probe(link, say)
     if len(link.via) > VIAS_MAX:
@@ -34,6 +34,8 @@ def check_links(link: LinkSettings, exchange: ExchangeSettings, say: Say) -> Non
         _check_name(key, via.name, names, say)
         _check_devices(key, via.device, devices, number, say)
         _check_policy(key, via, say)
+        if via.window_budget:
+            _check_window_budget(f"{key}.window_budget", via, exchange, is_batch, say)
     _check_exchange(exchange, say)
 
 
@@ -44,6 +46,11 @@ def link_notes(link: LinkSettings, exchange: ExchangeSettings, is_batch: bool) -
         said.append('every [[link.via]] has use = "nothing": mail for the Internet waits for ever.')
     if link.via and all(via.use == "urgent" for via in link.via):
         said.append('every [[link.via]] has use = "urgent": ordinary mail for the Internet waits for ever.')
+    said += [
+        f"The window_budget of [[link.via]] {via.name} is not below its budget a day: it changes nothing."
+        for via in link.via
+        if via.budget and via.window_budget >= via.budget
+    ]
     if is_batch and exchange.is_set:
         said.append("queue.batch is on and [exchange] is set: exchanges send what is batched.")
     return said
@@ -82,6 +89,30 @@ def _check_devices(key: str, given: Sequence[str], devices: dict[str, int], numb
             say(f"{key}.device", '"lo" is this machine itself: it leads nowhere')
         elif devices.setdefault(device, number) != number:
             say(f"{key}.device", f'"{device}" is of [[link.via]] number {devices[device]} already')
+
+
+def _check_window_budget(
+    key: str, via: ViaSettings, exchange: ExchangeSettings, is_batch: bool, say: Say
+) -> None:
+    """It needs something that ends."""
+    if not (via.window or exchange.is_set or is_batch):
+        say(
+            key,
+            "there is nothing that it could be counted for: set `window` of this link, or [exchange], or"
+            " queue.batch; octets a day are `budget`",
+        )
+    texts = via.window or (exchange.at if exchange.is_set else ())
+    if is_endless([slot for slot in _right_slots(texts) if slot.is_window]):
+        where = "`window`" if via.window else "exchange.at"
+        say(key, f"{where} is open all the time, and never begins anew; octets a day are `budget`")
+
+
+def _right_slots(texts: Sequence[str]) -> Sequence[Slot]:
+    """None where one is wrong: that is said where it stands."""
+    try:
+        return parse_slots(texts[:SLOTS_MAX])
+    except ValueError:
+        return ()
 
 
 def _check_policy(key: str, via: ViaSettings, say: Say) -> None:

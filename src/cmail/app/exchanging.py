@@ -46,6 +46,8 @@ class Exchanging:
         self._noted_s = 0.0
         self._payer: OneLink | None = None  # by which went what is not counted yet
         self._has_begun = False
+        self._has_rested = False
+        self.rested: Callable[[bool], None] = lambda rests: None  # the budget of an exchange is used, or new
         self._is_hurried = False  # what waits is asked for as it is now
         self._settings: Settings
         self.exchanges: Exchanges
@@ -61,6 +63,7 @@ class Exchanging:
             last = self.history.entries[-1]
             self.exchanges.resume(last.begin_ms, last.end_ms)
         self._set_open()
+        self._link.links.exchange = self.exchanges.turn
         self._link.turned.append(self._turned)
         self._link.moving = self._moving
 
@@ -105,6 +108,8 @@ class Exchanging:
         await asyncio.gather(*self._running, return_exceptions=True)
         if self._entry is not None:
             await self._end("the server was stopped")
+        if self._must_count:
+            self._link.note()
 
     def came(self, messages: int, octets: int) -> None:
         """What was collected here, and not by a worker."""
@@ -124,12 +129,22 @@ class Exchanging:
         """Begin or end what is to begin or end now."""
         if self._must_ask:
             await self._ask()
+        if self._must_count:
+            await self._look_at_link()  # what was counted may have used one up
         if self._entry is not None or self.exchanges.current is not None:
             if why := self.exchanges.why_end(self._now()):
                 await self._end(why)
         if why := self.exchanges.why_begin(self._now()):
             await self._begin(why)
-        await self._link.look()  # windows of links, budgets, midnight
+        await self._look_at_link()  # windows of links, budgets, midnight
+
+    async def _look_at_link(self) -> None:
+        """Other orders hold now, perhaps; who collects rests with it."""
+        await self._link.look()
+        rests = self._link.outlook.is_until_exchange
+        if rests is not self._has_rested:
+            self._has_rested = rests
+            self.rested(rests)
 
     async def begin_by_hand(self) -> bool:
         """`cmail link exchange`: False when one goes on already; it does its work once more then."""
@@ -186,26 +201,30 @@ class Exchanging:
         """The link went down or came up."""
         if is_down:
             self.exchanges.went_down()
-        if not (is_down or self.exchanges.is_always or self.exchanges.is_planned):
+        rests = is_down or self._link.outlook.is_until_exchange
+        if not (rests or self.exchanges.is_always or self.exchanges.is_planned):
             self.run_hooks()  # queue.batch alone: no exchange begins, and the kick does not wait for one
         self._woken.set()
 
     def _now(self) -> Now:
         octets_out = self.tally.total.octets_out
         now_s = self._clock.wall_ms() / 1000
-        return Now(now_s, self._link.reading.is_down, self.waiting, octets_out, self.is_working)
+        outlook = self._link.outlook
+        return Now(
+            now_s, self._link.reading.is_down, self.waiting, octets_out, self.is_working, outlook.spent
+        )
 
     async def _begin(self, why: str) -> None:
         exchanges = self.exchanges
         now = self._now()
         exchanges.begin(why, now)
         self._before = _copy(self.tally.total)
-        self._entry = Entry(int(now.now_s * 1000), why, self._link.outlook.link)
+        self._entry = Entry(round(now.now_s * 1000), why, self._link.outlook.link)
         self.history.add(self._entry)
         if not exchanges.is_always:
             maillog.noted(f"an exchange begins: {why}")
         self._set_open()
-        await self._link.look()
+        await self._look_at_link()
         if not (exchanges.is_always or exchanges.is_planned):
             await self._workers.begin_exchange()
         if why == AT_START and exchanges.is_always:
@@ -221,7 +240,7 @@ class Exchanging:
         exchanges.end(self._now())
         self._entry = None
         self._set_open()
-        await self._link.look()
+        await self._look_at_link()
         if entry is None:
             return
         entry.end_ms, entry.ended = self._clock.wall_ms(), why
@@ -250,7 +269,7 @@ class Exchanging:
 
     @property
     def _must_count(self) -> bool:
-        return any(via.budget for via in self._settings.link.via)
+        return any(via.budget or via.window_budget for via in self._settings.link.via)
 
     async def _ask(self) -> None:
         if not self.exchanges.is_always:
@@ -288,10 +307,10 @@ class Exchanging:
         if carrier is None or carrier.via is None or not new.octets:
             return
         now_s = self._clock.wall_ms() / 1000
-        carrier.use(new.octets, now_s, None)
+        carrier.use(new.octets, now_s, None, self.exchanges.turn(now_s))
         if self._entry is not None:
             self._entry.cost += carrier.via.cost * new.octets / MIB
-        if carrier.via.budget and now_s - self._noted_s >= NOTE_S:
+        if self._must_count and now_s - self._noted_s >= NOTE_S:
             self._noted_s = now_s
             self._link.note()
 
@@ -307,7 +326,7 @@ class Exchanging:
         if exchanges.current is not None and not exchanges.is_always:
             return POLL_OPEN_S
         if self._must_ask:
-            return POLL_S
+            return POLL_OPEN_S if self._entry is not None and self._must_count else POLL_S
         now_s = self._clock.wall_ms() / 1000
         turn_s = next_turn_s(self._settings.link.via, now_s, midnight_after)
         return max(0.05, min(SLEEP_MAX_S, turn_s - now_s))

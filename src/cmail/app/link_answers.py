@@ -7,14 +7,14 @@ from cmail.app.exchanging import Exchanging
 from cmail.app.link_watch import Watching
 from cmail.app.link_workers import Workers
 from cmail.app.settings import Settings
-from cmail.link.allowance import is_used_up
+from cmail.link.allowance import is_used_up, left_of
 from cmail.link.judging import Hand
 from cmail.link.links import OneLink, UnknownLinkError
 from cmail.link.lived import LivedClock
 from cmail.link.state import Link
 from cmail.link.waiting import add_waiting
-from cmail.link.windows import today
 from cmail.net.control import EX_TEMPFAIL, AnswerFunction, ControlError, Fields
+from cmail.policy.orders import NO_LIMIT
 from cmail.world import Clock
 
 EX_USAGE: Final = 64
@@ -131,6 +131,7 @@ class LinkAnswers:
 
     def _row(self, link: OneLink) -> Fields:
         now_s = self._clock.wall_ms() / 1000
+        exchange = self._exchanging.exchanges.turn(now_s)
         row: Fields = {
             "name": link.name,
             "state": link.verdict.state.value,
@@ -142,8 +143,8 @@ class LinkAnswers:
         if link.via is None:
             return row
         via = link.via
-        allowed = link.allowance(self.settings.link.small, now_s, None)
-        used = link.used if link.day == today(now_s) else 0
+        allowed = link.allowance(self.settings.link.small, now_s, None, exchange)
+        used = link.used(now_s, None, exchange)
         return {
             **row,
             "devices": list(via.device),
@@ -152,11 +153,15 @@ class LinkAnswers:
             "cost": via.cost,
             "largest": via.largest,
             "budget": via.budget,
-            "used_today": used,
+            "used_today": used.today,
+            "window_budget": via.window_budget,
+            "used_in_window": used.in_turn,
+            "counted_by": "window" if via.window else "exchange",
             "window": list(via.window),
             "policy": allowed.words or ("all mail" if not allowed.is_nothing else ""),
             "rests": allowed.is_nothing,
-            "is_used_up": is_used_up(via, used),
+            "is_used_up": is_used_up(via.budget, used.today),
+            "is_window_used_up": is_used_up(via.window_budget, used.in_turn),
         }
 
     # Exchanges.
@@ -192,7 +197,7 @@ class LinkAnswers:
     async def _exchange(self, request: Fields) -> Fields:
         """One now."""
         self._chosen(request)
-        if self._link.reading.is_down:
+        if self._is_kept:
             raise ControlError(f"there can be no exchange now: {self._link.outlook.words}", EX_TEMPFAIL)
         is_new = await self._exchanging.begin_by_hand()
         await self._workers.heard()
@@ -200,10 +205,24 @@ class LinkAnswers:
 
     async def _send(self, _request: Fields) -> Fields:
         """What waits is to go now: an exchange begins, unless one goes on already."""
-        if self._link.reading.is_down:
+        if self._is_kept:
             raise ControlError(self._link.outlook.words, EX_TEMPFAIL)
         await self._exchanging.send_now()
         return self._exchange_now()
+
+    @property
+    def _is_kept(self) -> bool:
+        """Whether an exchange that began now could carry nothing: off line, or the budget is used."""
+        is_planned = self._exchanging.exchanges.is_planned
+        return self._link.reading.is_down or (is_planned and self._link.outlook.is_until_exchange)
+
+    def _left(self, now_s: float) -> int | None:
+        """Octets that may go by the link that mail goes by until it rests; None: no limit."""
+        link = self._link.links.carrier
+        if link is None or link.via is None:
+            return None
+        left = left_of(link.via, link.used(now_s, None, self._exchanging.exchanges.turn(now_s)))
+        return left if left < NO_LIMIT else None
 
     async def _plan(self, request: Fields) -> Fields:
         """When the next one is, what will go in it, in which order, and how long that takes."""
@@ -214,7 +233,8 @@ class LinkAnswers:
         listed.sort(key=lambda row: (row.get("rank", 0), row.get("arrived_ms", 0)))
         now_s, rate = self._clock.wall_ms() / 1000, self._link.orders.rate
         exchange = self._exchange_now()
-        next_ms = exchange["next_ms"]
+        next_ms, left = exchange["next_ms"], self._left(now_s)
+        going = waiting.admitted_octets if left is None else min(left, waiting.admitted_octets)
         return {
             **exchange,
             "is_down": self._link.reading.is_down,
@@ -223,7 +243,8 @@ class LinkAnswers:
             "next_s": max(0, round(next_ms / 1000 - now_s)) if next_ms else None,
             "waiting": waiting.fields(),
             "rate": rate,
-            "takes_s": round(waiting.admitted_octets / (rate * _KBIT)) if rate else None,
+            "takes_s": round(going / (rate * _KBIT)) if rate else None,
+            "left": left,
             "listed": [_timed(row, rate) for row in listed[:LISTED_MAX]],
         }
 
@@ -237,11 +258,14 @@ class LinkAnswers:
 
     # What workers tell.
 
-    async def _confirm(self, _request: Fields) -> Fields:
-        """A worker was told that a name does not exist: is it the Internet that says so?"""
-        return {"says": await self._watching.confirm()}
+    async def _confirm(self, request: Fields) -> Fields:
+        """A worker was told that a domain does not exist: is it the Internet that says so?"""
+        return {"says": await self._watching.confirm(str(request.get("domain") or ""))}
 
     async def _seen(self, request: Fields) -> Fields:
+        names, hosts = (request.get(name) for name in ("names", "hosts"))
+        if isinstance(names, list) and isinstance(hosts, list):
+            self._watching.reached(names, hosts)
         if self._watching.seen(is_ok=request.get("is_ok") is True, kind=str(request.get("kind", ""))):
             await self._watching.look()
         return {}

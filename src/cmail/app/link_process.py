@@ -75,13 +75,24 @@ class LinkProcess:
         self._link.links.apply(settings.link, longest_s(settings.exchange))
         up_s = time.clock_gettime(time.CLOCK_BOOTTIME)
         self._exchanging.was_away = lived.was_away(self._clock_file, RealClock(), up_s)
+        self._exchanging.rested = lambda rests: self._rested(tasks, rests)
         self._exchanging.start(settings)
         self._watching.start(settings)
-        await self._collecting.start(self._snapshot, self._resolver, is_online=not self._link.reading.is_down)
-        self._link.turned.append(lambda is_down: self._collecting.set_online(not is_down))
+        await self._collecting.start(self._snapshot, self._resolver, is_online=not self._rests)
+        self._link.turned.append(lambda is_down: self._collecting.set_online(not self._rests))
         tasks.spawn(self._watching.run(), "watch the links")
         tasks.spawn(self._exchanging.run(), "exchanges")
         tasks.spawn(self._note_the_time(), "note the time")
+
+    @property
+    def _rests(self) -> bool:
+        """Whether nothing may be asked for: off line, or the budget of an exchange is used."""
+        return self._link.reading.is_down or self._link.outlook.is_until_exchange
+
+    def _rested(self, tasks: Tasks, rests: bool) -> None:
+        self._collecting.set_online(not self._rests)
+        if rests:
+            tasks.spawn(self._kicking.stop(), "end the kick")
 
     async def reachable(self) -> None:
         """Nobody tells us of anything that we have read."""

@@ -1,16 +1,18 @@
-"""What the policy of a link lets through now: use, largest, budget of the day, window. Pure."""
+"""What the policy of a link lets through now: use, largest, budgets, window. Pure."""
 
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta, tzinfo
 from typing import Final
 
 from cmail.link.settings import ViaSettings
-from cmail.link.windows import longest_s, next_begin, open_until, parse_slots
+from cmail.link.spending import FRESH, Used
+from cmail.link.windows import Slot, longest_s, next_begin, open_until, parse_slots
 from cmail.policy.orders import NO_LIMIT, NOTHING
 
 _KBIT: Final = 125  # octets
-_STEPS: Final = 16  # what is left of a budget is told in so many steps, or orders change all the time
+_STEPS: Final = 32  # what is left of a budget is told in so many steps, or orders change all the time
+_LEAST: Final = 512  # octets: no message takes less, with what is said around it
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,6 +22,8 @@ class Allowance:
     size_max: int = NO_LIMIT
     urgent_size_max: int = NO_LIMIT
     words: str = ""
+    spent: str = ""  # what was used, when that is why nothing may go: "the 5 MiB of this window are used"
+    is_until_exchange: bool = False  # nothing may go until another exchange begins
 
     @property
     def is_nothing(self) -> bool:
@@ -31,13 +35,12 @@ ALL: Final = Allowance()
 
 
 def allowance(
-    via: ViaSettings, small: int, used_today: int, now_s: float, zone: tzinfo | None = None
+    via: ViaSettings, small: int, used: Used, now_s: float, zone: tzinfo | None = None
 ) -> Allowance:
     """What may go by a link now."""
-    if rest := _rests(via, used_today, now_s, zone):
-        return Allowance(NOTHING, NOTHING, rest)
-    left = _left(via.budget, used_today)
-    most = min(via.largest or NO_LIMIT, left)
+    if rest := _rests(via, used, now_s, zone):
+        return rest
+    most = min(via.largest or NO_LIMIT, *(_stepped(*pair) for pair in _budgets(via, used)))
     limit = f" up to {size_words(most)}" if most < NO_LIMIT else ""
     if via.use == "small":
         return Allowance(
@@ -48,30 +51,62 @@ def allowance(
     return Allowance(most, most, f"mail{limit}" if limit else "")
 
 
-def _rests(via: ViaSettings, used_today: int, now_s: float, zone: tzinfo | None) -> str:
-    """Why nothing may go; "" when something may."""
+def _rests(via: ViaSettings, used: Used, now_s: float, zone: tzinfo | None) -> Allowance | None:
+    """Why nothing may go; None when something may."""
     if via.use == "nothing":
-        return "nothing may use it"
-    if via.window and open_until(parse_slots(via.window), now_s, zone) is None:
-        begin_s = next_begin(parse_slots(via.window), now_s, zone)
-        assert begin_s is not None, "a window begins every week"
-        return f"its window begins {when_words(begin_s, now_s, zone)}"
-    if _left(via.budget, used_today) <= 0:
-        return f"the {size_words(via.budget)} of today are used; it rests until midnight"
-    return ""
+        return Allowance(NOTHING, NOTHING, "nothing may use it")
+    slots = parse_slots(via.window)
+    until_s = open_until(slots, now_s, zone)
+    if slots and until_s is None:
+        return Allowance(NOTHING, NOTHING, f"its window begins {_begin_words(slots, now_s, now_s, zone)}")
+    if is_used_up(via.budget, used.today):
+        return _spent(via.budget, "today", "midnight")
+    if not is_used_up(via.window_budget, used.in_turn):
+        return None
+    if until_s is not None:
+        return _spent(
+            via.window_budget, "this window", f"the next begins {_begin_words(slots, until_s, now_s, zone)}"
+        )
+    return replace(_spent(via.window_budget, "this exchange", "the next"), is_until_exchange=True)
 
 
-def is_used_up(via: ViaSettings, used_today: int) -> bool:
-    """Whether the budget of the day is gone."""
-    return _left(via.budget, used_today) <= 0
+def _spent(budget: int, of: str, until: str) -> Allowance:
+    spent = f"the {size_words(budget)} of {of} are used"
+    return Allowance(NOTHING, NOTHING, f"{spent}; it rests until {until}", spent)
 
 
-def _left(budget: int, used_today: int) -> int:
-    """What is left of a budget, rounded down: the last sixteenth is not worth a message."""
+def _begin_words(slots: Sequence[Slot], after_s: float, now_s: float, zone: tzinfo | None) -> str:
+    begin_s = next_begin(slots, after_s, zone)
+    assert begin_s is not None, "a window begins every week"
+    return when_words(begin_s, now_s, zone)
+
+
+def _budgets(via: ViaSettings, used: Used) -> tuple[tuple[int, int], ...]:
+    """Each with what is used of it."""
+    return (via.budget, used.today), (via.window_budget, used.in_turn)
+
+
+def is_used_up(budget: int, used: int) -> bool:
+    """Whether a budget is gone: what is left, if anything, is too little for any message."""
+    return budget > 0 and budget - used < min(_LEAST, max(1, budget // _STEPS))
+
+
+def left_of(via: ViaSettings, used: Used = FRESH) -> int:
+    """Octets that may still go before it rests; NO_LIMIT for any number."""
+    return min((max(0, most - gone) for most, gone in _budgets(via, used) if most), default=NO_LIMIT)
+
+
+def _stepped(budget: int, used: int) -> int:
+    """What is left of a budget, rounded up to a step, so that what just fits goes: one message may go as
+    much beyond it. Of the last step halves are told, so that this is little where little is left."""
     if not budget:
         return NO_LIMIT
-    step = max(1, budget // _STEPS)
-    return (budget - used_today) // step * step
+    left, step = budget - used, max(1, budget // _STEPS)
+    if left > step:
+        return min(budget, -(-left // step) * step)
+    while left <= step // 2:
+        step //= 2
+    return step
 
 
 def capacity(vias: Iterable[ViaSettings], exchange_s: float = 0.0) -> int:
@@ -81,7 +116,7 @@ def capacity(vias: Iterable[ViaSettings], exchange_s: float = 0.0) -> int:
 
 
 def _capacity(via: ViaSettings, exchange_s: float) -> int:
-    limits: list[int] = [limit for limit in (via.largest, via.budget) if limit]
+    limits: list[int] = [limit for limit in (via.largest, via.budget, via.window_budget) if limit]
     seconds = [s for s in (longest_s(parse_slots(via.window)), exchange_s) if s]
     if via.rate and seconds:
         limits.append(int(via.rate * _KBIT * min(seconds)))
@@ -95,6 +130,8 @@ def capacity_words(via: ViaSettings, exchange_s: float = 0.0) -> str:
         return f"takes no more than {size_words(most)}"
     if most == via.budget:
         return f"may carry {size_words(most)} a day"
+    if most == via.window_budget:
+        return f"may carry {size_words(most)} in one {'window' if via.window else 'exchange'}"
     return f"carries {size_words(most)} in its longest window"
 
 

@@ -25,6 +25,7 @@ class Now:
     waiting: Waiting | None = None  # None: nobody has told yet
     octets_out: int = 0  # so far, to see whether anything moves
     is_working: bool = False  # a kick or a collection is under way
+    spent: str = ""  # which budget of the link is used, when nothing may go for that
 
 
 @dataclass(slots=True)
@@ -91,6 +92,18 @@ class Exchanges:
         the workers' own affair."""
         return not self.is_planned or self.current is not None
 
+    def turn(self, now_s: float) -> str:
+        """Which exchange it is that octets count for; "": none. All of one window are one, so that neither
+        a restart nor a link-up in it begins the count anew. With queue.batch alone one lasts until the next:
+        what it has let go may still be on its way."""
+        if self.is_always:
+            return ""
+        if self.is_planned and (until_s := open_until(self._windows, now_s, self._zone)) is not None:
+            return f"until {round(until_s)}"
+        if self.current is not None:
+            return f"{round(self.current.begin_s * 1000)}"
+        return "" if self.is_planned else f"{round((self._last_begin_s or 0) * 1000)}"
+
     def went_down(self) -> None:
         """The link is down. It may be up again before anybody looks; a link-up it is all the same."""
         self._was_down = True
@@ -102,7 +115,7 @@ class Exchanges:
         """Why one is to begin now; "" when none is."""
         was_down, self._was_down = self._was_down, now.is_down
         is_first, self._is_first = self._is_first, False
-        if now.is_down or self.current is not None:
+        if now.is_down or now.spent or self.current is not None:
             return ""
         if self.is_always:
             return AT_LINK_UP if was_down else AT_START if is_first else ""
@@ -169,6 +182,8 @@ class Exchanges:
         current = self.current
         if current is None:
             return ""
+        if now.spent:
+            return now.spent
         if now.is_down or self._has_lost:
             return "the link went down"
         if self.is_always:

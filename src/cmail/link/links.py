@@ -1,7 +1,7 @@
 """Links: all links of this machine, what is known of each, and what may go over them together. No I/O."""
 
 import copy
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import tzinfo
 from fnmatch import fnmatchcase
@@ -11,8 +11,10 @@ from typing import Any, Final
 from cmail.link.allowance import ALL, Allowance, allowance, capacity, capacity_words
 from cmail.link.doubt import Doubt
 from cmail.link.judging import LINE, NOBODY_KNOWS, Hand, State, Verdict, is_routed, judge, of_line, of_via
+from cmail.link.known import Known
 from cmail.link.said import SaidDown
 from cmail.link.settings import LinkSettings, ViaSettings
+from cmail.link.spending import Spending, Used, turn_of
 from cmail.link.windows import today
 from cmail.net.kernel import Kernel
 from cmail.policy.orders import FREE, NO_LIMIT, NOTHING, Orders
@@ -43,6 +45,8 @@ class Outlook:
     link: str  # by which mail goes; "" when it is none, or nobody can say
     orders: Orders
     words: str
+    spent: str = ""  # which budget is used, when nothing may go for that
+    is_until_exchange: bool = False  # nothing may go, though the link is up, until another exchange begins
 
 
 class OneLink:
@@ -57,8 +61,7 @@ class OneLink:
         self.doubt = Doubt()
         self.verdict = NOBODY_KNOWS
         self.since_ms = 0
-        self.day = ""  # of `used`
-        self.used = 0  # octets, out and in
+        self.spending = Spending()
 
     @property
     def is_told_by_hand_alone(self) -> bool:
@@ -98,32 +101,35 @@ class OneLink:
         self.verdict = verdict
         return is_other
 
-    def allowance(self, small: int, now_s: float, zone: tzinfo | None) -> Allowance:
-        """What its policy lets through now."""
+    def allowance(self, small: int, now_s: float, zone: tzinfo | None, exchange: str = "") -> Allowance:
+        """What its policy lets through now; `exchange`: which one is open."""
         if self.via is None:
             return ALL
-        used = self.used if self.day == today(now_s, zone) else 0
-        return allowance(self.via, small, used, now_s, zone)
+        return allowance(self.via, small, self.used(now_s, zone, exchange), now_s, zone)
 
-    def use(self, octets: int, now_s: float, zone: tzinfo | None) -> None:
+    def used(self, now_s: float, zone: tzinfo | None, exchange: str = "") -> Used:
+        """What was used of it today, and in the window or exchange that is open."""
+        return self.spending.of(today(now_s, zone), self._turn(now_s, zone, exchange))
+
+    def use(self, octets: int, now_s: float, zone: tzinfo | None, exchange: str = "") -> None:
         """So many octets went over it."""
-        day = today(now_s, zone)
-        self.used = octets + (self.used if self.day == day else 0)
-        self.day = day
+        self.spending.add(octets, today(now_s, zone), self._turn(now_s, zone, exchange))
+
+    def _turn(self, now_s: float, zone: tzinfo | None, exchange: str) -> str:
+        return turn_of(self.via, exchange, now_s, zone) if self.via is not None else ""
 
     def record(self) -> dict[str, Any]:
         """What of it outlives us."""
         wrong = self.doubt.verdict.why if self.doubt.verdict is not None else ""
-        return {"hand": self.hand.value, "day": self.day, "used": self.used, "wrong": wrong}
+        return {"hand": self.hand.value, **self.spending.record(), "wrong": wrong}
 
     def resume(self, record: Mapping[str, Any]) -> None:
         """Go on from a record; what makes no sense in it is left out."""
-        hand, day, used, wrong = (record.get(name) for name in ("hand", "day", "used", "wrong"))
+        hand, wrong = record.get("hand"), record.get("wrong")
         if hand in (Hand.UP.value, Hand.DOWN.value):
             self.hand = Hand(hand)
             self.against = _ANY if self.hand is Hand.UP else None
-        if isinstance(day, str) and type(used) is int and used >= 0:
-            self.day, self.used = day[:10], used
+        self.spending.resume(record)
         if isinstance(wrong, str) and wrong:
             self.doubt.resume(wrong[:_WRONG_MAX])
 
@@ -136,9 +142,11 @@ class Links:
         self.all: list[OneLink] = []
         self.had_way = False  # the machine could go out once
         self.upstream: tuple[IPAddress, ...] = ()  # where the upstream server was found last
+        self.known = Known()
         self._said_down = SaidDown()
         self._by = ""  # the link by which the kernel goes
         self._exchange_s = 0.0
+        self.exchange: Callable[[float], str] = lambda now_s: ""  # which one is open then; "": none
         self.apply(settings)
 
     # What comes in.
@@ -238,14 +246,22 @@ class Links:
         can say which that is, the most generous of those that are not down."""
         known = [link for link in self.all if link.name == self._by]
         chosen = known or [link for link in self.all if not link.verdict.is_down]
-        allowed = [(link, link.allowance(self._settings.small, now_s, self._zone)) for link in chosen]
+        small, exchange = self._settings.small, self.exchange(now_s)
+        allowed = [(link, link.allowance(small, now_s, self._zone, exchange)) for link in chosen]
         going = [(link, each) for link, each in allowed if not (link.verdict.is_down or each.is_nothing)]
         if not going:
             words = "; ".join(_why_not(link, each) for link, each in allowed) or self._all_down()
-            return Outlook(True, "", self._orders([], words), words)
+            return self._nothing_goes(allowed, words)
         link, most = max(going, key=lambda pair: (pair[1].size_max, pair[1].urgent_size_max))
         words = f"{link.name}: {most.words}" if most.words else ""
         return Outlook(False, link.name if len(going) == 1 else "", self._orders(going, words), words)
+
+    def _nothing_goes(self, allowed: Sequence[tuple[OneLink, Allowance]], words: str) -> Outlook:
+        """Down, or up and resting until the next exchange: else none could ever begin."""
+        spent = [each for link, each in allowed if each.spent and not link.verdict.is_down]
+        said = spent[0].spent if spent else ""
+        rests = any(each.is_until_exchange for each in spent)
+        return Outlook(not rests, "", self._orders([], words), words, said, rests)
 
     def _all_down(self) -> str:
         return "; ".join(_why_not(link, ALL) for link in self.all)
@@ -286,6 +302,7 @@ class Links:
         return {
             "had_way": self.had_way,
             "upstream": [str(address) for address in self.upstream],
+            "known": self.known.record(),
             "devices_down": self._said_down.record(),
             "links": {link.name: link.record() for link in self.all},
         }
@@ -294,6 +311,7 @@ class Links:
         """Go on from it; a file of before there were several has the state of all alone."""
         self.had_way = record.get("had_way") is True
         self.upstream = _addresses(record.get("upstream"))
+        self.known.resume(record.get("known"))
         links = record.get("links")
         self._said_down.resume(record.get("devices_down"))
         for link in self.all:

@@ -30,6 +30,11 @@ class ViaSettings:
     budget: Annotated[ByteSize, "Octets a day, out and in; then it rests until midnight. 0: no limit."] = (
         _NO_LIMIT
     )
+    window_budget: Annotated[
+        ByteSize,
+        "Octets in one of its windows, or in one exchange, out and in; then it rests until the next. 0: no"
+        " limit.",
+    ] = _NO_LIMIT
     window: Annotated[
         tuple[str, ...], 'When it may be used: "22:00-06:00", "Mon-Fri 12:00-13:00". Empty: always.'
     ] = ()

@@ -130,6 +130,16 @@ def longest_s(slots: Sequence[Slot]) -> float:
     return 60.0 * max((slot.minutes for slot in slots), default=0)
 
 
+def is_endless(slots: Sequence[Slot]) -> bool:
+    """Whether windows leave no minute of a week out."""
+    week = bytearray(7 * _MINUTES_A_DAY)
+    for slot in slots:
+        for day in slot.days:
+            for minute in range(slot.start_min, slot.start_min + slot.minutes):
+                week[(day * _MINUTES_A_DAY + minute) % len(week)] = 1
+    return all(week)
+
+
 def midnight_after(now_s: float, zone: tzinfo | None = None) -> float:
     """When the next day begins."""
     return _instant(datetime.fromtimestamp(now_s, zone).date() + timedelta(days=1), 0, zone)

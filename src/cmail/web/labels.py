@@ -22,6 +22,7 @@ LABELS: Final[Mapping[str, str]] = {
     "link.via.cost": "Cost of a MiB",
     "link.via.largest": "Largest message",
     "link.via.budget": "Most in a day",
+    "link.via.window_budget": "Most in a window or exchange",
     "link.via.window": "When",
     "link.kick.method": "How",
     "link.kick.host": "Host",

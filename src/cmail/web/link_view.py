@@ -61,6 +61,9 @@ class Link:
     cost: float = 0.0
     budget: int = 0
     used_today: int = 0
+    window_budget: int = 0
+    used_in_window: int = 0
+    counted_by: str = "window"  # or exchange
     window: str = ""
 
 
@@ -159,6 +162,9 @@ def _link(row: Fields) -> Link:
         cost=float(row.get("cost") or 0),
         budget=int(row.get("budget") or 0),
         used_today=int(row.get("used_today") or 0),
+        window_budget=int(row.get("window_budget") or 0),
+        used_in_window=int(row.get("used_in_window") or 0),
+        counted_by="exchange" if row.get("counted_by") == "exchange" else "window",
         window=", ".join(row.get("window") or ()),
     )
 
@@ -237,6 +243,12 @@ class Plan:
     rate: str
     takes: str
     listed: Sequence[Message]
+    left: int | None = None  # octets, until the budgets of the link are used
+
+    @property
+    def is_cut_short(self) -> bool:
+        """Whether the link rests before all of it has gone."""
+        return self.left is not None and self.left < self.admitted_octets
 
     @property
     def kept(self) -> int:
@@ -262,6 +274,7 @@ def plan_of(told: Fields) -> Plan:
         rate=rate_words(rate),
         takes=takes_words(told.get("takes_s")) if rate else "",
         listed=[_message(row) for row in (told.get("listed") or ())[:LISTED_MAX]],
+        left=told.get("left"),
     )
 
 

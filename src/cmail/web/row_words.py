@@ -46,6 +46,9 @@ def via_words(row: Row) -> str:
     said += [f"at {row['rate']} kbit/s"] if is_set(row["rate"]) else []
     said += [f"messages up to {octets(row['largest'])}"] if is_set(row["largest"]) else []
     said += [f"at most {octets(row['budget'])} a day"] if is_set(row["budget"]) else []
+    if is_set(row["window_budget"]):
+        kind = "one of its windows" if row["window"] else "an exchange"
+        said += [f"at most {octets(row['window_budget'])} in {kind}"]
     said += [f"only {_several(row['window'])}"] if row["window"] else []
     said += [f"a MiB costs {row['cost']:g}"] if is_set(row["cost"]) else []
     devices = f" It is there when {_several(row['device'], 'or')} is." if row["device"] else ""

@@ -39,6 +39,14 @@ CASES: Final = {
         {"links": [fake_link.link("lte", budget=200 << 20, is_used_up=True), fake_link.link("fibre")]},
         "The link lte has used the 200 MiB of today: it rests until midnight.",
     ),
+    "a budget of its window": (
+        {"links": [fake_link.link("lte", window_budget=5 << 20, is_window_used_up=True)]},
+        "The link lte has used the 5 MiB of this window: it rests until the next.",
+    ),
+    "a budget of an exchange": (
+        {"links": [fake_link.link("lte", window_budget=5 << 20, is_window_used_up=True, counted_by="exchange")]},
+        "The link lte has used the 5 MiB of this exchange: it rests until the next.",
+    ),
     "nothing": ({}, ""),
 }  # fmt: skip
 

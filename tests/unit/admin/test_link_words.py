@@ -34,12 +34,14 @@ def test_each_link_with_its_policy() -> None:
         "name": "satellite", "state": "up", "why": "wwan0 has carrier, address and route", "since_ms": 0,
         "is_used": True, "use": "small", "policy": "mail up to 100 KiB and urgent", "rests": False,
         "budget": 2**20, "used_today": 2**19, "rate": 256,
+        "window_budget": 2**18, "used_in_window": 2**17, "counted_by": "exchange",
     }  # fmt: skip
     assert describe({"links": [link]})[1:] == [
         "  satellite: up, mail goes by it",
         "    wwan0 has carrier, address and route",
         "    may carry: mail up to 100 KiB and urgent",
         "    used today: 512 KiB of 1 MiB",
+        "    used in this exchange: 128 KiB of 256 KiB",
         "    rate: 256 kbit/s",
     ]
     rests = {**link, "policy": "its window begins at 22:00", "rests": True, "is_used": False}
@@ -58,6 +60,10 @@ def test_the_plan() -> None:
     )
     assert "38G6TPN5J0000" in lines[2] and "urgent" in lines[2] and "<bob@example.net>" in lines[2]
     assert lines[3] == "  ... and 1 more"
+    assert describe_plan({**PLAN, "left": 64_000})[1:] == lines[1:]
+    assert "No more than 31.2 KiB of it may go before the link rests:" in describe_plan(
+        {**PLAN, "left": 32_000}
+    )
 
 
 def test_plans_of_other_kinds() -> None:

@@ -26,6 +26,7 @@ rate = 256
 cost = 2.5
 largest = "1MiB"
 budget = "20MiB"
+window_budget = "5MiB"
 window = ["22:00-06:00", "Sat,Sun 00:00-24:00"]
 
 [exchange]
@@ -45,6 +46,7 @@ def test_all_of_it_is_read() -> None:
     assert (fibre.name, fibre.device, fibre.use, fibre.cost) == ("fibre", ("eth0",), "all", 0.0)
     assert (satellite.use, satellite.rate, satellite.cost) == ("small", 256, 2.5)
     assert (satellite.largest, satellite.budget, settings.link.small) == (2**20, 20 * 2**20, 50 * 1024)
+    assert satellite.window_budget == 5 * 2**20
     assert settings.exchange.is_set and settings.exchange.longest == timedelta(minutes=10)
     assert not config.load_text("", is_machine_checked=False).exchange.is_set
 
@@ -74,6 +76,21 @@ def test_all_of_it_is_read() -> None:
         ('[[link.via]]\nname = "a"\ncost = nan', "link.via[1].cost", ""),
         ('[[link.via]]\nname = "a"\nwindow = ["08:00"]', "link.via[1].window", "without an end"),
         ('[[link.via]]\nname = "a"\nwindow = ["8-9"]', "link.via[1].window", '"8" is no time'),
+        (
+            '[[link.via]]\nname = "a"\nwindow_budget = "5MiB"',
+            "link.via[1].window_budget",
+            "set `window` of this link, or [exchange], or queue.batch; octets a day are `budget`",
+        ),
+        (
+            '[[link.via]]\nname = "a"\nwindow_budget = "5MiB"\nwindow = ["00:00-12:00", "12:00-24:00"]',
+            "link.via[1].window_budget",
+            "`window` is open all the time",
+        ),
+        (
+            '[[link.via]]\nname = "a"\nwindow_budget = "5MiB"\n[exchange]\nat = ["00:00-24:00"]',
+            "link.via[1].window_budget",
+            "exchange.at is open all the time",
+        ),
         ('[exchange]\nat = ["Mo 08:00"]', "exchange.at", '"Mo" is no day'),
         ('[exchange]\nat = ["soon"]', "exchange.at", "is no time"),
         ('[exchange]\nevery = "30s"', "exchange.every", "at least 1m"),
@@ -93,10 +110,30 @@ def test_what_is_refused(text: str, key: str, words: str) -> None:
 
 
 @pytest.mark.parametrize(
+    "more",
+    [
+        'window = ["22:00-06:00"]',
+        '[exchange]\nevery = "1h"',
+        '[exchange]\nat = ["22:00-06:00"]',
+        "[queue]\nbatch = true",
+    ],
+)
+def test_what_a_budget_of_a_window_is_counted_for(more: str) -> None:
+    """A window of the link, exchanges, batched mail: each of them will do."""
+    text = f'[[link.via]]\nname = "a"\nwindow_budget = "5MiB"\n{more}'
+    [via] = config.load_text(text, is_machine_checked=False).link.via
+    assert via.window_budget == 5 * 2**20
+
+
+@pytest.mark.parametrize(
     ("text", "words"),
     [
         ('[[link.via]]\nname = "a"\nuse = "nothing"', "waits for ever"),
         ('[[link.via]]\nname = "a"\nuse = "urgent"', "ordinary mail"),
+        (
+            '[[link.via]]\nname = "a"\nbudget = "5MiB"\nwindow_budget = "5MiB"\n[queue]\nbatch = true',
+            "changes nothing",
+        ),
         ('[queue]\nbatch = true\n[exchange]\nevery = "1h"', "send what is batched"),
     ],
 )

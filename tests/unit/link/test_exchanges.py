@@ -43,9 +43,10 @@ class Plan:
         is_down: bool = False,
         octets: int = 0,
         is_working: bool = False,
+        spent: str = "",
     ) -> str:
         """What happens now: "+why" for one that begins, "-why" for one that ends, both, or nothing."""
-        now, said = Now(now_s, is_down, waits, octets, is_working), ""
+        now, said = Now(now_s, is_down, waits, octets, is_working, spent), ""
         if why := self.exchanges.why_end(now):
             said += f"-{why}"
             self.exchanges.end(now)
@@ -274,3 +275,52 @@ def test_other_settings() -> None:
     assert not plan.exchanges.is_open
     plan.exchanges.apply(ExchangeSettings(), is_batch=False, now_s=T0)
     assert plan.exchanges.is_open
+
+
+@pytest.mark.parametrize(
+    ("settings", "again_s"),
+    [(ExchangeSettings(every=HOUR), 3600.0), (ExchangeSettings(at=("12:00-13:00",)), 86400.0)],
+    ids=["every", "window"],
+)
+def test_a_budget_that_is_used_ends_it(settings: ExchangeSettings, again_s: float) -> None:
+    """In words, and none begins by itself until it is time for another: not even in the window that is open."""
+    spent = "the 5 MiB of this exchange are used"
+    plan = Plan(settings)
+    plan.look(T0, waiting(9))
+    assert plan.look(T0 + 60, waiting(9), spent=spent) == f"-{spent}"
+    for second in range(61, 3600, 60):  # a window keeps its budget, an exchange that is over does not
+        assert plan.look(T0 + second, waiting(9), spent=spent if settings.at else "") == ""
+    assert plan.look(T0 + again_s, waiting(9)).startswith("+it")
+
+
+def test_a_budget_of_a_link_that_is_as_good_as_down() -> None:
+    """The words are those of the budget, not that the link went down."""
+    plan = Plan(ExchangeSettings())
+    plan.look(T0)
+    plan.exchanges.went_down()
+    spent = "the 5 MiB of this window are used"
+    assert plan.look(T0 + 5, is_down=True, spent=spent) == f"-{spent}"
+    assert plan.look(T0 + 9, is_down=True, spent=spent) == ""
+    assert plan.look(T0 + 3600) == "+the link came up"
+
+
+def test_which_exchange_octets_count_for() -> None:
+    """None without a plan or between two; the same one for all of a window; with queue.batch alone the last one,
+    also after a restart."""
+    assert Plan(ExchangeSettings()).exchanges.turn(T0) == ""
+    plan = Plan(ExchangeSettings(every=HOUR))
+    assert plan.exchanges.turn(T0) == ""
+    plan.look(T0, waiting(1))
+    assert plan.exchanges.turn(T0 + 60) == f"{T0 * 1000:.0f}"
+    window = Plan(ExchangeSettings(at=("11:00-13:00",)))
+    before = window.exchanges.turn(T0)
+    window.look(T0, waiting(1))
+    assert before == window.exchanges.turn(T0 + 3599) == f"until {T0 + 3600:.0f}"
+    assert window.exchanges.turn(T0 + 86400) == f"until {T0 + 90000:.0f}"
+    batch = Plan(ExchangeSettings(), is_batch=True)
+    assert batch.exchanges.turn(T0) == "0"
+    batch.exchanges.begin("by hand", Now(T0 + 0.001))
+    batch.exchanges.end(Now(T0 + 9))
+    after = Plan(ExchangeSettings(), is_batch=True)
+    after.exchanges.resume(round((T0 + 0.001) * 1000), 0)
+    assert batch.exchanges.turn(T0 + 10) == after.exchanges.turn(T0 + 99) == f"{T0 * 1000 + 1:.0f}"

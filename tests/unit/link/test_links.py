@@ -342,11 +342,11 @@ def test_a_link_that_nothing_may_use_is_as_good_as_down() -> None:
 
 
 def test_a_budget_is_used_up_and_there_again_after_midnight() -> None:
-    """Then it rests; a new day has a new one. What is left limits what may go, in steps."""
+    """Then it rests; a new day has a new one."""
     made, kernel = links(ViaSettings("x", ("eth0",), budget=ByteSize(16000))), FakeKernel().whole("eth0")
-    made.all[0].use(1, NOW_S, None)
-    assert outlook(made, kernel).orders.size_max == 15000
-    made.all[0].use(15_999, NOW_S, None)
+    made.all[0].use(15_000, NOW_S, None)
+    assert outlook(made, kernel).orders.size_max == 1000
+    made.all[0].use(1000, NOW_S, None)
     found = outlook(made, kernel)
     assert found.is_down and "rests until midnight" in found.words
     after = links(ViaSettings("x", ("eth0",), budget=ByteSize(16000)))

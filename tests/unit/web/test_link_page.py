@@ -136,6 +136,21 @@ def test_a_plan_without_a_rate(house: House) -> None:
     assert "Takes" not in text and "that takes" not in text
 
 
+def test_budgets_of_windows(house: House) -> None:
+    """What is used of each, on a meter; what of the plan goes before it is used."""
+    status = house.processes.answers["link", "link.status"]
+    fibre, lte, satellite = status["links"]
+    lte = {**lte, "window_budget": 4 << 20, "used_in_window": 9 << 20, "counted_by": "exchange"}
+    house.says("link", "link.status", {**status, "links": [fibre, lte, satellite]})
+    page, text = house.browser.get("/link").text, house.text()
+    assert "17 MiB of 40 MiB today" in text and "5 MiB of 20 MiB in this window" in text
+    assert "9 MiB of 4 MiB in this exchange" in text and "no limit" in text
+    assert 'value="4194304" aria-label="Used of the budget of lte in this exchange"' in page
+    assert "before the budget" not in text
+    house.says("link", "link.plan", fake_link.plan(left=1 << 20))
+    assert "But no more than 1 MiB before the budget of the link is used" in house.text()
+
+
 def test_an_exchange_that_goes_on(house: House) -> None:
     """Since when, until when, what has gone."""
     gone = {"messages_out": 5, "octets_out": 70_000, "messages_in": 1, "octets_in": 900, "cost": 0.3}

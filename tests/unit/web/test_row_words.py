@@ -24,10 +24,11 @@ CASES: Final[list[tuple[TableKind, dict[str, Any], str]]] = [
     (
         VIA,
         {"name": "a", "device": ["ppp0", "wwan*"], "use": "small", "rate": 256, "cost": 0.5, "largest": "2MiB"}
-        | {"budget": "20MiB", "window": ["22:00-06:00", "Sun 00:00-24:00"]},
-        "Small and urgent mail may use it, at 256 kbit/s, messages up to 2 MiB, at most 20 MiB a day, only"
-        " 22:00-06:00 and Sun 00:00-24:00, a MiB costs 0.5. It is there when ppp0 or wwan* is.",
+        | {"budget": "20MiB", "window_budget": "5MiB", "window": ["22:00-06:00", "Sun 00:00-24:00"]},
+        "Small and urgent mail may use it, at 256 kbit/s, messages up to 2 MiB, at most 20 MiB a day,"
+        " at most 5 MiB in one of its windows, only 22:00-06:00 and Sun 00:00-24:00, a MiB costs 0.5. It is there when ppp0 or wwan* is.",
     ),
+    (VIA, {"name": "a", "window_budget": "5MiB"}, "All mail may use it, at most 5 MiB in an exchange."),
     (KICK, {"method": "finger"}, "Says our first domain to the SMTP Host. Mail has 2 minutes to come. Tried again once."),
     (KICK, {"method": "connect", "host": "a.example", "port": 79}, "Opens a connection to a.example, port 79."),
     (KICK, {"method": "string", "text": "hello"}, "Says 'hello' to the SMTP Host."),

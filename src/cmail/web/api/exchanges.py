@@ -37,6 +37,7 @@ async def plan(call: Call) -> Fields:
         "rules": list(found.get("rules") or ()),
         "rate": int(found.get("rate") or 0),
         "takes_s": found.get("takes_s"),
+        "left": found.get("left"),
         "waiting": {name: int(waiting.get(name) or 0) for name in _WAITING},
         "messages": [_message(row) for row in found.get("listed") or ()],
     }
@@ -57,6 +58,11 @@ def _message(row: Fields) -> Fields:
 _SECONDS: Final = {
     "type": ["number", "null"],
     "description": "At the rate of the link; null: it has none in the settings.",
+}
+_LEFT: Final = {
+    "type": ["integer", "null"],
+    "minimum": 0,
+    "description": "Octets that may go by the link before its budgets are used; null: no limit.",
 }
 _ENTRY: Final = fields(
     {
@@ -127,6 +133,7 @@ _PLAN: Final = fields(
         "rules": list_of(told(), words="What else begins one."),
         "rate": whole("Of the link by which mail goes, kbit/s; 0: fast, or nobody said."),
         "takes_s": _SECONDS,
+        "left": _LEFT,
         "waiting": _WAITS,
         "messages": list_of(_MESSAGE, words="The first twenty, in the order of sending."),
     }
@@ -140,6 +147,7 @@ _PLAN_EXAMPLE: Final = {
     "rules": ["at once for urgent mail"],
     "rate": 256,
     "takes_s": 1,
+    "left": 5242880,
     "waiting": {
         "messages": 1,
         "octets": 4711,

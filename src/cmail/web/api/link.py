@@ -46,6 +46,8 @@ def _link(row: Fields) -> Fields:
         "largest": int(row.get("largest") or 0),
         "budget": int(row.get("budget") or 0),
         "used_today": int(row.get("used_today") or 0),
+        "window_budget": int(row.get("window_budget") or 0),
+        "used_in_window": int(row.get("used_in_window") or 0),
         "window": list(row.get("window") or ()),
     }
 
@@ -87,6 +89,8 @@ _LINK: Final = fields(
         "largest": whole("Octets of a message; 0: no limit."),
         "budget": whole("Octets a day; 0: no limit."),
         "used_today": whole("Octets, out and in."),
+        "window_budget": whole("Octets in one of its windows, or in one exchange; 0: no limit."),
+        "used_in_window": whole("Octets, out and in, of the window or exchange that is open."),
         "window": list_of(told()),
     }
 )
@@ -105,6 +109,8 @@ _LINK_EXAMPLE: Final = {
     "largest": 2097152,
     "budget": 41943040,
     "used_today": 17825792,
+    "window_budget": 5242880,
+    "used_in_window": 1310720,
     "window": ["22:00-06:00"],
 }
 

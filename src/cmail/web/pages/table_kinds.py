@@ -53,7 +53,7 @@ VIA: Final = TableKind(
         Group(
             "Its limits",
             "Mail that may not use any link waits, and nobody's mail is given up for that.",
-            ("use", "largest", "budget", "window"),
+            ("use", "largest", "budget", "window_budget", "window"),
         ),
         Group("How it is", "", ("rate", "cost")),
     ),
