@@ -7,8 +7,11 @@ from typing import Any, Final
 from cmail.net.control import ControlError, Fields
 from cmail.observe import maillog
 
+# Who starts goes by the file of before, which knows neither other settings nor the rate of a first start.
+SOON_S: Final = 0.02
+SOON_TIMES: Final = 100
 AGAIN_S: Final = 0.5
-AGAIN_TIMES: Final = 120  # who does not hear for a minute is ended by the supervisor, and reads the file
+AGAIN_TIMES: Final = 220  # who does not hear for a minute is ended by the supervisor, and reads the file
 
 Ask = Callable[[str, Fields], Awaitable[Any]]  # one question; ControlError: it did not hear it
 
@@ -62,7 +65,7 @@ class Teller:
                         maillog.warned(f"{self._name} was not told of the link, it is told again: {error}")
                     self.is_heard.set()  # it starts, or hangs: nobody waits for it
                     self._tries += 1
-                    await asyncio.sleep(AGAIN_S)
+                    await asyncio.sleep(SOON_S if self._tries <= SOON_TIMES else AGAIN_S)
         finally:
             self.is_heard.set()
 

@@ -1,0 +1,68 @@
+"""What the policy of a link has kept for longer than its lifetime has had no chance yet, whoever was restarted meanwhile."""
+
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Final
+
+import pytest
+
+from tests.support.cut_house import (
+    ANNA,
+    FarSink,
+    attempts,
+    give,
+    serve,
+    status,
+    wait_until_empty,
+    wait_until_taken,
+)
+from tests.support.house import RunningCmail, wait_for
+from tests.support.netns import Net, There
+
+pytestmark = [pytest.mark.needs("root", "ip"), pytest.mark.limit(240)]
+
+LIFETIME_S: Final = 12
+MORE: Final = (
+    f'[queue]\nlifetime = "{LIFETIME_S}s"\nretry = ["1s"]\n[link]\nprobe = "off"\nsmall = "10KiB"\n'
+    '[[link.via]]\nname = "fibre"\ndevice = ["fibre"]\n'
+    '[[link.via]]\nname = "satellite"\ndevice = ["satellite"]\nuse = "small"\n'
+)
+
+
+@pytest.fixture
+def net() -> Iterator[Net]:
+    """A good way out, and one that costs."""
+    with Net() as made:
+        made.set_here("net.ipv4.conf.all.ignore_routes_with_linkdown", "1")
+        made.wire("fibre", metric=10)
+        made.wire("satellite", metric=20)
+        yield made
+
+
+def link(cmail: RunningCmail) -> str:
+    """By which mail goes."""
+    return str(status(cmail)["link"])
+
+
+def test_a_restart_makes_no_chances_of_the_time_in_which_it_was_kept(net: Net, tmp_path: Path) -> None:
+    """On line for longer than its lifetime, by a link that is not for it. The fibre is back, the host says `not yet`,
+    and the server is restarted: it is tried again and arrives, and nobody is told anything."""
+    peer = FarSink({"MAIL": b"451 4.3.0 not yet\r\n"})
+    with There(net, peer) as there, serve(net, tmp_path, MORE) as cmail:
+        wait_for(lambda: link(cmail) == "fibre", "the fibre to be seen")
+        net.cut("fibre")
+        wait_for(lambda: link(cmail) == "satellite", "the satellite to carry")
+        give(net, cmail, "kept", size=50_000)
+        time.sleep(LIFETIME_S + 1)
+        assert attempts(cmail) == {"bob@example.net": 0} and not peer.heard
+        net.join("fibre")
+        wait_for(lambda: peer.lines("MAIL"), "the first answer")
+        cmail.stop()
+        before = len(peer.lines("MAIL"))
+        cmail.start()
+        wait_for(lambda: len(peer.lines("MAIL")) > before, "another answer")
+        there.call(peer.script.clear)  # type: ignore[attr-defined]
+        wait_until_taken(peer, 1, "it to arrive")
+        wait_until_empty(cmail)
+        assert not cmail.mailbox(ANNA)
