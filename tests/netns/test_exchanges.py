@@ -193,7 +193,8 @@ def _has_used(cmail: RunningCmail, octets: int) -> Callable[[], bool]:
 
 def test_a_budget_that_is_used_up(net: Net, tmp_path: Path) -> None:
     """What goes over the link is counted; what is larger than the rest of the day waits while smaller mail
-    goes; then the link rests. Nothing of that counts as an attempt, and a restart gives nothing back."""
+    goes, and what just fits into that; then the link rests. Nothing of that counts as an attempt, and a restart
+    gives nothing back."""
     peer = sink()
     more = '\n[[link.via]]\nname = "thin"\ndevice = ["wire"]\nbudget = "25KiB"\ncost = 2.0\n'
     with There(net, peer), serve(net, tmp_path, more) as cmail:
@@ -206,13 +207,16 @@ def test_a_budget_that_is_used_up(net: Net, tmp_path: Path) -> None:
         submit(net, cmail)
         wait_for(_has_taken(peer, 3), "the small message to arrive", 20)
         wait_for(lambda: attempts(cmail) == [0], "the large one alone to wait")
-        for count in (4, 5):
-            submit(net, cmail)
-            wait_for(_has_taken(peer, count), "a small message to arrive", 20)
-        assert "rests until midnight" in wait_until_down(cmail)
+        [waits] = json.loads(command(cmail, "list", "--json", group="queue"))
+        time.sleep(2)  # all is counted
+        left = 25 * 1024 - status(cmail)["links"][0]["used_today"]
+        submit(net, cmail, left - (waits["size"] - 7_000) - 72)
+        wait_for(_has_taken(peer, 4), "what just fits to arrive", 20)
+        assert "the 25 KiB of today are used; it rests until midnight" in wait_until_down(cmail)
+        assert history(cmail)[0]["ended"] == "the 25 KiB of today are used"
         submit(net, cmail)
         time.sleep(1)
-        assert len(peer.taken) == 5
+        assert len(peer.taken) == 4
         assert not any(attempts(cmail))
         assert history(cmail)[0]["cost"] == pytest.approx(2.0 * 25 / 1024, rel=0.2)
         cmail.stop()
