@@ -199,7 +199,7 @@ def test_a_line_that_falls_silent(net: Net, tmp_path: Path) -> None:
         boxes.put(IDLE, 100)
         submit(net, cmail)
         assert wait_until_down(cmail, 60).startswith("nothing answers: ")
-        assert set(states(cmail).values()) == {"off line"}
+        wait_for(lambda: set(states(cmail).values()) == {"off line"}, "the sessions to end", 5)
         assert set(arrived(cmail)) != set(boxes.numbers)
         net.speak("wire")
         wait_until_up(cmail)

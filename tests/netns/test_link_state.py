@@ -49,7 +49,7 @@ def submit(net: Net, cmail: RunningCmail, size: int = 500, subject: str = "hello
 
 
 def status(cmail: RunningCmail) -> dict[str, Any]:
-    return cmail.ask("link", "link.status")
+    return cmail.ask("link", "link.status", is_heard=True)
 
 
 def wait_until_down(cmail: RunningCmail, timeout_s: float = 20.0) -> str:

@@ -149,11 +149,11 @@ def test_the_cable_is_pulled_in_the_middle_of_an_exchange(net: Net, tmp_path: Pa
             give(net, cmail, f"message {n}")
         wait_until_taken(peer, 1, "the first ones", 40)
         wait_for(lambda: len(peer.lines("DATA")) > len(peer.taken), "one to be on its way")
-        taken = len(peer.taken)
         net.cut("wire")
         wait_until_down(cmail)
         wait_for(lambda: history(cmail)[0]["ended"] == "the link went down", "the exchange to be over")
-        wait_for(lambda: len(cmail.queue()) == 4 - taken, "what is left")
+        wait_for(lambda: len(cmail.queue()) == 4 - len(peer.taken), "what is left")
+        taken = len(peer.taken)
         assert not is_open(cmail) and set(attempts(cmail).values()) == {0}
         there.call(peer.script.clear)  # type: ignore[attr-defined]
         net.join("wire")
@@ -163,6 +163,35 @@ def test_the_cable_is_pulled_in_the_middle_of_an_exchange(net: Net, tmp_path: Pa
         first, second = sorted(history(cmail), key=lambda entry: int(entry["begin_ms"]))
         assert second["why"] == "the link came up"
         assert first["messages_out"] == taken
+
+
+def test_asked_for_by_hand_around_a_cut(net: Net, tmp_path: Path) -> None:
+    """An exchange each hour, and `cmail link exchange`: while one goes on none begins; while the cable is out it says
+    so; what the cut one left waits for the next hour, or until it is asked for again. Each message goes once."""
+    peer = FarSink({"DATA#1": HANG})  # the second one of each connection
+    upstream = UPSTREAM + "connections = 2\n"
+    with There(net, peer) as there, serve(net, tmp_path, '[exchange]\nevery = "1h"\n', upstream) as cmail:
+        wait_for(lambda: history(cmail), "the exchange of the start", 20)
+        wait_until_closed(cmail)
+        for n in range(4):
+            give(net, cmail, f"message {n}")
+        assert not peer.taken
+        command(cmail, "link", "exchange")
+        wait_for(lambda: len(peer.lines("DATA")) > len(peer.taken) > 0, "one to be on its way", 40)
+        assert "goes on already" in command(cmail, "link", "exchange")
+        net.cut("wire")
+        wait_until_down(cmail)
+        wait_for(lambda: history(cmail)[0]["ended"] == "the link went down", "the exchange to be over")
+        assert "there can be no exchange now" in command(cmail, "link", "exchange", code=75)
+        there.call(peer.script.clear)  # type: ignore[attr-defined]
+        net.join("wire")
+        wait_until_up(cmail)
+        assert set(attempts(cmail).values()) == {0} and not is_open(cmail)
+        command(cmail, "link", "exchange")
+        wait_until_taken(peer, 4, "the rest", 40)
+        wait_until_empty(cmail)
+        assert sorted(peer.subjects()) == [f"message {n}" for n in range(4)]
+        assert [entry["why"] for entry in history(cmail)][:-1] == ["asked for by hand"] * 2
 
 
 def test_a_batch_that_is_cut_is_still_released(net: Net, tmp_path: Path) -> None:

@@ -88,8 +88,8 @@ def give(
 
 
 def status(cmail: RunningCmail) -> dict[str, Any]:
-    """What the link process says."""
-    return cmail.ask("link", "link.status")
+    """What the link process says, and the workers have heard."""
+    return cmail.ask("link", "link.status", is_heard=True)
 
 
 def wait_until_down(cmail: RunningCmail, timeout_s: float = 20.0) -> str:
@@ -125,12 +125,12 @@ def connections(cmail: RunningCmail) -> int:
     return sum(route["connections"] for route in routes if route["route"] != "local")
 
 
-def command(cmail: RunningCmail, *arguments: str) -> str:
-    """`cmail ...`: what it prints."""
+def command(cmail: RunningCmail, *arguments: str, code: int = 0) -> str:
+    """`cmail ...`, which ends with this code: what it prints."""
     line = [sys.executable, "-m", "cmail", *arguments, "--config", str(cmail.config)]
     done = subprocess.run(line, capture_output=True, text=True, timeout=60, check=False)
-    assert not done.returncode, done.stdout + done.stderr
-    return done.stdout
+    assert done.returncode == code, done.stdout + done.stderr
+    return done.stdout + done.stderr * bool(code)
 
 
 def history(cmail: RunningCmail) -> list[dict[str, Any]]:

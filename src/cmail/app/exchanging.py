@@ -82,6 +82,14 @@ class Exchanging:
         return bool(self._running)
 
     @property
+    def is_open(self) -> bool:
+        """Whether an exchange goes on: until the workers are being told that it is over."""
+        exchanges = self.exchanges
+        return exchanges.current is not None or (
+            exchanges.is_planned and self._link.orders.is_exchange_open and not self._link.reading.is_down
+        )
+
+    @property
     def entry(self) -> Entry | None:
         """What the history says of the exchange that goes on."""
         return self._entry

@@ -112,8 +112,10 @@ class LinkAnswers:
         return {**self._link.reading.fields(), "link": outlook.link, "words": outlook.words}
 
     async def status(self, request: Fields) -> Fields:
-        """All links, or the one that is named."""
+        """All links, or the one that is named. With `is_heard` when the workers obey what is told here."""
         chosen = self._chosen(request)
+        if request.get("is_heard") is True:
+            await self._workers.heard()
         reading = self._reading()
         since_ms = reading["changed_wall_ms"]
         reading["changed_wall_ms"] = since_ms + self._lived.ahead_ms() if since_ms else 0
@@ -173,7 +175,7 @@ class LinkAnswers:
         return {
             "is_planned": exchanges.is_planned,
             "is_always": exchanges.is_always,
-            "is_open": current is not None,
+            "is_open": self._exchanging.is_open,
             "why": current.why if current is not None else "",
             "begin_ms": entry.begin_ms if entry is not None else 0,
             "until_ms": int((current.until_s or 0) * 1000) if current is not None else 0,
