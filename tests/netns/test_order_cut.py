@@ -9,9 +9,9 @@ import pytest
 
 from tests.support.cut_house import (
     FarSink,
-    command,
     give,
     serve,
+    status,
     wait_until_down,
     wait_until_empty,
     wait_until_taken,
@@ -29,19 +29,20 @@ LARGE: Final = 1_200_000  # of the class that stands aside; seven seconds of the
 
 @pytest.fixture
 def net() -> Iterator[ThinNet]:
-    """A slow line with half the delay of a satellite."""
+    """A slow line with half the delay of a satellite, when a test makes it."""
     with ThinNet() as made:
-        made.thin("sat0", kbit=KBIT, round_trip_ms=200)
         yield made
 
 
 def test_urgent_then_deadline_then_small_before_large(net: ThinNet, tmp_path: Path) -> None:
-    """Handed in the other way round while the link was down. Two connections stream, so neighbours may
+    """Handed in the other way round while the cable was out. Two connections stream, so neighbours may
     overtake each other, and no more."""
+    wire = net.thin("sat0", kbit=KBIT, round_trip_ms=200)
     peer = FarSink()
     one = SETTINGS.replace("workers = 2", "workers = 1")
     with There(net, peer), serve(net, tmp_path, VIA, settings=one) as cmail:
-        command(cmail, "link", "down")
+        wait_for(lambda: status(cmail)["links"][0]["state"] == "up", "the line to be seen")
+        wire.down()
         wait_until_down(cmail)
         give(net, cmail, "large", size=LARGE)
         give(net, cmail, "middling", size=200_000)
@@ -51,7 +52,7 @@ def test_urgent_then_deadline_then_small_before_large(net: ThinNet, tmp_path: Pa
             give(net, cmail, "deadline", "BY=3600;N", size=20_000)
         for _ in range(2):
             give(net, cmail, "urgent", "MT-PRIORITY=4", size=20_000)
-        command(cmail, "link", "up")
+        wire.up()
         wait_until_taken(peer, 14, "all of it to arrive", 90)
         order = peer.subjects()
         print(order)
@@ -64,6 +65,7 @@ def test_urgent_then_deadline_then_small_before_large(net: ThinNet, tmp_path: Pa
 def test_a_large_message_under_way_holds_up_nobody(net: ThinNet, tmp_path: Path) -> None:
     """While it is sent small mail comes, to both workers: each small one arrives within seconds, all of
     them before the large one, which is whole."""
+    net.thin("sat0", kbit=KBIT, round_trip_ms=200)
     peer = FarSink()
     with There(net, peer), serve(net, tmp_path, VIA) as cmail:
         give(net, cmail, "large", size=2 * LARGE)

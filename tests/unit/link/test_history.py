@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from cmail.link.history import KEPT_MAX, Entry, History
+from cmail.link.history import Entry, History
 from cmail.link.waiting import Gone, Tally, Waiting, add_waiting, read_gone
 from tests.unit.link.test_state import Log
 
@@ -20,13 +20,13 @@ def opened(path: Path) -> tuple[History, Log]:
 def test_it_is_there_after_a_restart(tmp_path: Path) -> None:
     """The last fifty, each with all that is known of it."""
     made, _ = opened(tmp_path)
-    for n in range(KEPT_MAX + 3):
+    for n in range(53):
         made.add(Entry(n, "its time has come", "fibre", n + 1, "all has gone", 1, 2, 3, 4, 0.5))
     made.entries[-1].tell("kick", "kick: answered")
     made.entries[-1].tell("collect", "2 fetched")
     made.save(made.octets())
     again, log = opened(tmp_path)
-    assert again.entries == made.entries and len(again.entries) == KEPT_MAX
+    assert again.entries == made.entries and len(again.entries) == 50
     assert again.entries[-1].kicks == ["kick: answered"] and not log.lines
 
 
