@@ -19,7 +19,8 @@ from cmail.observe import maillog
 from cmail.world import Clock
 
 POLL_S: Final = 5.0
-POLL_OPEN_S: Final = 1.0  # while an exchange goes on that is to end by itself
+POLL_OPEN_S: Final = 1.0  # while an exchange goes on that is to end by itself, or by a budget
+POLL_NEAR_S: Final = 0.2  # when a budget is nearly used, as fast as octets go now
 SLEEP_MAX_S: Final = 30.0  # somebody may set the clock
 MOVE_S: Final = 0.2  # so long mail waits for another link until it is counted what went by the one before
 NOTE_S: Final = 30.0  # how much of a budget's use a crash may forget
@@ -43,7 +44,8 @@ class Exchanging:
         self._before = Gone()  # the tally when the entry began
         self._woken = asyncio.Event()
         self._running: dict[asyncio.Task[None], Entry | None] = {}
-        self._noted_s = 0.0
+        self._noted_s = self._counted_s = 0.0
+        self._speed = 0.0  # octets a second, when they were counted last
         self._payer: OneLink | None = None  # by which went what is not counted yet
         self._has_begun = False
         self._has_rested = False
@@ -305,6 +307,9 @@ class Exchanging:
         for name, answer in answers.items():
             new.add(self.tally.take(name, read_gone(answer)))
         self._charge(new)
+        now_s = asyncio.get_running_loop().time()
+        self._speed = new.octets / max(POLL_NEAR_S, now_s - self._counted_s)
+        self._counted_s = now_s
         if self._entry is not None:
             went = self.tally.total.less(self._before)
             for name in Gone.__slots__:
@@ -330,14 +335,22 @@ class Exchanging:
 
     def _sleep_s(self) -> float:
         """Until something may happen by itself."""
-        exchanges = self.exchanges
-        if exchanges.current is not None and not exchanges.is_always:
+        if self._entry is not None and self._must_count:
+            return min(POLL_OPEN_S, max(POLL_NEAR_S, self._used_up_in_s() / 2))
+        if self.exchanges.current is not None and not self.exchanges.is_always:
             return POLL_OPEN_S
         if self._must_ask:
-            return POLL_OPEN_S if self._entry is not None and self._must_count else POLL_S
+            return POLL_S
         now_s = self._clock.wall_ms() / 1000
         turn_s = next_turn_s(self._settings.link.via, now_s, midnight_after)
         return max(0.05, min(SLEEP_MAX_S, turn_s - now_s))
+
+    def _used_up_in_s(self) -> float:
+        """When a budget of the link will be used, if it goes on as fast as now."""
+        carrier, now_s = self._link.links.carrier, self._clock.wall_ms() / 1000
+        if carrier is None or not self._speed:
+            return SLEEP_MAX_S
+        return carrier.left(now_s, None, self.exchanges.turn(now_s)) / self._speed
 
     # Telling.
 

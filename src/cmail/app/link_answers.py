@@ -7,7 +7,7 @@ from cmail.app.exchanging import Exchanging
 from cmail.app.link_watch import Watching
 from cmail.app.link_workers import Workers
 from cmail.app.settings import Settings
-from cmail.link.allowance import is_used_up, left_of
+from cmail.link.allowance import is_used_up
 from cmail.link.judging import Hand
 from cmail.link.links import OneLink, UnknownLinkError
 from cmail.link.lived import LivedClock
@@ -221,9 +221,9 @@ class LinkAnswers:
     def _left(self, now_s: float) -> int | None:
         """Octets that may go by the link that mail goes by until it rests; None: no limit."""
         link = self._link.links.carrier
-        if link is None or link.via is None:
+        if link is None:
             return None
-        left = left_of(link.via, link.used(now_s, None, self._exchanging.exchanges.turn(now_s)))
+        left = link.left(now_s, None, self._exchanging.exchanges.turn(now_s))
         return left if left < NO_LIMIT else None
 
     async def _plan(self, request: Fields) -> Fields:

@@ -8,7 +8,7 @@ from fnmatch import fnmatchcase
 from ipaddress import ip_address
 from typing import Any, Final
 
-from cmail.link.allowance import ALL, Allowance, allowance, capacity, capacity_words
+from cmail.link.allowance import ALL, Allowance, allowance, capacity, capacity_words, left_of
 from cmail.link.doubt import Doubt
 from cmail.link.judging import LINE, NOBODY_KNOWS, Hand, State, Verdict, is_routed, judge, of_line, of_via
 from cmail.link.known import Known
@@ -110,6 +110,10 @@ class OneLink:
     def used(self, now_s: float, zone: tzinfo | None, exchange: str = "") -> Used:
         """What was used of it today, and in the window or exchange that is open."""
         return self.spending.of(today(now_s, zone), self._turn(now_s, zone, exchange))
+
+    def left(self, now_s: float, zone: tzinfo | None, exchange: str = "") -> int:
+        """Octets that may go before its budgets are used; NO_LIMIT for any number."""
+        return NO_LIMIT if self.via is None else left_of(self.via, self.used(now_s, zone, exchange))
 
     def use(self, octets: int, now_s: float, zone: tzinfo | None, exchange: str = "") -> None:
         """So many octets went over it."""

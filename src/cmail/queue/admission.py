@@ -172,11 +172,11 @@ def kept_words(orders: Orders, size_bytes: int, rank: int, was_too_large: bool =
         return "It waits for the next exchange."
     is_urgent = priority_of(rank) > 0
     size_max = min(orders.urgent_size_max if is_urgent else orders.size_max, orders.size_ever)
+    by = f"; {orders.words}" if orders.words else ""
     if size_max < 0:
         if is_urgent or orders.urgent_size_max < 0:
-            return "The links that are up may carry no mail now."
+            return f"The links that are up may carry no mail now{by}."
         return "Only urgent mail goes now."
     if was_too_large or size_bytes <= size_max:
         return ""
-    by = f"; {orders.words}" if orders.words else ""
     return f"It is larger than what may go over the links that are up ({size_words(size_max)}{by})."
