@@ -207,3 +207,73 @@ def test_a_router_that_has_lost_the_internet(net: Net, tmp_path: Path) -> None:
         wait_until_taken(peer, 3, "all to arrive")
         wait_until_empty(cmail)
         assert len(cmail.mailbox(ANNA)) == 1
+
+
+def kept(cmail: RunningCmail) -> str:
+    """What the link process keeps over restarts."""
+    file = cmail.data / "link.json"
+    return file.read_text() if file.exists() else ""
+
+
+@pytest.mark.parametrize("lie", [NXDOMAIN, SERVFAIL])
+def test_a_dns_that_knows_nothing_any_more_and_no_probe(net: Net, tmp_path: Path, lie: str) -> None:
+    """By MX, with nothing that the settings would have probed: the line is up and the DNS of the router denies or
+    fails all that it knew. No attempt is counted, nothing bounces, through a restart; when it is back all goes within
+    seconds. What does not exist is returned while the DNS knows what it did."""
+    domains = ("one.example", "two.example")
+    good: dict[tuple[str, str], list[str] | str] = {
+        **RECORDS,
+        ("nowhere.example", "MX"): NXDOMAIN,
+        **{(domain, "MX"): ["10 mx.example.net."] for domain in domains},
+    }
+    bad = dict.fromkeys(good, lie) | {(name, "MX"): lie for name, _ in good}
+    peer, names = FarSink(), FakeDnsServer(dict(good), ttl=1, host="127.0.0.1", port=53)
+    more = '[queue]\nretry = ["5m"]\n'
+    upstream = by_mx("127.0.0.1")
+    with There(net, peer), There(net, names, is_here=True), serve(net, tmp_path, more, upstream) as cmail:
+        give(net, cmail, "first")
+        wait_until_taken(peer, 1, "the first")
+        wait_for(lambda: "example.net" in kept(cmail), "where mail went to be kept")
+        give(net, cmail, "no such name", to="bob@nowhere.example")
+        assert b"nowhere.example does not exist" in cmail.wait_for_mail(ANNA)[0]
+        names.records = dict.fromkeys(bad, lie)
+        for domain in domains:
+            give(net, cmail, domain, to=f"bob@{domain}")
+        let_pass(3)
+        assert attempts(cmail) == {f"bob@{domain}": 0 for domain in domains}
+        cmail.stop()
+        cmail.start()
+        let_pass(3)
+        assert attempts(cmail) == {f"bob@{domain}": 0 for domain in domains}
+        assert len(cmail.mailbox(ANNA)) == 1
+        names.records = good
+        back = time.monotonic()
+        wait_until_taken(peer, 3, "both to arrive", 40)
+        print(f"after {time.monotonic() - back:.1f} s")
+        wait_until_empty(cmail)
+        assert len(cmail.mailbox(ANNA)) == 1
+
+
+def test_a_router_without_an_uplink_and_no_probe(net: Net, tmp_path: Path) -> None:
+    """The same, and behind the router there is nothing: that is off line, said in words; over when it is back."""
+    lies: dict[tuple[str, str], list[str] | str] = dict.fromkeys(
+        [*RECORDS, ("one.example", "MX"), ("mx.example.net", "MX")], NXDOMAIN
+    )
+    good = {**RECORDS, ("one.example", "MX"): ["10 mx.example.net."]}
+    peer, names = FarSink(), FakeDnsServer(dict(good), ttl=1, host="127.0.0.1", port=53)
+    upstream = by_mx("127.0.0.1").replace("[smtp.advanced]\n", '[smtp.advanced]\nidle = "1s"\n')
+    more = '[queue]\nretry = ["5m"]\n'
+    with There(net, peer), There(net, names, is_here=True), serve(net, tmp_path, more, upstream) as cmail:
+        give(net, cmail, "first")
+        wait_until_taken(peer, 1, "the first")
+        wait_for(lambda: FAR in kept(cmail), "where mail went to be kept")
+        net.lose_uplink()
+        names.records = lies
+        give(net, cmail, "second", to="bob@one.example")
+        assert "none of the names that mail went to" in wait_until_down(cmail, 60)
+        assert attempts(cmail) == {"bob@one.example": 0} and not cmail.mailbox(ANNA)
+        names.records = good
+        net.find_uplink()
+        wait_until_taken(peer, 2, "it to arrive", 40)
+        wait_until_empty(cmail)
+        assert not cmail.mailbox(ANNA)

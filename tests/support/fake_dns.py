@@ -71,8 +71,9 @@ class FakeResolver:
 @dataclass
 class FakeDnsServer:
     """`async with FakeDnsServer({("example.org", "MX"): ["10 mx.example.org."]}) as server:` then
-    server.address is "127.0.0.1:PORT". A name with records of another type has none of this one; a value
-    may be SERVFAIL, NXDOMAIN or HANG. With is_truncated UDP answers say that TCP has the rest."""
+    server.address is "127.0.0.1:PORT". A name with records of another type has none of this one; one that is
+    in no record is denied as by its own zone. A value may be SERVFAIL, NXDOMAIN (denied as by a server that passes
+    on what it heard) or HANG. With is_truncated UDP answers say that TCP has the rest."""
 
     records: dict[tuple[str, str], list[str] | str] = field(default_factory=dict)
     ttl: int = 300
@@ -120,20 +121,30 @@ class FakeDnsServer:
         self.asked.append(f"{kind} {name}")
         response = dns.message.make_response(query)
         response.flags |= dns.flags.RA
-        found = self.records.get((name, kind))
+        found, is_own = self.records.get((name, kind)), False
         if found is None and not any(known == name for known, _ in self.records):
-            found = NXDOMAIN
+            found, is_own = NXDOMAIN, True
         if found == HANG:
             return None
         if found == SERVFAIL:
             response.set_rcode(dns.rcode.SERVFAIL)
         elif found == NXDOMAIN:
             response.set_rcode(dns.rcode.NXDOMAIN)
+            if is_own:
+                _sign(response, name)
         elif self.is_truncated and is_udp:
             response.flags |= dns.flags.TC
         elif found:
             response.answer.append(dns.rrset.from_text(question.name, self.ttl, "IN", kind, *found))
         return response.to_wire()
+
+
+def _sign(response: dns.message.Message, name: str) -> None:
+    """As a server answers for a zone of its own, which has the name's last label."""
+    zone = name.rpartition(".")[2] + "."
+    response.flags |= dns.flags.AA
+    soa = f"ns.{zone} root.{zone} 1 3600 600 86400 60"
+    response.authority.append(dns.rrset.from_text(zone, 60, "IN", "SOA", soa))
 
 
 class _Udp(asyncio.DatagramProtocol):

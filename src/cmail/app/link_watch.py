@@ -3,19 +3,22 @@
 import asyncio
 import contextlib
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from ipaddress import ip_address
 from typing import Final
 
+from cmail.app.link_confirm import Confirming
 from cmail.app.link_workers import Workers
 from cmail.app.settings import Settings
 from cmail.link.judging import Hand
 from cmail.link.links import Facts, OneLink
-from cmail.link.probe import NAMES, Seen, Target, mailbox_targets, probe, probe_each, target_of
+from cmail.link.probe import NAMES, Seen, Target, mailbox_targets, probe_each, target_of
 from cmail.link.state import Link
+from cmail.net.dns_client import DnsClient
 from cmail.net.kernel_watch import KernelWatch
 from cmail.observe import maillog
-from cmail.world import DnsError, IPAddress, NoSuchDomainError, Resolver
+from cmail.world import DnsError, IPAddress, NoSuchDomainError
 
 # Nothing is sent there: the kernel is asked which way it would go to somewhere far away (a root name server).
 FAR: Final = (ip_address("198.41.0.4"), ip_address("2001:503:ba3e::2:30"))
@@ -25,8 +28,9 @@ PAUSE_S: Final = 0.5  # between a probe that got no answer in its time and the n
 class Watching:
     """Keeps the link informed. Where the kernel does not tell, nothing is known and mail is delivered."""
 
-    def __init__(self, link: Link, workers: Workers, resolver: Callable[[], Resolver]) -> None:
+    def __init__(self, link: Link, workers: Workers, resolver: Callable[[], DnsClient]) -> None:
         self._link, self._workers, self._resolver = link, workers, resolver
+        self._confirming = Confirming(link, resolver, self._device, self._has_failed)
         self._watch = KernelWatch(self._on_kernel)
         self._is_watching = False
         self._woken = asyncio.Event()
@@ -62,6 +66,7 @@ class Watching:
     def close(self) -> None:
         """Hear no more."""
         self._watch.close()
+        self._confirming.close()
         for task in (*self._probing.values(), *self._looking_up):
             task.cancel()
 
@@ -151,7 +156,7 @@ class Watching:
         host = "" if is_here else smtp.host.strip("[]")
         said = self._settings.link.probe
         target = target_of(said, host, smtp.port, smtp.tls, self._settings.tls.ca_file)
-        return NAMES if target is None and not said and smtp.delivery == "mx" else target
+        return self._names() if target is None and not said and smtp.delivery == "mx" else target
 
     def _targets(self) -> list[Target]:
         """What is probed: any of them that answers will do. Who only fetches mail has the servers that it is
@@ -174,24 +179,25 @@ class Watching:
         self.probe_doubtful()
         return [link.name for link in chosen]
 
-    async def confirm(self) -> str:
-        """Whether the Internet is there, as one probe sees it: yes, also where nothing can be probed; no;
-        unsure."""
-        target, carrier = self._target(), self._link.links.carrier
-        if self._link.reading.is_down:
-            return "no"
-        if target is None or target.is_name or carrier is None:
-            return "yes"
-        known = self._link.links.upstream
-        seen = await probe(target, self._resolver(), known, self._device(carrier))
-        if seen.is_answered:
-            return "yes"
-        if not (seen.is_failure or seen.is_portal):
-            return "unsure"
+    async def confirm(self, domain: str = "") -> str:
+        """See Confirming; of what is probed first."""
+        says = await self._confirming.confirm(self._target(), domain)
+        if says == "no":
+            await self.look()
+        return says
+
+    def _has_failed(self, carrier: OneLink, seen: Seen, target: Target) -> None:
         carrier.doubt.begin()
         self._conclude(carrier, seen, target)
-        await self.look()
-        return "no"
+
+    def reached(self, names: Sequence[object], hosts: Sequence[object]) -> None:
+        """A worker tells where mail went."""
+        if self._link.links.known.note(names, hosts):
+            self._link.note()
+
+    def _names(self) -> Target:
+        known = self._link.links.known
+        return replace(NAMES, names=known.names, hosts=known.hosts)
 
     def probe_doubtful(self) -> None:
         """Probe the links of which somebody is in doubt, until it is clear how they are."""

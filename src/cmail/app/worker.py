@@ -70,6 +70,7 @@ class Worker:
         self._clock = RealClock()
         self._link_clock = LinkView(estate.lived)
         self._worker_link = WorkerLink(estate.run_folder, lambda: self._schedulers, self._link_clock)
+        self._worker_link.forget = lambda: self._agents.resolver.forget_failures()
         self._worker_link.said_again = self._link_is_up_again
         self._sites = new_sites(number, estate.workers_count, estate.data_dir, self._clock, self._link_clock)
         self._accounts: Accounts
@@ -102,6 +103,7 @@ class Worker:
             self._clock,
             self._link_clock,
         )
+        self._agents.smtp.reached = self._worker_link.reached
         self._sites.update(settings.site, settings.host.hostname)
         folder, free_space = self._spool_folder, settings.limits.free_space
         for shard in own_shards(folder, self._number, self._workers_count):

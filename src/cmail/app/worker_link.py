@@ -8,6 +8,7 @@ from typing import Final
 from cmail.app.settings import Settings
 from cmail.app.worker_waiting import WorkerWaiting
 from cmail.delivery.agent import DeliveryAgent, Ending, HostTrouble, RouteRefusal, Work
+from cmail.delivery.hosts import Host
 from cmail.link.clock import LinkReading, LinkView, parse_reading
 from cmail.link.probe import PORTAL
 from cmail.link.state import read_state
@@ -17,17 +18,28 @@ from cmail.net.control import AnswerFunction, ControlClient, ControlError, Field
 from cmail.net.dns_client import DnsClient
 from cmail.observe import maillog, metrics
 from cmail.policy.orders import Orders, parse_orders
-from cmail.policy.routing import RELAY
+from cmail.policy.routing import MX_PREFIX, RELAY
 from cmail.queue.lane import Lane
 from cmail.queue.scheduler import Scheduler
 
 TELL_EVERY_S: Final = 1.0
 URGENT_EVERY_S: Final = 0.1  # so many that come together are one word
 WELL_EVERY_S: Final = 10.0
+REACHED_EVERY_S: Final = 60.0  # where mail goes is told so often
+REACHED_MAX: Final = 4
+DENIALS_MAX: Final = 3  # of a domain, by a DNS of which nothing good is known; then it is believed
+DENIED_MAX: Final = 1000  # domains
+CONFIRMING_MAX: Final = 8  # domains that are asked about at once
 BELIEVED_S: Final = 10.0  # so long what a probe saw is not asked for again
 CONFIRM_S: Final = 45.0  # a probe of some addresses, names and a handshake
 STUCK_S: Final = 30.0  # nothing is settled: a look costs a probe, to wait for the time-out costs minutes
 EXCHANGE_S: Final = 30.0  # the link process asks all workers before one begins
+_DNS_TROUBLE: Final = frozenset({DIRECTORY_FAILURE, UNABLE_TO_ROUTE})  # with a domain: its DNS, or ours
+_DOUBTS: Final = {  # what says else than the DNS, by what the link process says
+    "exists": "it exists when it is asked for anew",
+    "dns": "the DNS knows nothing that it knew",
+    "strange": "the DNS knows not even what everybody knows",
+}
 _FAR_KINDS: Final = frozenset({"relay", "mx", "host"})
 
 
@@ -50,6 +62,11 @@ class WorkerLink:
         self._urgent_count = 0  # messages that wait for an exchange, and the link process was not told of yet
         self._hurried = asyncio.Event()
         self._is_trapped = False
+        self.forget: Callable[[], None] = lambda: None  # what the DNS denied
+        self._reached: dict[tuple[str, int], None] = {}  # where mail went: domains, as (name, 0), and hosts
+        self._reached_told_at: dict[bool, float] = {}  # of domains (True) and of hosts
+        self._denials: dict[str, int] = {}  # how often a domain was denied, and is not believed
+        self._asking = asyncio.Semaphore(CONFIRMING_MAX)
         self._confirming = asyncio.Lock()
         self._confirmed_at = float("-inf")
 
@@ -147,45 +164,109 @@ class WorkerLink:
     def needs_link(self, route: str) -> bool:
         return any(scheduler.router.needs_link(route) for scheduler in self._schedulers()[:1])
 
-    async def believed(self, ending: Ending) -> Ending:
+    async def believed(self, ending: Ending, route: str = "") -> Ending:
         """What the DNS says does not exist, before anybody is told so: the DNS of a router that has lost the
         Internet says so of every name. And of a TLS that came to nothing whether it is a log-in page that
         showed its certificate, and of a host that is silent whether it is the line that died without a word:
         then we are off line, and no attempt was made."""
-        if isinstance(ending, HostTrouble) and (ending.failure.detail == SECURITY or _is_silence(ending)):
-            return await self._judged(ending)
+        domain = route.removeprefix(MX_PREFIX) if route.startswith(MX_PREFIX) else ""
+        if isinstance(ending, HostTrouble):
+            if domain and ending.failure.detail in _DNS_TROUBLE and ending.failure.kind is NotNow.HOST:
+                return await self._judged(ending, domain)
+            is_doubtful = ending.failure.detail == SECURITY or _is_silence(ending)
+            return await self._judged(ending) if is_doubtful else ending
         if not isinstance(ending, RouteRefusal) or ending.failure.detail != BAD_SYSTEM:
             return ending
-        async with self._confirming:
-            says = await self._confirm()
-        if says == "yes":
-            return ending
-        kind = NotNow.OFFLINE if says == "no" else NotNow.HOST
-        reason = f"{ending.failure.reason}, says the DNS, but nobody else answers"
+        return self._doubted(ending, domain, await self._confirm(domain))
+
+    def _doubted(self, refusal: RouteRefusal, domain: str, says: str) -> Ending:
+        count = self._denials.pop(domain, 0) + 1
+        is_in_vain = says in ("exists", "strange") and count > DENIALS_MAX
+        if says in ("yes", "sure") or (is_in_vain and says == "strange"):
+            return refusal
+        if len(self._denials) >= DENIED_MAX:
+            self._denials.clear()
+        self._denials[domain] = count
+        self.forget()
+        is_offline = says in ("no", "dns", "exists") and not is_in_vain
+        reason = f"{refusal.failure.reason}, says the DNS, but {_DOUBTS.get(says, 'nobody else answers')}"
+        kind = NotNow.OFFLINE if is_offline else NotNow.HOST
         return HostTrouble(TemporaryFailure(reason, kind, DIRECTORY_FAILURE))
 
-    async def _judged(self, trouble: HostTrouble) -> Ending:
-        async with self._confirming:
-            says = await self._confirm()
-        if says != "no" or trouble.transactions_count:
+    async def _judged(self, trouble: HostTrouble, domain: str = "") -> Ending:
+        says = await self._confirm(domain)
+        if not (says == "no" or (says == "dns" and domain)) or trouble.transactions_count:
             return trouble
+        if domain:
+            self.forget()
         return HostTrouble(replace(trouble.failure, kind=NotNow.OFFLINE))
 
-    async def _confirm(self) -> str:
-        """Whether the Internet is there: yes, no, unsure."""
-        loop = asyncio.get_running_loop()
-        if self._link_clock.is_down:
-            return "no"
-        if loop.time() < self._confirmed_at + BELIEVED_S:
-            return "yes"
+    async def _confirm(self, domain: str) -> str:
+        """See link_confirm. What was seen without a domain holds for a moment; a domain is asked for each
+        time: what the DNS said of it may have been kept from when it knew nothing."""
+        if domain:
+            async with self._asking:
+                return "no" if self._link_clock.is_down else await self._ask_to_confirm(domain)
+        async with self._confirming:
+            loop = asyncio.get_running_loop()
+            if self._link_clock.is_down:
+                return "no"
+            if loop.time() < self._confirmed_at + BELIEVED_S:
+                return "yes"
+            says = await self._ask_to_confirm("")
+            if says == "yes":
+                self._confirmed_at = loop.time()
+            return says
+
+    async def _ask_to_confirm(self, domain: str) -> str:
+        if domain:
+            self._look_where_mail_went()
+            await self._tell_reached()
         try:
-            answer = await ControlClient(self._run_folder, "link", CONFIRM_S).ask("link.confirm", {})
+            client = ControlClient(self._run_folder, "link", CONFIRM_S)
+            answer = await client.ask("link.confirm", {"domain": domain})
         except ControlError:
             return "unsure"  # it is away, and comes back
-        says = str(answer.ok.get("says"))
-        if says == "yes":
-            self._confirmed_at = loop.time()
-        return says
+        return str(answer.ok.get("says"))
+
+    def delivered(self, route: str) -> None:
+        """Something was taken at a next hop: its domain is one that exists."""
+        if route.startswith(MX_PREFIX) and not route.startswith(MX_PREFIX + "["):
+            self._note_reached(route.removeprefix(MX_PREFIX))
+
+    def _look_where_mail_went(self) -> None:
+        for scheduler in self._schedulers():
+            for name, route in scheduler.routes.items():
+                if route.needs_link and any(lane.has_delivered for lane in route.lanes):
+                    self.delivered(name)
+
+    def reached(self, host: Host) -> None:
+        """A connection to a host of strangers stood."""
+        self._note_reached(str(host.address), host.port)
+
+    def _note_reached(self, name: str, port: int = 0) -> None:
+        self._reached.pop((name, port), None)
+        self._reached[name, port] = None
+        if len(self._reached) > 2 * REACHED_MAX:
+            del self._reached[next(iter(self._reached))]
+
+    async def _tell_reached(self) -> None:
+        """Where mail went, now and then, and the first time at once."""
+        now, told = asyncio.get_running_loop().time(), []
+        for is_name in {not port for _, port in self._reached}:
+            if now >= self._reached_told_at.get(is_name, float("-inf")) + REACHED_EVERY_S:
+                self._reached_told_at[is_name] = now
+                told += [each for each in self._reached if is_name is not bool(each[1])]
+        if not told:
+            return
+        self._reached = {each: None for each in self._reached if each not in told}
+        names = [name for name, port in told if not port]
+        hosts = [[name, port] for name, port in told if port]
+        fields = {"names": names, "hosts": hosts}
+        try:
+            await ControlClient(self._run_folder, "link", 5.0).ask("link.seen", fields)
+        except ControlError:
+            self._reached_told_at.clear()
 
     def ended(self, route: str, ending: Ending) -> None:
         """Of the upstream server one silence is enough to look, of others it takes two in a row."""
@@ -211,6 +292,7 @@ class WorkerLink:
             except TimeoutError:
                 pass
             self._woken.clear()
+            await self._tell_reached()
             kind, self._seen = self._look() or self._seen, ""
             if kind and (kind != "ok" or self._is_news()):
                 self._told, self._told_at = kind, asyncio.get_running_loop().time()
@@ -229,14 +311,17 @@ class WorkerLink:
         before, self._settled = self._settled, {}
         now, is_new, is_stuck = asyncio.get_running_loop().time(), False, False
         for scheduler in self._schedulers():
-            for route in scheduler.routes.values():
+            for name, route in scheduler.routes.items():
                 if not route.needs_link:
                     continue
                 for lane in route.lanes:
                     count, octets, since = before.get(lane, (0, 0, now))
                     acknowledged = lane.acknowledged()
                     is_moving = acknowledged > octets > 0
-                    is_new |= is_moving or (lane.has_delivered and lane.settled_count > count)
+                    if lane.has_delivered and lane.settled_count > count:
+                        is_new = True
+                        self.delivered(name)
+                    is_new |= is_moving
                     if is_moving or lane.settled_count != count or not lane.taken:
                         since = now
                     elif now - since >= STUCK_S:
@@ -270,9 +355,13 @@ class _Watched:
 
     async def run(self, route: str, work: Work) -> Ending:
         """See DeliveryAgent."""
-        ending = await self._agent.run(route, work)
+        try:
+            ending = await self._agent.run(route, work)
+        finally:
+            if isinstance(work, Lane) and work.has_delivered and work.route.needs_link:
+                self._link.delivered(route)
         if self._link.needs_link(route):
-            ending = await self._link.believed(ending)
+            ending = await self._link.believed(ending, route)
             self._link.ended(route, ending)
         return ending
 

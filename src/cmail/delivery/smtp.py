@@ -66,6 +66,7 @@ class SmtpAgent:
         self._line = line
         self._blame = Blame()
         self._known = Acquaintances()
+        self.reached: Callable[[Host], None] = lambda host: None  # told of strangers' hosts that answered
         self._silent: dict[Host, float] = {}  # it did not answer, or breaks messages: tried last until then
         self.update(settings, hostname, password, ca_file)
 
@@ -198,9 +199,17 @@ class SmtpAgent:
 
     async def _session(self, host: Host, work: Work, way: _Way) -> Ending:
         peer = await self._peer(host, way)
-        return await run_session(
-            peer, work, self._clock.monotonic, self._blame, self._log, is_upstream=way.is_ours
-        )
+        is_open = True
+        try:
+            return await run_session(
+                peer, work, self._clock.monotonic, self._blame, self._log, is_upstream=way.is_ours
+            )
+        except OpenError:
+            is_open = False
+            raise
+        finally:
+            if is_open and not way.is_ours:
+                self.reached(host)
 
     async def _peer(self, host: Host, way: _Way) -> Peer:
         settings = self._settings

@@ -14,6 +14,7 @@ from ipaddress import ip_address
 from typing import Final, Literal
 
 from cmail.link.collect.account import port_of
+from cmail.link.known import HostPort
 from cmail.link.settings import CollectSettings
 from cmail.net.tls_look import NoTlsError, names_somebody_else
 from cmail.settings import parse_endpoint
@@ -26,7 +27,8 @@ MAILBOXES_MAX: Final = 3  # servers that are tried, one after the other
 OFF: Final = "off"
 _MADE_UP: Final = (".com", ".net")  # two names that nobody has
 
-# Where no host can be probed (delivery by MX) a name that everybody knows is looked up; nothing is opened.
+# Where no host can be probed (delivery by MX) a name that everybody knows is looked up, and those that mail
+# went to last; when none is there any more, connections are opened to the hosts that took it.
 NAMES_PORT: Final = 0
 WELL_KNOWN: Final = "a.root-servers.net"
 
@@ -41,6 +43,9 @@ class Target:
     port: int
     tls: Literal["none", "required", "implicit"] = "none"  # of the upstream server, when it must be right
     ca_file: str = ""
+    # Where mail went last (link/known.py), for a target that is a name alone.
+    names: tuple[str, ...] = ()
+    hosts: tuple[HostPort, ...] = ()
 
     @property
     def is_name(self) -> bool:
@@ -64,6 +69,8 @@ class Seen:
     is_portal: bool = False
     is_failure: bool = False
     address: IPAddress | None = None  # of the host, when it was found
+    # Where names alone are asked for. Strange: it denies what everybody knows, and no more is known.
+    dns: Literal["", "good", "bad", "strange"] = ""
 
 
 def target_of(probe: str, host: str, port: int, tls: str, ca_file: str) -> Target | None:
@@ -108,7 +115,7 @@ async def probe(target: Target, resolver: Resolver, known: Sequence[IPAddress], 
     """One probe, by a device when one is named. `known`: the addresses of the host from before, should the
     DNS be silent."""
     if target.is_name:
-        return await _look_up(target, resolver)
+        return await _ask_names(target, resolver, device)
     try:
         addresses = list(await resolver.addresses(target.host))
     except NoSuchDomainError:  # so says the DNS of a router that has lost the Internet, too
@@ -128,17 +135,47 @@ async def probe(target: Target, resolver: Resolver, known: Sequence[IPAddress], 
     return Seen(False, f"{target}: {words}", is_failure=bool(addresses))
 
 
+async def _ask_names(target: Target, resolver: Resolver, device: str) -> Seen:
+    """Whether the DNS knows what it did; where it knows nothing any more, whether a host is there."""
+    seen, is_there = await asyncio.gather(_look_up(target, resolver), _any_is_there(target.names, resolver))
+    if seen.is_portal or seen.dns == "good" or not (target.names or target.hosts):
+        return seen
+    return Seen(True, "", dns="good") if is_there else await _any_answers(target.hosts, device)
+
+
 async def _look_up(target: Target, resolver: Resolver) -> Seen:
     """A DNS that says no is none of a log-in page; one that says nothing proves nothing."""
     try:
         addresses = [each for each in await resolver.addresses(target.host) if not each.is_loopback]
         is_portal = bool(addresses) and await _answers_everything(addresses, resolver)
     except NoSuchDomainError:
-        is_portal = False
+        return Seen(True, "", dns="strange")
     except DnsError as error:
         return Seen(False, f"the DNS does not answer ({error})")
     words = f"{PORTAL}: every name has the same address ({addresses[0]})" if is_portal else ""
-    return Seen(not is_portal, words, is_portal=is_portal)
+    return Seen(not is_portal, words, is_portal=is_portal, dns="good" if addresses else "strange")
+
+
+async def _any_is_there(names: Sequence[str], resolver: Resolver) -> bool:
+    """Whether the DNS knows one of these mail domains."""
+    return any(await asyncio.gather(*(_is_there(name, resolver) for name in names)))
+
+
+async def _is_there(name: str, resolver: Resolver) -> bool:
+    try:
+        return bool(await resolver.mx(name) or await resolver.addresses(name))
+    except (DnsError, NoSuchDomainError):
+        return False
+
+
+async def _any_answers(hosts: Sequence[HostPort], device: str) -> Seen:
+    """The DNS knows nothing that it knew: whether the line is gone with it."""
+    found = await asyncio.gather(*(_connect(address, port, device) for address, port in hosts))
+    words = "the DNS knows none of the names that mail went to"
+    if "" in found:
+        return Seen(True, words, dns="bad")
+    words += ", and no host of those answers" if hosts else ""
+    return Seen(False, words, is_failure=True, dns="bad")
 
 
 async def _connect(address: IPAddress, port: int, device: str) -> str:

@@ -142,6 +142,12 @@ class Link:
                 await self._announce(self._reading, self._orders, True)
             return Heard([link.name for link in touched], is_again)
 
+    async def say_again(self) -> None:
+        """What was not there though the link was up is there again: waits end at once."""
+        async with self._changing:
+            if not self._reading.is_down:
+                await self._announce(self._reading, self._orders, True)
+
     def _is_settled(self, touched: Sequence[OneLink]) -> bool:
         """Whether the link by which mail goes is one of these, and was up for long already."""
         carrier, now_ms = self.links.carrier, self._clock.wall_ms()

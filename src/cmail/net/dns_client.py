@@ -3,6 +3,7 @@
 import asyncio
 import time
 from collections.abc import Callable, Sequence
+from enum import Enum
 from ipaddress import ip_address
 from typing import TYPE_CHECKING, Any, Final
 
@@ -31,6 +32,15 @@ def _is_doubtful(kind: str, kept: _Kept) -> bool:
     """Whether it may have been a lie of the way there. That a host has no IPv6 is believed as an address is:
     most have none, and to ask again would be a round trip at each link-up."""
     return isinstance(kept, NoSuchDomainError) or (not kept and kind != "AAAA")
+
+
+class Word(Enum):
+    """What is said of a name."""
+
+    THERE = "there"
+    DENIED = "denied"
+    DENIED_BY_ITS_OWN = "denied by its own"  # by a server of the zone that it would be in
+    NO_ANSWER = "no answer"
 
 
 class DnsClient:
@@ -134,6 +144,40 @@ class DnsClient:
         """All names of an address (PTR), in lower case."""
         records = await self._ask("PTR", address.reverse_pointer, _ptr)
         return records
+
+    async def word_on(self, domain: str) -> Word:
+        """What the servers say of a mail domain now; nothing that was kept counts."""
+        words = set()
+        for kind in ("MX", "A", "AAAA"):
+            word = await self._word(kind, domain)
+            if word is Word.THERE or word is Word.NO_ANSWER:
+                return word
+            words.add(word)
+        return Word.DENIED if Word.DENIED in words else Word.DENIED_BY_ITS_OWN
+
+    async def _word(self, kind: str, name: str) -> Word:
+        """Who is authoritative for the zone that the name would be in needs to ask nobody (RFC 2308 §2)."""
+        import dns.exception
+        import dns.resolver
+
+        if self._resolver is None:
+            self._resolver = await asyncio.to_thread(_make_resolver, self._servers, self._try_s)
+        resolver, question = self._resolver, _absolute(name)
+        if isinstance(resolver, Exception) or question is None:
+            self._resolver = None
+            return Word.NO_ANSWER
+        try:
+            answer = await resolver.resolve(
+                question, kind, lifetime=self._lifetime_s, search=False, raise_on_no_answer=False
+            )
+            if answer.rrset is not None:
+                return Word.THERE
+            response = answer.response
+        except dns.resolver.NXDOMAIN as error:
+            response = error.response(question)  # type: ignore[no-untyped-call]
+        except (dns.exception.DNSException, OSError, ValueError):
+            return Word.NO_ANSWER
+        return Word.DENIED_BY_ITS_OWN if _is_of_its_own(response, question) else Word.DENIED
 
     async def _ask(self, kind: str, name: str, read: "Callable[[Any], Any]") -> tuple[Any, ...]:
         kept = self._cache.get(kind, name)
@@ -274,6 +318,17 @@ def _absolute(name: str) -> "dns.name.Name | None":
         return dns.name.from_text(name, dns.name.root)
     except dns.exception.DNSException:
         return None
+
+
+def _is_of_its_own(response: Any, question: Any) -> bool:
+    """Whether a server denies a name of a zone of its own."""
+    import dns.flags
+    import dns.name
+    import dns.rdatatype
+
+    zones = [each.name for each in response.authority if each.rdtype == dns.rdatatype.SOA]
+    is_within = any(zone != dns.name.root and question.is_subdomain(zone) for zone in zones)
+    return is_within and bool(response.flags & dns.flags.AA)
 
 
 def _is_answered(error: Any) -> bool:

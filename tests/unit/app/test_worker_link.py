@@ -248,3 +248,52 @@ def test_urgent_mail_is_told_at_once_and_not_each_of_it(monkeypatch: pytest.Monk
         telling.cancel()
 
     asyncio.run(test())
+
+
+@pytest.mark.parametrize(
+    ("says", "ends"),
+    [
+        ("yes", "R"),
+        ("sure", "R"),
+        ("no", "OOOOO"),
+        ("dns", "OOOOO"),
+        ("exists", "OOOHH"),  # servers that do not agree
+        ("strange", "HHHR"),  # a server that has never delivered anything
+        ("unsure", "HHHHH"),
+    ],
+)
+def test_a_domain_that_the_dns_denies(says: str, ends: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """R: it is returned; O: we are off line, and nothing is counted; H: an attempt. What is not believed is
+    forgotten, and each domain is asked about by itself. Trouble of the DNS is ours when it knows nothing."""
+    asked: list[object] = []
+
+    class Client:
+        def __init__(self, *_: object) -> None: ...
+
+        async def ask(self, _question: str, fields: dict[str, object]) -> object:
+            asked.append(fields["domain"])
+            return SimpleNamespace(ok={"says": says})
+
+    monkeypatch.setattr(worker_link, "ControlClient", Client)
+    refusal = RouteRefusal(PermanentFailure("the domain a.example does not exist", BAD_SYSTEM))
+
+    async def test() -> None:
+        made, forgotten = eyes(), list[None]()
+        made.forget = lambda: forgotten.append(None)
+        for end in ends:
+            ending = await made.believed(refusal, "mx:a.example")
+            if end == "R":
+                assert ending is refusal
+            else:
+                kind = NotNow.OFFLINE if end == "O" else NotNow.HOST
+                assert isinstance(ending, HostTrouble) and ending.failure.kind is kind
+        assert asked == ["a.example"] * len(ends)
+        assert len(forgotten) == len(ends.replace("R", ""))
+        for detail in (DIRECTORY_FAILURE, UNABLE_TO_ROUTE):
+            trouble = HostTrouble(TemporaryFailure("SERVFAIL", NotNow.HOST, detail))
+            judged = await made.believed(trouble, "mx:a.example")
+            is_ours = says in ("no", "dns")
+            assert isinstance(judged, HostTrouble)
+            assert judged.failure.kind is (NotNow.OFFLINE if is_ours else NotNow.HOST)
+
+    asyncio.run(test())

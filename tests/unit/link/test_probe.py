@@ -3,6 +3,7 @@
 import asyncio
 import socket
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -245,3 +246,56 @@ def test_a_delivery_proves_more_than_probes() -> None:
     assert doubt.verdict is None
     doubt.failed("no answer")
     assert doubt.verdict is None
+
+
+ROOT = "a.root-servers.net"
+MX = {"known.example": [(10, "mx.known.example")]}
+
+
+@pytest.mark.parametrize(
+    ("resolver", "is_there", "dns", "is_answered", "is_failure"),
+    [
+        (FakeResolver(mx_table=MX), True, "good", True, False),
+        (FakeResolver(hosts={ROOT: ["198.41.0.4"]}), False, "good", True, False),
+        (FakeResolver(), True, "bad", True, False),
+        (FakeResolver(), False, "bad", False, True),
+        (
+            FakeResolver(mx_table={"known.example": SERVFAIL}, hosts={ROOT: SERVFAIL}),
+            True,
+            "bad",
+            True,
+            False,
+        ),
+        (
+            FakeResolver(mx_table={"known.example": SERVFAIL}, hosts={ROOT: SERVFAIL}),
+            False,
+            "bad",
+            False,
+            True,
+        ),
+    ],
+)
+def test_names_and_hosts_that_mail_went_to(
+    resolver: FakeResolver,
+    is_there: bool,
+    dns: str,
+    is_answered: bool,
+    is_failure: bool,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """One name that is known is enough; none, and the hosts say whether it is the DNS or the line."""
+    from ipaddress import ip_address
+
+    async def connect(*_: object) -> str:
+        return "" if is_there else "no answer within 5 s"
+
+    monkeypatch.setattr(probe_module, "_connect", connect)
+    target = replace(NAMES, names=("gone.example", "known.example"), hosts=((ip_address("192.0.2.1"), 25),))
+    found = seen(target, resolver)
+    assert (found.dns, found.is_answered, found.is_failure) == (dns, is_answered, is_failure)
+
+
+def test_who_never_sent_anything_knows_nothing() -> None:
+    """A DNS that denies what everybody knows is strange, and no more can be said."""
+    assert seen(NAMES).dns == "strange"
+    assert not seen(NAMES, FakeResolver(hosts={ROOT: SERVFAIL})).is_failure

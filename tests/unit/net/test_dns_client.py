@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from cmail.net.dns_client import DnsClient, parse_server
+from cmail.net.dns_client import DnsClient, Word, parse_server
 from cmail.net.hosts_file import parse_hosts
 from cmail.net.settings import DnsSettings
 from cmail.world import DnsError, MxRecord, NoSuchDomainError
@@ -306,5 +306,31 @@ def test_a_host_of_the_settings_that_is_denied() -> None:
         clock.advance(50 * 3600)
         with pytest.raises(NoSuchDomainError):
             await client.addresses(both[0])
+
+    ask(question)
+
+
+@pytest.mark.parametrize(
+    ("domain", "word"),
+    [
+        ("example.org", Word.THERE),
+        ("half.example", Word.THERE),
+        ("gone.example", Word.DENIED),
+        ("nowhere.example", Word.DENIED_BY_ITS_OWN),
+        ("broken.example", Word.NO_ANSWER),
+        ("silent.example", Word.NO_ANSWER),
+        ("bad..name", Word.NO_ANSWER),
+    ],
+)
+def test_what_is_said_of_a_domain_now(domain: str, word: Word) -> None:
+    """By whom it is denied: a server that answers for its own zone asks nobody. Nothing that was kept counts."""
+
+    async def question(client: DnsClient, server: FakeDnsServer, clock: FakeClock) -> None:
+        server.records["gone.example", "A"] = server.records["gone.example", "AAAA"] = NXDOMAIN
+        assert await client.word_on(domain) is word
+        if word is Word.THERE:
+            await client.mx(domain)
+            server.records = {(domain, "MX"): NXDOMAIN, (domain, "A"): NXDOMAIN, (domain, "AAAA"): NXDOMAIN}
+            assert await client.word_on(domain) is Word.DENIED
 
     ask(question)
