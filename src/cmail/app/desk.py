@@ -1,16 +1,15 @@
 """FileDesk: the draft of the settings, its check, Save Settings and the versions that were saved before.
 
-The draft stands in DATA/admin/draft.json: key by key the new value and the one that the file had when it was
-drafted, so that a file that is edited by hand meanwhile is merged, or asked about, and never overwritten."""
+Of a file that is edited by hand while somebody drafts, what both have changed is asked about."""
 
 import asyncio
-import json
 import os
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any, Final
 
 from cmail.app.catalog import Setting, Table, read_catalog
-from cmail.app.config import load_text, read
+from cmail.app.desk_draft import KeptDraft
+from cmail.app.desk_file import SettingsFile
 from cmail.app.desk_secrets import (
     SMTP,
     Secrets,
@@ -30,20 +29,15 @@ from cmail.app.desk_values import (
     is_tables,
     kind_of,
     names_new_path,
-    pack,
     print_change,
     print_raw,
-    problems_of,
     raw_of,
-    unpack,
 )
 from cmail.app.desk_versions import Versions
 from cmail.app.settings import Settings
 from cmail.app.toml_edit import ABSENT, edit
 from cmail.net.control import ControlError
 from cmail.observe import maillog
-from cmail.settings import SettingError
-from cmail.storage import durable
 from cmail.web.desk import Change, Conflict, DraftError, Problem, Saved, SettingView
 
 # They name a program or a path: set in the file, never by page or API.
@@ -53,7 +47,6 @@ _FILE_WORDS: Final = "it names a path or a program: it can be set in the file on
 AT_RESTART: Final = frozenset(
     "host.data_dir host.user host.workers admin.address limits.free_space log.file log.format".split()
 )
-DRAFT_OCTETS_MAX: Final = 1 << 20
 NO_SECRETS: Final[Mapping[str, str]] = {}
 
 
@@ -62,23 +55,20 @@ class FileDesk:
 
     def __init__(self, config: str, data_dir: str, apply: Callable[[], Awaitable[object]]) -> None:
         """`apply` has the running server read its settings anew (ControlError when it does not)."""
-        self._config = config
-        self._folder = os.path.join(data_dir, "admin")
+        folder = os.path.join(data_dir, "admin")
         self._secrets = Secrets(data_dir)
         self._apply = apply
         self._catalog = read_catalog(Settings)
-        self._versions = Versions(os.path.join(self._folder, "versions"))
-        self._draft: dict[str, Raw] = {}
-        self._base: dict[str, Raw] = {}
+        self._file = SettingsFile(config, Versions(os.path.join(folder, "versions")))
+        self._draft = KeptDraft(folder, frozenset(key for key, _ in all_settings(self._catalog)))
         self._is_saving = asyncio.Lock()
-        self._load()
 
     # What there is.
 
     def settings(self) -> Mapping[str, SettingView]:
         """As the contract says."""
-        raw = self._raw()
-        errors = {problem.key: problem.reason for problem in self.problems()} if self._draft else {}
+        raw = self._file.raw()
+        errors = {problem.key: problem.reason for problem in self.problems()} if self._draft.values else {}
         return {key: self._view(key, setting, raw, errors) for key, setting in all_settings(self._catalog)}
 
     def _view(
@@ -86,7 +76,7 @@ class FileDesk:
     ) -> SettingView:
         default = default_of(setting)
         saved = raw.get(key, default)
-        drafted = self._draft.get(key, saved)
+        drafted = self._draft.values.get(key, saved)
         value = default if drafted is ABSENT else drafted
         kind, choices, unit, element = kind_of(setting)
         return SettingView(
@@ -109,28 +99,28 @@ class FileDesk:
 
     def changes(self) -> Sequence[Change]:
         """As the contract says."""
-        raw = self._raw() if self._draft else {}
+        raw = self._file.raw() if self._draft.values else {}
         return [
             Change(key, *print_change(raw.get(key, ABSENT), value))
-            for key, value in self._draft.items()
+            for key, value in self._draft.values.items()
             if value != raw.get(key, ABSENT)
         ]
 
     def problems(self) -> Sequence[Problem]:
         """As the contract says."""
         try:
-            self._check(self._text_with(self._draft))
+            self._file.check(self._file.text_with(self._draft.values))
         except DraftError as error:
             return error.problems
         return ()
 
     def conflicts(self) -> Sequence[Conflict]:
         """As the contract says."""
-        raw = self._raw() if self._draft else {}
+        raw = self._file.raw() if self._draft.values else {}
         return [
-            Conflict(key, print_raw(self._base[key]), print_raw(raw.get(key, ABSENT)), print_raw(value))
-            for key, value in self._draft.items()
-            if raw.get(key, ABSENT) not in (self._base[key], value)
+            Conflict(key, print_raw(self._draft.base[key]), print_raw(raw.get(key, ABSENT)), print_raw(value))
+            for key, value in self._draft.values.items()
+            if raw.get(key, ABSENT) not in (self._draft.base[key], value)
         ]
 
     # The draft.
@@ -147,7 +137,7 @@ class FileDesk:
         known = dict(all_settings(self._catalog))
         wrong = [Problem(key, "there is no such setting") for key in values if key not in known]
         for key, value in values.items():
-            before = [self._raw().get(key), self._draft.get(key)]
+            before = [self._file.raw().get(key), self._draft.values.get(key)]
             wrong += faults_of_rows(key, value, before, _FILE_WORDS)
             if key in FILE_ONLY or (key in known and names_new_path(value, before)):
                 wrong.append(Problem(key, _FILE_WORDS, is_file_only=True))
@@ -167,42 +157,46 @@ class FileDesk:
 
     def _take(self, values: Mapping[str, Raw], kept: Mapping[str, str] = NO_SECRETS) -> None:
         """Into the draft; `kept`: passwords by their paths, which are written when nothing is wrong."""
-        raw = self._raw()
-        draft = {**self._draft, **values}
+        raw = self._file.raw()
+        draft = {**self._draft.values, **values}
         known = dict(all_settings(self._catalog))
         for key, value in values.items():
             is_default = value is not ABSENT and value == default_of(known[key])
             if (is_default and key not in raw) or value == raw.get(key, ABSENT):
                 del draft[key]
-            elif is_default and self._draft.get(key) is ABSENT:
+            elif is_default and self._draft.values.get(key) is ABSENT:
                 draft[key] = ABSENT  # Reset before: a form that shows the default does not write it down
         problems = self._problems_of_types({key: draft[key] for key in values if key in draft})
         if problems:
             raise DraftError(problems)
         for path, text in kept.items():
             self._secrets.write(path, text)
-        base = {key: self._base.get(key, raw.get(key, ABSENT)) for key in draft}
-        self._keep(draft, base)
+        base = {key: self._draft.base.get(key, raw.get(key, ABSENT)) for key in draft}
+        self._set(draft, base)
 
     def _problems_of_types(self, values: Mapping[str, Raw]) -> list[Problem]:
         """Of these values by themselves, unless the rest of the draft makes them right; what else they mean
         together is seen by the check of the whole."""
         alone = [p for p in self._problems_with(values) if is_about(p.key, values)]
-        if not alone or not self._draft:
+        if not alone or not self._draft.values:
             return alone
-        together = {p.key for p in self._problems_with({**self._draft, **values})}
+        together = {p.key for p in self._problems_with({**self._draft.values, **values})}
         return [p for p in alone if p.key in together]
 
     def _problems_with(self, values: Mapping[str, Raw]) -> Sequence[Problem]:
         try:
-            self._check(self._text_with(values))
+            self._file.check(self._file.text_with(values))
         except DraftError as error:
             return error.problems
         return ()
 
+    def _set(self, draft: dict[str, Raw], base: dict[str, Raw]) -> None:
+        self._draft.keep(draft, base)
+        self._sweep()
+
     def discard(self) -> None:
         """As the contract says."""
-        self._keep({}, {})
+        self._set({}, {})
 
     def keep_secret(self, key: str, text: str, by: str) -> None:
         """As the contract says."""
@@ -235,7 +229,7 @@ class FileDesk:
     def _sweep(self) -> None:
         """Passwords of rows that are gone from the file and the draft."""
         try:
-            self._secrets.sweep([*named_in(self._raw()), *named_in(self._draft)])
+            self._secrets.sweep([*named_in(self._file.raw()), *named_in(self._draft.values)])
         except (
             DraftError,
             OSError,
@@ -251,12 +245,12 @@ class FileDesk:
             if undecided:
                 raise DraftError(conflicts=undecided)
             theirs = [c.key for c in self.conflicts() if keep.get(c.key) == "theirs"]
-            draft = {key: value for key, value in self._draft.items() if key not in theirs}
+            draft = {key: value for key, value in self._draft.values.items() if key not in theirs}
             changes = [change for change in self.changes() if change.key in draft]
-            text = self._text_with(draft)
-            self._check(text)
-            await asyncio.to_thread(self._write, text, by, changes)
-            self._keep({}, {})
+            text = self._file.text_with(draft)
+            self._file.check(text)
+            await asyncio.to_thread(self._file.write, text, by, changes)
+            self._set({}, {})
             return await self._applied(changes)
 
     async def save_values(
@@ -269,7 +263,7 @@ class FileDesk:
             new, kept, faults = self._with_secrets(meant, secrets)
             wrong += faults
             text = self._checked_text(new, wrong)
-            before, after = self._raw(), raw_of(text)
+            before, after = self._file.raw(), raw_of(text)
             changes = [
                 Change(key, *print_change(before.get(key, ABSENT), after.get(key, ABSENT)))
                 for key in new
@@ -279,7 +273,7 @@ class FileDesk:
                 return Saved((), (), is_applied=True)
             for path, secret in kept.items():
                 await asyncio.to_thread(self._secrets.write, path, secret)
-            await asyncio.to_thread(self._write, text, by, changes)
+            await asyncio.to_thread(self._file.write, text, by, changes)
             self._sweep()
             notes, is_applied = await self._apply_now(changes)
             return Saved(changes, notes, is_applied)
@@ -289,8 +283,8 @@ class FileDesk:
         meant = {key: value for key, value in values.items() if not any(p.key == key for p in wrong)}
         problems = list(wrong)
         try:
-            text = self._text_with(meant)
-            self._check(text)
+            text = self._file.text_with(meant)
+            self._file.check(text)
         except DraftError as error:
             problems += error.problems
         if problems:
@@ -300,21 +294,21 @@ class FileDesk:
     async def bring_back(self, number: int, by: str) -> Sequence[str]:
         """As the contract says."""
         async with self._is_saving:
-            text, said = self._with_todays_passwords(self._versions.text(number))
-            self._check(text)
-            before, after = self._raw(), raw_of(text)
+            text, said = self._with_todays_passwords(self._file.versions.text(number))
+            self._file.check(text)
+            before, after = self._file.raw(), raw_of(text)
             changes = [
                 Change(key, *print_change(before.get(key, ABSENT), after.get(key, ABSENT)))
                 for key, _ in all_settings(self._catalog)
                 if before.get(key, ABSENT) != after.get(key, ABSENT)
             ]
-            await asyncio.to_thread(self._write, text, by, changes)
+            await asyncio.to_thread(self._file.write, text, by, changes)
             self._sweep()
             return [*said, *await self._applied(changes)]
 
     def _with_todays_passwords(self, text: str) -> tuple[str, list[str]]:
         """A version names passwords that were changed since; words on that. DraftError: one is gone."""
-        changed, wrong = brought_back(self._secrets, raw_of(text), self._raw())
+        changed, wrong = brought_back(self._secrets, raw_of(text), self._file.raw())
         if wrong:
             raise DraftError(wrong)
         if not changed:
@@ -325,20 +319,7 @@ class FileDesk:
 
     def versions(self) -> Sequence[Any]:
         """As the contract says."""
-        return self._versions.all()
-
-    def _write(self, text: str, by: str, changes: Sequence[Change]) -> None:
-        self._versions.keep(self._text(), "", ())
-        try:
-            mode = os.stat(self._config).st_mode & 0o777
-            durable.write_durably(self._config, text.encode(), mode)
-        except OSError as error:
-            folder = os.path.dirname(os.path.abspath(self._config))
-            words = f"{self._config} cannot be written: {(error.strerror or str(error)).lower()}"
-            advice = f"give {folder} to the user that the server runs as"
-            raise DraftError([Problem("settings file", words, advice)]) from None
-        self._versions.keep(text, by, changes)
-        maillog.noted(f"settings saved by {by}: {', '.join(change.key for change in changes)}")
+        return self._file.versions.all()
 
     async def _applied(self, changes: Sequence[Change]) -> list[str]:
         notes, _ = await self._apply_now(changes)
@@ -357,52 +338,3 @@ class FileDesk:
             words = f"The file is written, but the server did not take it over: {error.words}"
             return [*said, words], False
         return said, True
-
-    # The file.
-
-    def _text(self) -> str:
-        try:
-            return read(self._config)
-        except SettingError as error:
-            raise DraftError(problems_of(error)) from None
-
-    def _raw(self) -> dict[str, Raw]:
-        return raw_of(self._text())
-
-    def _text_with(self, values: Mapping[str, Raw]) -> str:
-        try:
-            return edit(self._text(), values)
-        except ValueError as error:
-            raise DraftError([Problem("settings file", f"this is not TOML: {error}")]) from None
-
-    def _check(self, text: str) -> None:
-        try:
-            load_text(text, self._config, is_machine_checked=False)
-        except SettingError as error:
-            raise DraftError(problems_of(error)) from None
-
-    # The draft on the disk: a restart does not lose what somebody has typed.
-
-    def _load(self) -> None:
-        try:
-            with open(os.path.join(self._folder, "draft.json"), "rb") as file:
-                kept = json.loads(file.read(DRAFT_OCTETS_MAX))
-            known = dict(all_settings(self._catalog))
-            draft = {key: unpack(value) for key, value in kept["draft"].items() if key in known}
-            base = {key: unpack(kept["base"][key]) for key in draft}
-        except FileNotFoundError:
-            return
-        except (OSError, ValueError, KeyError, AttributeError, TypeError) as error:
-            maillog.warned(f"the draft of the settings cannot be read and is left out: {error}")
-            return
-        self._draft, self._base = draft, base
-
-    def _keep(self, draft: dict[str, Raw], base: dict[str, Raw]) -> None:
-        packed = {
-            "draft": {key: pack(value) for key, value in draft.items()},
-            "base": {key: pack(value) for key, value in base.items()},
-        }
-        durable.make_folder(self._folder)
-        durable.write_durably(os.path.join(self._folder, "draft.json"), json.dumps(packed).encode())
-        self._draft, self._base = draft, base
-        self._sweep()

@@ -191,7 +191,7 @@ def test_a_folder_that_cannot_be_written_is_said(office: Office, monkeypatch: py
             raise PermissionError(13, "Permission denied")
 
     office.desk.change({"smtp.port": 25}, "anna")
-    monkeypatch.setattr("cmail.app.desk.durable.write_durably", refuse)
+    monkeypatch.setattr("cmail.storage.durable.write_durably", refuse)
     with pytest.raises(DraftError, match="cannot be written: permission denied"):
         office.save()
     assert office.desk.changes() and office.file.read_text() == FILE

@@ -1,6 +1,7 @@
 """Links, kicks, mailboxes elsewhere and sites: lists in plain words, rows that are added, changed, moved and deleted by
 plain forms; what is wrong beside its control; passwords typed and never shown."""
 
+import asyncio
 import tomllib
 from dataclasses import replace
 from pathlib import Path
@@ -12,6 +13,7 @@ from starlette.testclient import TestClient
 from cmail.admin.mailbox_test import Tried
 from cmail.link.collect.box import Access
 from cmail.web.application import application
+from cmail.web.desk import DraftError
 from cmail.web.pages import table_test
 from cmail.web.pages.table_kinds import COLLECT, KICK, KINDS, SITE, VIA, TableKind
 from tests.support.fake_web import SETTINGS, OneSession, fake_context
@@ -239,15 +241,11 @@ def test_the_password_of_a_kick_goes_with_its_user_name(house: House) -> None:
 
 
 def test_a_program_and_a_file_of_ones_own_stay_as_the_file_has_them(tmp_path: Path) -> None:
-    """A step that runs a program is shown, passed by others, and neither opened nor deleted; a password file that
-    the file names is shown by its name, and stays."""
+    """A step that runs a program is shown, passed by others, and not opened; a password file that the file names
+    is shown by its name, and stays."""
     house = House(tmp_path, f"\n{PROGRAM}\n{OWN_FILE}")
     text = house.get("/kicks")
-    assert (
-        "Runs /usr/local/bin/ask now." in text
-        and 'href="/kicks/1"' not in text
-        and "/kicks/1/delete" not in text
-    )
+    assert "Runs /usr/local/bin/ask now." in text and 'href="/kicks/1"' not in text
     assert "changed in cmail.toml alone" in house.get("/kicks/1")
     assert "/etc/cmail/kick-password" in house.get("/kicks/2") and 'type="password"' not in house.get(
         "/kicks/2"
@@ -265,6 +263,22 @@ def test_a_program_and_a_file_of_ones_own_stay_as_the_file_has_them(tmp_path: Pa
     values = {f"link.kick.{name}": value for name, value in (("method", "command"), ("command", "/bin/sh"))}
     house.post("/kicks/add", values)
     assert all(row.get("command") in (None, ["/usr/local/bin/ask", "now"]) for row in house.drafted(KICK))
+
+
+def test_a_step_that_runs_a_program_is_deleted(tmp_path: Path) -> None:
+    """The page says that only the file or a version brings it back. Once saved it is gone; typed in again it is
+    refused; the version from before has it."""
+    house = House(tmp_path, f"\n{PROGRAM}")
+    assert "only cmail.toml or" in house.get("/kicks")
+    house.press(KICK, 1, "delete")
+    assert house.drafted(KICK) == [] and "/usr/local" not in house.save()
+    desk, program = house.context.desk, {"method": "command", "command": ["/usr/local/bin/ask", "now"]}
+    with pytest.raises(DraftError) as refused:
+        desk.change({"link.kick": [program]}, "anna")
+    assert refused.value.problems[0].is_file_only
+    first = min(each.number for each in desk.versions())
+    asyncio.run(desk.bring_back(first, "anna"))
+    assert house.drafted(KICK) == [program]
 
 
 def test_the_order_of_steps(house: House) -> None:

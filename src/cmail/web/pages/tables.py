@@ -196,7 +196,7 @@ class TablePage:
         row = rows[number - 1]
         if form is not None and text_of(form, "mark") != mark_of(row):
             raise _Moved(_OTHERS)
-        if is_of_file(row) and not request.url.path.endswith("/move"):
+        if is_of_file(row) and not request.url.path.endswith(("/move", "/delete")):
             raise _Moved(_FIXED)
         return number, row
 
