@@ -1,0 +1,162 @@
+"""Exchanging: what goes is paid for by the link and its window or exchange; a budget that is used ends all of it."""
+
+import asyncio
+import json
+from pathlib import Path
+from typing import Any, Final
+
+from cmail.app import config
+from cmail.app.exchanging import POLL_NEAR_S, POLL_OPEN_S, Exchanging
+from cmail.link.clock import LinkReading
+from cmail.link.history import History
+from cmail.link.links import Links
+from cmail.link.state import Link
+from cmail.policy.orders import Orders
+from tests.support.clock import FakeClock
+from tests.support.fake_kernel import FakeKernel
+from tests.support.intake import ListLog
+
+KIB: Final = 1024
+VIA: Final = '[[link.via]]\nname = "sat"\ndevice = ["eth0"]\nwindow_budget = "100KiB"\n'
+PLANNED: Final = VIA + '[exchange]\nevery = "1h"\n'
+BATCH: Final = VIA + "[queue]\nbatch = true\n"
+SPENT: Final = "the 100 KiB of this exchange are used"
+
+
+class FakeWorkers:
+    """One worker, with much that waits."""
+
+    def __init__(self) -> None:
+        self.gone = {"messages_out": 0, "octets_out": 0, "messages_in": 0, "octets_in": 0}
+        self.count = 1
+
+    async def ask(self, question: str, **_: Any) -> dict[str, dict[str, int]]:
+        if question == "link.octets":
+            return {"worker-0": dict(self.gone)}
+        waits = {"messages": 9, "octets": 900_000, "admitted_messages": 9, "admitted_octets": 900_000}
+        return {"worker-0": waits}
+
+    async def begin_exchange(self) -> None:
+        return None
+
+
+class House:
+    """The parts of a link process that this is about, on a link that is up."""
+
+    def __init__(self, folder: Path, text: str) -> None:
+        settings = config.load_text(text, is_machine_checked=False)
+        self.path, self.clock, self.workers = folder / "link.json", FakeClock(), FakeWorkers()
+        self.links = Links(settings.link)
+        self.links.show(FakeKernel().whole("eth0").facts(""))
+        log = ListLog()
+        self.link = Link(str(self.path), self.clock, self.clock, log, self.links, self._announce)
+        self.link.open()
+        history = History(str(folder / "history.json"), log)
+        self.exchanging = Exchanging(self.link, self.workers, history, self.clock)  # type: ignore[arg-type]
+        self.rested: list[bool] = []
+        self.exchanging.rested = self.rested.append
+        self.exchanging.start(settings)
+
+    async def _announce(self, reading: LinkReading, orders: Orders, is_again: bool) -> None:
+        return None
+
+    async def goes(self, octets: int) -> None:
+        """So much goes; somebody looks."""
+        self.workers.gone["octets_out"] += octets
+        await self.exchanging.look()
+
+    @property
+    def used(self) -> int:
+        return (
+            self.links.all[0]
+            .used(
+                self.clock.wall_ms() / 1000, None, self.exchanging.exchanges.turn(self.clock.wall_ms() / 1000)
+            )
+            .in_turn
+        )
+
+    async def close(self) -> dict[str, Any]:
+        """The server is stopped: what of the link is in the file."""
+        await self.exchanging.close()
+        await self.link.close()
+        found: dict[str, Any] = json.loads(self.path.read_text())["links"]["sat"]
+        return found
+
+
+def test_a_plan(tmp_path: Path) -> None:
+    """What is sent and what is collected counts; used, the exchange is over in words, who collects is told, and the
+    orders are those of the next; none begins until its time."""
+
+    async def scenario() -> None:
+        house = House(tmp_path, PLANNED)
+        await house.exchanging.look()
+        assert house.exchanging.entry is not None and house.used == 0
+        await house.goes(60 * KIB)
+        house.exchanging.came(3, 30 * KIB)
+        assert house.used == 90 * KIB
+        await house.goes(0)
+        assert house.link.orders.size_max < 13 * KIB and house.rested == []
+        house.exchanging.came(1, 10 * KIB)
+        await house.goes(0)
+        assert house.exchanging.entry is None and house.exchanging.history.entries[-1].ended == SPENT
+        assert house.rested == [True, False] and not house.link.reading.is_down
+        assert house.link.orders.size_max == 100 * KIB and not house.link.orders.is_exchange_open
+        await house.goes(5 * KIB)
+        assert house.exchanging.entry is None and house.used == 0
+        await house.close()
+
+    asyncio.run(scenario())
+
+
+def test_batched_mail(tmp_path: Path) -> None:
+    """What was let go does not go on; who collects rests until the next one begins."""
+
+    async def scenario() -> None:
+        house = House(tmp_path, BATCH)
+        await house.exchanging.look()
+        await house.exchanging.begin_by_hand()
+        await house.goes(120 * KIB)
+        assert house.exchanging.entry is None and house.exchanging.history.entries[-1].ended == SPENT
+        assert house.link.orders.size_max < 0 and house.rested == [True] and not house.link.reading.is_down
+        await house.goes(0)
+        assert house.exchanging.entry is None and house.link.orders.size_max < 0
+        house.clock.advance(1)
+        await house.exchanging.begin_by_hand()
+        assert house.link.orders.size_max == 100 * KIB and house.rested == [True, False]
+        await house.close()
+
+    asyncio.run(scenario())
+
+
+def test_a_stop_forgets_nothing(tmp_path: Path) -> None:
+    """What was counted a moment ago stands in the file."""
+
+    async def scenario() -> None:
+        house = House(tmp_path, BATCH)
+        await house.exchanging.look()
+        await house.exchanging.begin_by_hand()
+        for octets in (1 * KIB, 2 * KIB, 3 * KIB):
+            await house.goes(octets)
+        house.workers.gone["octets_in"] += 4 * KIB
+        assert (await house.close())["used_in_turn"] == 10 * KIB
+        after = House(tmp_path, BATCH)
+        await after.exchanging.look()
+        assert after.used == 10 * KIB
+
+    asyncio.run(scenario())
+
+
+def test_the_nearer_the_end_the_sooner(tmp_path: Path) -> None:
+    """What goes fast is looked at soon again; what stands still is not."""
+
+    async def scenario() -> None:
+        house = House(tmp_path, PLANNED)
+        await house.exchanging.look()
+        assert house.exchanging._sleep_s() == POLL_OPEN_S
+        await house.goes(99 * KIB)
+        assert house.exchanging._sleep_s() == POLL_NEAR_S
+        await house.goes(0)
+        assert house.exchanging._sleep_s() == POLL_OPEN_S
+        await house.close()
+
+    asyncio.run(scenario())
