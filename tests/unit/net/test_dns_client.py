@@ -4,9 +4,11 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 
+import dns.message
+import dns.name
 import pytest
 
-from cmail.net.dns_client import DnsClient, Word, parse_server
+from cmail.net.dns_client import DnsClient, Word, _is_of_its_own, parse_server
 from cmail.net.hosts_file import parse_hosts
 from cmail.net.settings import DnsSettings
 from cmail.world import DnsError, MxRecord, NoSuchDomainError
@@ -334,3 +336,20 @@ def test_what_is_said_of_a_domain_now(domain: str, word: Word) -> None:
             assert await client.word_on(domain) is Word.DENIED
 
     ask(question)
+
+
+@pytest.mark.parametrize(
+    ("flags", "zone", "is_own"),
+    [
+        ("QR AA", "example.", True),
+        ("QR", "example.", False),
+        ("QR AA", ".", False),
+        ("QR AA", "other.", False),
+    ],
+)
+def test_who_denies_a_name_of_a_zone_of_its_own(flags: str, zone: str, is_own: bool) -> None:
+    """The SOA of a zone above the name, said with authority; that of the root is what anybody may pass on."""
+    text = f"id 1\nopcode QUERY\nrcode NXDOMAIN\nflags {flags}\n;QUESTION\na.example. IN MX\n;ANSWER\n;AUTHORITY\n"
+    text += f"{zone} 60 IN SOA ns.example. root.example. 1 3600 600 86400 60\n;ADDITIONAL\n"
+    response = dns.message.from_text(text)
+    assert _is_of_its_own(response, dns.name.from_text("a.example.")) is is_own
