@@ -11,7 +11,7 @@ from typing import Any, Final
 
 from cmail.app.catalog import LISTENERS_NOT_YET
 from cmail.app.config_checks_collect import check_collects, collect_notes
-from cmail.app.config_checks_kick import check_kicks
+from cmail.app.config_checks_kick import check_kicks, kick_notes
 from cmail.app.config_checks_link import check_links, link_notes
 from cmail.app.config_checks_site import check_sites, site_notes
 from cmail.app.settings import Settings
@@ -114,6 +114,7 @@ def notes(settings: Settings) -> list[str]:
         said.append("there is no [[listener]]: mail comes in by the sendmail command alone.")
     said += site_notes(settings.site, frozenset(listener.kind for listener in settings.listener))
     said += collect_notes(settings.collect)
+    said += kick_notes(settings.link.kick)
     said += link_notes(settings.link, settings.exchange, settings.queue.batch)
     if "." not in settings.host.hostname:
         said.append(f"host.hostname = {settings.host.hostname!r} has no dot: other servers may refuse it.")

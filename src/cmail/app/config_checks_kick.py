@@ -27,6 +27,16 @@ def check_kicks(kicks: Sequence[KickSettings], smtp: SmtpSettings, say: Say) -> 
         _check(f"link.kick[{number}]", kick, smtp, say)
 
 
+def kick_notes(kicks: Sequence[KickSettings]) -> list[str]:
+    """What is allowed and yet worth a word."""
+    return [
+        f'link.kick number {number}: tls = "{kick.tls}": its server is not verified, and it is sent a'
+        ' password; "required" (or "implicit") is safer.'
+        for number, kick in enumerate(kicks, 1)
+        if kick.username and kick.tls in ("none", "opportunistic")
+    ]
+
+
 def _check(key: str, kick: KickSettings, smtp: SmtpSettings, say: Say) -> None:
     if kick.method == "command":
         _check_command(key, kick, say)

@@ -59,14 +59,20 @@ def oddity(port: int, tls: str, host: str, username: str) -> str:
         return "Port 465 expects TLS from the first byte: choose that, or port 587."
     if port in (25, 587, 2525) and tls == "implicit":
         return f"Port {port} greets in the clear: choose STARTTLS for it, or port 465."
+    found = [unverified(tls, host, username)]
     if port == 25 and username:
-        return "Log-ins are usual at port 587 or 465; many Internet providers block port 25."
-    if username and tls in ("none", "opportunistic") and not _is_here(host):
-        return (
-            "The password goes to a server that is not verified: choose STARTTLS, always, or TLS from the"
-            " first byte."
-        )
-    return ""
+        found.append("Log-ins are usual at port 587 or 465; many Internet providers block port 25.")
+    return " ".join(filter(None, found))
+
+
+def unverified(tls: str, host: str, username: str) -> str:
+    """Of a password that anybody in between could be given (a log-in page of a hotel); "" for nothing."""
+    if not username or tls not in ("none", "opportunistic") or _is_here(host):
+        return ""
+    return (
+        "The password goes to a server that is not verified: choose STARTTLS, always, or TLS from the"
+        " first byte."
+    )
 
 
 def _is_here(host: str) -> bool:

@@ -1,8 +1,12 @@
 """[[link.kick]] in the settings file: what is wrong is said with its place, and nothing is half obeyed."""
 
+from typing import Any
+
 import pytest
 
 from cmail.app.config import load_text
+from cmail.app.config_checks_kick import kick_notes
+from cmail.link.settings import KickSettings
 from cmail.settings import SettingError
 
 HEAD = '[host]\nhostname = "mail.example.org"\ndomains = ["example.org"]\ndata_dir = "/nowhere"\n'
@@ -74,3 +78,15 @@ def test_a_plan_is_bounded() -> None:
     """Twenty steps are enough for everybody."""
     kicks = '[[link.kick]]\nmethod = "finger"\n' * 20
     assert [key for key, _ in problems('method = "finger"\n' + kicks)] == ["link.kick"]
+
+
+@pytest.mark.parametrize("tls", ["none", "opportunistic", "required", "implicit"])
+def test_a_password_for_who_is_not_verified_is_worth_a_word(tls: Any) -> None:
+    """The one of a kick, as that of the SMTP host and of a mailbox; without a log-in there is none."""
+    kicks = [
+        KickSettings("etrn", tls=tls),
+        KickSettings("etrn", tls=tls, username="anna", password_file="/x"),
+    ]
+    said = kick_notes(kicks)
+    assert len(said) == (tls in ("none", "opportunistic"))
+    assert all("link.kick number 2" in each and "is not verified" in each for each in said)

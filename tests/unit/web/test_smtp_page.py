@@ -196,6 +196,7 @@ def test_fill_in_without_a_choice_says_so(house: House) -> None:
         (465, "required", "a.example", "", "expects TLS from the first byte"),
         (587, "implicit", "a.example", "", "greets in the clear"),
         (25, "required", "a.example", "anna", "block port 25"),
+        (25, "opportunistic", "a.example", "anna", "not verified"),
         (587, "opportunistic", "a.example", "anna", "not verified"),
         (587, "none", "127.0.0.1", "anna", ""),
         (465, "implicit", "a.example", "anna", ""),

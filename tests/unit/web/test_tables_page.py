@@ -281,6 +281,14 @@ def test_a_step_that_runs_a_program_is_deleted(tmp_path: Path) -> None:
     assert house.drafted(KICK) == [program]
 
 
+@pytest.mark.parametrize(("tls", "is_told"), [("", True), ("none", True), ("required", False)])
+def test_a_password_for_who_is_not_verified(tmp_path: Path, tls: str, is_told: bool) -> None:
+    """The list of kicks says so beside the step; what says nothing of tls is opportunistic."""
+    said = f'tls = "{tls}"\n' if tls else ""
+    house = House(tmp_path, f"\n{OWN_FILE}{said}")
+    assert ("goes to a server that is not verified" in house.get("/kicks")) is is_told
+
+
 def test_the_order_of_steps(house: House) -> None:
     """Up and Down; the first has no Up, the last no Down."""
     for name in ("a", "b", "c"):

@@ -22,9 +22,11 @@ from cmail.web.pages.table_rows import (
     row_fields,
     rows_of,
     sentence_of,
+    whole,
 )
 from cmail.web.pages.table_secrets import RowSecrets
 from cmail.web.pages.table_test import MailboxTest
+from cmail.web.providers import unverified
 
 _OK: Final = "OK. Save Settings makes it hold."
 _SAME: Final = "Nothing was changed."
@@ -63,6 +65,7 @@ class TablePage:
                 "words": sentence_of(kind, view, row),
                 "mark": mark_of(row),
                 "is_fixed": is_of_file(row),
+                "warn": self._unverified(row),
                 "is_new": not isinstance(view.saved, list) or row not in view.saved,
             }
             for number, row in enumerate(rows, 1)
@@ -77,6 +80,15 @@ class TablePage:
             error=view.error,
             first=self._first_kick() if kind is KICK else "",
         )
+
+    def _unverified(self, row: Mapping[str, Any]) -> str:
+        """Where the password of a row goes."""
+        view = self._view()
+        if PASSWORD not in self._kind.columns:
+            return ""
+        said = whole(row, view)
+        host = said["host"] or self._desk.settings()["smtp.host"].value
+        return unverified(str(said["tls"]), str(host), str(said["username"]))
 
     def _title(self, number: int, row: Mapping[str, Any]) -> str:
         return (
