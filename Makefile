@@ -27,7 +27,7 @@ check: ## format, lint, types, floors and the quick tests: under a minute
 test: ## the whole test suite; as root it installs the mail programs that some tests talk to
 	@scripts/test-programs
 	@scripts/install test
-	@.venv/bin/python -m pytest --durations=10 $(TESTS)
+	@.venv/bin/python -m pytest -n 2 --dist loadfile --durations=10 $(TESTS)
 
 torture: ## tries every promise of docs/promises.md for long: 45 minutes at most (PART="storm disk": some of it)
 	@scripts/test-programs
