@@ -87,12 +87,17 @@ def test_what_is_told_and_what_begins(house: House) -> None:
     wait_for(
         lambda: any("larger than what any link" in each for each in house.attention()), "it to be held", 20
     )
+    send(house.cmail, 90_000)
     send(house.cmail, 100)
-    plan = wait_for(lambda: (plan := house.ask("GET", "/plan"))["messages"] and plan, "the plan", 20)
-    assert plan["waiting"]["messages"] == 1 and plan["next"] and plan["rate"] == 256
-    assert plan["messages"][0]["order"] == "small (up to 64 KiB)" and plan["messages"][0]["to"] == [
-        "bob@example.net"
-    ]
+    plan = wait_for(
+        lambda: len((plan := house.ask("GET", "/plan"))["messages"]) == 2 and plan, "the plan", 20
+    )
+    assert plan["waiting"]["messages"] == 2 and plan["next"] and plan["rate"] == 256
+    small, medium = plan["messages"]
+    assert small["order"] == "small (up to 64 KiB)" and small["to"] == ["bob@example.net"]
+    assert medium["order"] == "medium (up to 1 MiB)"
+    assert small["takes_s"] < 0.1 and medium["takes_s"] == pytest.approx(2.8, abs=0.1)
+    assert plan["takes_s"] == 3, "at 32,000 octets a second"
 
     house.box.answers["PASS"] = b"-ERR wrong\r\n"
     kicked = len(house.trigger.heard)
