@@ -104,7 +104,7 @@ def _stepped(budget: int, used: int) -> int:
     left, step = budget - used, max(1, budget // _STEPS)
     if left > step:
         return min(budget, -(-left // step) * step)
-    while left <= step // 2:
+    while 1 < step and left <= step // 2:
         step //= 2
     return step
 
