@@ -94,7 +94,9 @@ def opcodes(run: Callable[[], object]) -> int:
 
 
 def count_opcodes(parser: Parser, case: Case, octets: int) -> list[int]:
-    """For n, 2n, 4n and 8n."""
+    """For n, 2n, 4n and 8n: of a long fragment one, two, four and eight, or a step would look like a curve."""
+    length = len(case.fragment)
+    octets = -(-octets // length) * length
     parser.feed(case.of(octets // 2))  # imports and caches
     return [opcodes(partial(parser.feed, case.of(size))) for size in sizes(octets)]
 

@@ -188,6 +188,8 @@ async def _send_rows(rows: AsyncIterator[Fields], writer: asyncio.StreamWriter) 
 
 
 async def _send(writer: asyncio.StreamWriter, fields: Mapping[str, object]) -> None:
+    if writer.is_closing():  # uvloop says so by an error that is no OSError
+        raise ConnectionResetError("the connection was closed")
     writer.write(encode(fields))
     await asyncio.wait_for(writer.drain(), WRITE_S)
 

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import gc
 import os
 import socket
 import stat
@@ -9,6 +10,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
 
 import pytest
+import uvloop
 
 from cmail.net import control
 from cmail.net.control import (
@@ -202,3 +204,36 @@ def test_server_that_does_not_answer(tmp_path: Path) -> None:
             ask("echo")
         assert slow.value.code == 75
     deaf.close()
+
+
+@pytest.mark.parametrize("new_loop", [asyncio.new_event_loop, uvloop.new_event_loop])
+def test_closed_before_the_answer_is_known(
+    tmp_path: Path, new_loop: Callable[[], asyncio.AbstractEventLoop]
+) -> None:
+    """A stop in the middle of a question: who asked hears that it is over, and nothing goes wrong here."""
+    wrong: list[object] = []
+
+    async def main() -> None:
+        asyncio.get_running_loop().set_exception_handler(lambda _loop, context: wrong.append(context))
+        is_asked, may_answer = asyncio.Event(), asyncio.Event()
+
+        async def slow(_request: Fields) -> Fields:
+            is_asked.set()
+            await may_answer.wait()
+            return {}
+
+        server = ControlServer({"slow": slow}, wrong.append)
+        await server.start(str(tmp_path), "it")
+        asking = asyncio.create_task(ControlClient(str(tmp_path), "it", 5).ask("slow"))
+        await is_asked.wait()
+        await server.close()
+        with pytest.raises(ControlError):
+            await asking
+        may_answer.set()
+        for _ in range(10):
+            await asyncio.sleep(0)
+
+    with asyncio.Runner(loop_factory=new_loop) as runner:
+        runner.run(main())
+    gc.collect()
+    assert wrong == []
