@@ -669,8 +669,21 @@ def test_upstream_host_that_is_not_found_bounces_nothing(found: Any, kind: NotNo
         resolver = FakeResolver(hosts={"smtp.example.net": found} if found is not None else {})
         work = MemoryWork([transaction(1)])
         ending = await agent(settings(25, host="smtp.example.net"), resolver).run("relay", work)
-        assert isinstance(ending, HostTrouble) and ending.failure.kind is kind
+        assert isinstance(ending, HostTrouble) and ending.failure.kind is kind and ending.is_unfound
         assert len(work.ready) == 1
+
+    run(main)
+
+
+def test_fallback_host_that_is_not_found_changes_nothing() -> None:
+    """Of two troubles theirs is the one that counts."""
+
+    async def main() -> None:
+        resolver = FakeResolver({"example.net": SERVFAIL}, {"smtp.example.net": SERVFAIL})
+        smtp = settings(25, host="smtp.example.net", fallback_to_host=True)
+        ending = await agent(smtp, resolver).run("mx:example.net", MemoryWork([transaction(1)]))
+        assert isinstance(ending, HostTrouble) and not ending.is_unfound
+        assert "smtp.example.net" not in ending.failure.reason
 
     run(main)
 

@@ -253,6 +253,28 @@ def test_a_dns_that_knows_nothing_any_more_and_no_probe(net: Net, tmp_path: Path
         assert len(cmail.mailbox(ANNA)) == 1
 
 
+@pytest.mark.parametrize("lie", [NXDOMAIN, SERVFAIL])
+def test_a_dns_that_does_not_find_the_host_of_the_settings(net: Net, tmp_path: Path, lie: str) -> None:
+    """The line is up, a server that has just started never heard where its upstream server is, and the DNS denies
+    it or fails: no attempt is counted, though the next would be in five minutes, it is said why, and within
+    seconds of the first good answer all goes."""
+    host = "smtp.isp.example"
+    peer, names = FarSink(), FakeDnsServer({(host, kind): lie for kind in ("A", "AAAA")}, host=FAR, port=53)
+    more = '[queue]\nretry = ["5m"]\n'
+    upstream = f'\n[smtp]\nhost = "{host}"\nport = 2525\n[dns]\nservers = ["{FAR}:53"]\n'
+    with There(net, peer, names), serve(net, tmp_path, more, upstream) as cmail:
+        for name in ("one", "two"):
+            give(net, cmail, name, to=f"{name}@example.net")
+        wait_for(lambda: all(host in row["reason"] for row in cmail.queue()), "what is wrong to be said")
+        let_pass(3)
+        assert attempts(cmail) == {"one@example.net": 0, "two@example.net": 0}
+        assert len(names.asked) < 60, "one question for all that waits"
+        names.records = {(host, "A"): [FAR]}
+        wait_until_taken(peer, 2, "both to arrive", 40)
+        wait_until_empty(cmail)
+        assert not cmail.mailbox(ANNA)
+
+
 def test_a_router_without_an_uplink_and_no_probe(net: Net, tmp_path: Path) -> None:
     """The same, and behind the router there is nothing: that is off line, said in words; over when it is back."""
     lies: dict[tuple[str, str], list[str] | str] = dict.fromkeys(

@@ -101,8 +101,8 @@ def _tried(row: Mapping[str, Any], now_ms: int) -> str:
 
 
 def _times(attempts: int) -> str:
-    if not attempts:  # others were tried, and told enough of the next hop
-        return "It has not been tried itself; others were,"
+    if not attempts:  # others were tried, or its host was asked for, and told enough of the next hop
+        return "It has not been tried itself; others were, or its host was looked up,"
     return "Tried once" if attempts == 1 else f"Tried {attempts} times"
 
 

@@ -84,7 +84,7 @@ class ShardDesk:
     def trouble(self, route: str) -> RouteTrouble | None:
         """Why a next hop rests now."""
         found = self.scheduler.routes.get(route)
-        if found is None or found.trouble is None or not found.rest_until:
+        if found is None or found.trouble is None or not (found.rest_until or found.unfound_count):
             return None
         rest_s = max(0.0, found.rest_until - self.scheduler.clock.monotonic())
         return RouteTrouble(found.trouble.reason, found.trouble.kind, int(rest_s * 1000))

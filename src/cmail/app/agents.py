@@ -114,7 +114,8 @@ def _hosts_of(snapshot: Snapshot) -> frozenset[str]:
     """The hosts that the settings name: what is wrong with them bounces nothing."""
     settings = snapshot.settings
     forwards = (parse_endpoint(each.host, FORWARD_PORT).host for each in settings.forward)
-    return frozenset((settings.smtp.host, *forwards))
+    sites = (site.endpoint.host for site in settings.site if site.endpoint is not None)
+    return frozenset((settings.smtp.host, *forwards, *sites))
 
 
 @lru_cache(maxsize=1000)

@@ -79,6 +79,7 @@ class HostTrouble:
 
     failure: TemporaryFailure
     transactions_count: int = 0  # settled before the trouble
+    is_unfound: bool = False  # the DNS does not find the host that the settings name: our own trouble
 
 
 @dataclass(frozen=True, slots=True)

@@ -59,7 +59,7 @@ class LmtpAgent:
             failure = error.failure if isinstance(error, NoHostError) else None
             if not isinstance(failure, TemporaryFailure):
                 failure = TemporaryFailure(str(error), NotNow.HOST, UNABLE_TO_ROUTE)
-            return HostTrouble(failure)
+            return HostTrouble(failure, is_unfound=isinstance(error, NoHostError))
         ending: Ending | None = None
         for peer in peers:
             try:

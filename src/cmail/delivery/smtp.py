@@ -106,7 +106,7 @@ class SmtpAgent:
         except NoHostError as error:
             assert isinstance(error.failure, TemporaryFailure)
             self._log(f"warning: {error}")
-            return HostTrouble(error.failure)
+            return HostTrouble(error.failure, is_unfound=True)
         way = _Way(settings.tls, is_ours=True, has_log_in=bool(settings.username))
         ending, _ = await self._try_hosts(_in_order(hosts), work, way)
         if isinstance(ending, HostTrouble):
@@ -119,7 +119,7 @@ class SmtpAgent:
             hosts = await upstream_hosts(name, port, self._resolver)
         except NoHostError as error:
             assert isinstance(error.failure, TemporaryFailure)
-            return HostTrouble(error.failure)
+            return HostTrouble(error.failure, is_unfound=True)
         if any(self._is_own_address(host.address, port) for host in hosts):
             reason = f"the host {name}:{port} of {whose} is this server itself"
             self._log(f"warning: {reason}")
@@ -142,7 +142,9 @@ class SmtpAgent:
             ending, is_unreached = HostTrouble(error.failure), error.is_dns
         if is_unreached and self._settings.advanced.fallback_to_host and self._settings.host:
             self._log(f"info: {domain}: no mail host answers, going by {self._settings.host}")
-            return await self._run_upstream(work)
+            instead = await self._run_upstream(work)
+            is_unfound = isinstance(instead, HostTrouble) and instead.is_unfound
+            return ending if is_unfound else instead  # of two troubles theirs is the one that counts
         return ending
 
     def _refusal(self, failure: PermanentFailure) -> Ending:

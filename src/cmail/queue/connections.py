@@ -23,6 +23,8 @@ PAGE: Final = 100  # messages read at once, when all that waits is bounced
 # need a moment (a neighbour that did not answer before), then seldom.
 OFFLINE_WAIT_MIN_S: Final = 0.25
 OFFLINE_WAIT_MAX_S: Final = 60.0
+UNFOUND_WAIT_MIN_S: Final = 1.0  # the DNS does not find a host that the settings name
+UNFOUND_WAIT_MAX_S: Final = 60.0
 WAKE_TRIES: Final = 60  # on a full disk
 WAKE_AGAIN_S: Final = 1.0
 FRUITLESS_MAX: Final = 3  # connections in a row that ended in order without having settled anything
@@ -114,8 +116,8 @@ class Connections:
         match ending:
             case Finished():
                 self._finished(lane)
-            case HostTrouble(failure=failure):
-                self._trouble(lane, failure)
+            case HostTrouble():
+                self._trouble(lane, ending)
             case RouteRefusal(failure=refusal):
                 self._refuse(route, refusal)
 
@@ -139,8 +141,8 @@ class Connections:
 
     # Trouble.
 
-    def _trouble(self, lane: Lane, failure: TemporaryFailure) -> None:
-        route = lane.route
+    def _trouble(self, lane: Lane, ending: HostTrouble) -> None:
+        route, failure = lane.route, ending.failure
         if failure.kind is NotNow.OFFLINE:
             self.rest_offline(route, failure)
         elif lane.has_delivered:
@@ -148,6 +150,8 @@ class Connections:
         elif any(other.has_delivered or other.taken for other in route.lanes):
             # others work: it was one too many
             route.window.refused(len(route.lanes), self._scheduler.clock.monotonic())
+        elif ending.is_unfound:
+            self._rest_unfound(route, failure)
         else:
             self._rest(route, failure)
 
@@ -160,6 +164,18 @@ class Connections:
         self._scheduler.log.warned(f"{route.name}: {failure.reason}; next try in {self.rest_s(route):.0f} s")
         self._end_ready(route, failure, int(self.rest_s(route) * 1000))
         route.look_anew()
+
+    def _rest_unfound(self, route: RouteQueue, failure: TemporaryFailure) -> None:
+        """The DNS does not find the host that the settings name: nothing is counted, all stays on the disk,
+        and one question for all of it is asked again soon."""
+        if route.rest_until or route.refusal is not None:
+            return
+        if not route.unfound_count:
+            self._scheduler.log.warned(f"{route.name}: {failure.reason}; the DNS is asked again soon")
+        wait_s = min(UNFOUND_WAIT_MIN_S * 2 ** min(route.unfound_count, 10), UNFOUND_WAIT_MAX_S)
+        self._close_gate(route, failure, wait_s)
+        route.not_found(route.trouble_wall_ms)
+        route.drop_ready()
 
     def rest_offline(self, route: RouteQueue, failure: TemporaryFailure) -> None:
         """We are off line: nothing is counted, all stays on the disk as it is."""

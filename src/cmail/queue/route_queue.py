@@ -3,6 +3,7 @@
 Whether anything may go is in gate.py, the disk in reading.py, when connections are opened in opening.py."""
 
 from asyncio import Future
+from collections import deque
 from typing import TYPE_CHECKING, Final
 
 from cmail.delivery.agent import Transaction
@@ -11,6 +12,7 @@ from cmail.mail.outcome import Outcome, PermanentFailure, TemporaryFailure
 from cmail.mail.status import EXPIRED
 from cmail.policy.concurrency import Window
 from cmail.policy.order import is_large
+from cmail.policy.retry import PERIODS_TO_EXPIRE
 from cmail.policy.routing import SITE_PREFIX, is_internet
 from cmail.queue.gate import Gate
 from cmail.queue.lane import Lane
@@ -68,6 +70,8 @@ class RouteQueue:
         "scheduler",
         "trouble",
         "trouble_wall_ms",
+        "unfound",
+        "unfound_count",
         "window",
     )
 
@@ -98,6 +102,8 @@ class RouteQueue:
         # Trouble.
         self.failures = 0  # of the next hop, in a row
         self.offline_count = 0  # times in a row that a delivery found us off line
+        self.unfound_count = 0  # times in a row that the DNS did not find its host, which the settings name
+        self.unfound: deque[tuple[int, int]] = deque(maxlen=PERIODS_TO_EXPIRE)  # link-up period, wall ms
         self.owes_wake = False  # recipients wait on the disk because of it, until it works again
         self.rest_until = 0.0
         self.trouble: TemporaryFailure | None = None
@@ -356,8 +362,7 @@ class RouteQueue:
         self.fruitless_count = self.offline_count = 0
         self.trouble = None
         if self.owes_wake:
-            self.trusted()
-            self.owes_wake = False
+            self.forgiven()
             scheduler.connections.wake_deferred(self)
         if is_first and self.window.proved(scheduler.clock.monotonic()):
             scheduler.connections.first_success(self)
@@ -366,13 +371,26 @@ class RouteQueue:
     def doubted(self) -> None:
         """The next hop has failed once more: only a few are tried until one gets through."""
         self.failures += 1
+        self._distrusted()
+
+    def not_found(self, wall_ms: int) -> None:
+        """The DNS does not find its host: no failure of anybody, but a chance that its mail had."""
+        self.unfound_count += 1
+        period = self.scheduler.admission.period
+        is_same = self.unfound_count > 1 or not self.is_site
+        if self.unfound and self.unfound[-1][0] == period and is_same:
+            self.unfound.pop()
+        self.unfound.append((period, wall_ms))
+        self._distrusted()
+
+    def _distrusted(self) -> None:
         self.owes_wake = True
         self.ready_max, self.refill_below = PROBE_MESSAGES, 1
         self.window.closed()
 
     def trusted(self) -> None:
         """The next hop works, or an operator says that it may."""
-        self.failures = self.offline_count = 0
+        self.failures = self.offline_count = self.unfound_count = 0
         self.trouble = None
         self.ready_max, self.refill_below = READY_MAX, REFILL_BELOW
 
@@ -380,3 +398,4 @@ class RouteQueue:
         """Nothing waits for it: whatever was wrong does not matter any more."""
         self.trusted()
         self.owes_wake = False
+        self.unfound.clear()

@@ -85,12 +85,18 @@ class Sweep:
 
     def _as_tried(self, message: QueuedMessage, queued: QueuedRecipient) -> QueuedRecipient:
         """That its next hop has failed since it came counts as one try of its own: it was not its
-        turn among many, and might never be."""
+        turn among many, and might never be. So does that the DNS does not find the host of the settings,
+        and each link-up period (visit of a site) in which that was so is one in which it had its chance."""
         route = self._scheduler.routes.get(queued.route)
-        if queued.attempts or route is None or not route.failures:
+        if route is None or not (route.failures or route.unfound_count):
             return queued
-        is_later = route.trouble_wall_ms > message.arrived_wall_ms
-        return replace(queued, attempts=1) if is_later else queued
+        since_ms = message.arrived_wall_ms
+        chances = sum(
+            wall_ms > since_ms and (route.is_site or period != queued.last_period)
+            for period, wall_ms in route.unfound
+        )
+        attempts = queued.attempts or int(route.trouble_wall_ms > since_ms)
+        return replace(queued, attempts=attempts, periods=queued.periods + chances)
 
     def _is_kept(self, message: QueuedMessage, queued: QueuedRecipient) -> bool:
         """Nor while the orders of the link keep it; but its sender may have said by when (RFC 2852)."""
@@ -121,6 +127,8 @@ class Sweep:
                 attempts.expire(end, message, tried, last)
             else:
                 attempts.put_off(end, message, tried, last, queued.due_ms, last.kind)
+                kept = tried if route.failures else queued  # what the DNS does not find is no attempt
+                end.deferrals[-1] = replace(end.deferrals[-1], attempts=kept.attempts, periods=queued.periods)
         scheduler.recorder.adopt(route, Transaction(message, recipients), end)
 
     def _last(self, route: RouteQueue, entry: QueueEntry) -> TemporaryFailure:

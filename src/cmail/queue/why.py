@@ -52,6 +52,8 @@ def _waits_for(scheduler: "Scheduler", entry: QueueEntry) -> str:
         return f"{kept} No attempt is counted until then."
     if route is not None and route.rest_until:
         return _rests(scheduler, route, hop)
+    if route is not None and route.unfound_count and route.trouble is not None:
+        return f"The DNS is asked again now: {route.trouble.reason}. No attempt is counted."
     wait_ms = entry.due_ms - scheduler.attempts.now_ms(entry.route)
     if wait_ms > 0 and not entry.attempts and entry.reason:  # RFC 4865
         return (
@@ -83,6 +85,8 @@ def _rests(scheduler: "Scheduler", route: RouteQueue, hop: str) -> str:
     reason = f": {route.trouble.reason}" if route.trouble is not None else ""
     if route.trouble is not None and route.trouble.kind is NotNow.OFFLINE:
         return f"We seem to be off line{reason}. We look again in {wait}; no attempt is counted."
+    if route.trouble is not None and route.unfound_count:
+        return f"The DNS is asked again in {wait}{reason}. No attempt is counted."
     return f"Nothing is sent to {hop} for another {wait}{reason}."
 
 
