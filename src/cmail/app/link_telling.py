@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Awaitable, Callable, Collection
 from typing import Any, Final
 
-from cmail.net.control import ControlError, Fields
+from cmail.net.control import ControlError, Fields, NotRunningError
 from cmail.observe import maillog
 
 # Who starts goes by the file of before, which knows neither other settings nor the rate of a first start.
@@ -61,7 +61,8 @@ class Teller:
                 try:
                     await (self._say() if self._is_stale else self._say_lost())
                 except ControlError as error:
-                    if not self._tries:
+                    is_starting = isinstance(error, NotRunningError)
+                    if self._tries == (SOON_TIMES if is_starting else 0):
                         maillog.warned(f"{self._name} was not told of the link, it is told again: {error}")
                     self.is_heard.set()  # it starts, or hangs: nobody waits for it
                     self._tries += 1

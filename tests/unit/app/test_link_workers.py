@@ -10,7 +10,7 @@ import pytest
 from cmail.app import link_telling, link_workers
 from cmail.app.link_workers import Workers
 from cmail.link.clock import LinkReading
-from cmail.net.control import ControlServer, Fields
+from cmail.net.control import ControlServer, Fields, NotRunningError
 from cmail.policy.orders import FREE, Orders, parse_orders
 
 
@@ -44,6 +44,34 @@ def test_a_worker_that_starts_meanwhile_is_told_later(monkeypatch: pytest.Monkey
         asyncio.run(test())
     finally:
         shutil.rmtree(folder)
+
+
+@pytest.mark.parametrize("tries", [3, 0])
+def test_who_is_starting_is_no_trouble_for_a_while(monkeypatch: pytest.MonkeyPatch, tries: int) -> None:
+    """Each start would warn of it; who is away for long is said to be."""
+    said: list[str] = []
+    monkeypatch.setattr(link_telling.maillog, "warned", said.append)
+    monkeypatch.setattr(link_telling, "SOON_TIMES", tries)
+    monkeypatch.setattr(link_telling, "SOON_S", 0.001)
+    asked = 0
+
+    async def ask(question: str, fields: Fields) -> None:
+        nonlocal asked
+        asked += 1
+        if asked <= 2:
+            raise NotRunningError("the server is not running (worker-0 does not answer)")
+
+    async def test() -> None:
+        monkeypatch.setattr(link_telling, "AGAIN_S", 0.001)
+        teller = link_telling.Teller("worker-0", ask)
+        teller.tell({}, {})
+        async with asyncio.timeout(5):
+            while asked < 3:
+                await asyncio.sleep(0.001)
+        teller.close()
+
+    asyncio.run(test())
+    assert ["worker-0 was not told" in words for words in said] == ([] if tries else [True])
 
 
 def test_who_does_not_answer_is_left_out() -> None:
