@@ -11,6 +11,7 @@ from cmail.app import link_telling, link_workers
 from cmail.app.link_workers import Workers
 from cmail.link.clock import LinkReading
 from cmail.net.control import ControlServer, Fields, NotRunningError
+from cmail.observe import maillog
 from cmail.policy.orders import FREE, Orders, parse_orders
 
 
@@ -50,24 +51,24 @@ def test_a_worker_that_starts_meanwhile_is_told_later(monkeypatch: pytest.Monkey
 def test_who_is_starting_is_no_trouble_for_a_while(monkeypatch: pytest.MonkeyPatch, tries: int) -> None:
     """Each start would warn of it; who is away for long is said to be."""
     said: list[str] = []
-    monkeypatch.setattr(link_telling.maillog, "warned", said.append)
+    monkeypatch.setattr(maillog, "warned", said.append)
     monkeypatch.setattr(link_telling, "SOON_TIMES", tries)
     monkeypatch.setattr(link_telling, "SOON_S", 0.001)
-    asked = 0
+    asked, has_heard = 0, asyncio.Event()
 
     async def ask(question: str, fields: Fields) -> None:
         nonlocal asked
         asked += 1
         if asked <= 2:
             raise NotRunningError("the server is not running (worker-0 does not answer)")
+        has_heard.set()
 
     async def test() -> None:
         monkeypatch.setattr(link_telling, "AGAIN_S", 0.001)
         teller = link_telling.Teller("worker-0", ask)
         teller.tell({}, {})
         async with asyncio.timeout(5):
-            while asked < 3:
-                await asyncio.sleep(0.001)
+            await has_heard.wait()
         teller.close()
 
     asyncio.run(test())
