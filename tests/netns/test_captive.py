@@ -1,6 +1,7 @@
 """A log-in page on the way: every name has its address, every TLS port shows its certificate, and it takes whatever
 it is told. It is never told a password; nothing counts, and when it is gone everything moves."""
 
+import json
 import ssl
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -104,6 +105,8 @@ def test_a_portal_behind_all_names(net: Net, tmp_path: Path, tls: str) -> None:
             wait_for(lambda: len(hotel.names.asked) >= probed + 6, "two probes more", 30)
             assert status(cmail)["words"] == every_name
             assert attempts(cmail) == [0, 0], cmail.queue()
+            kept = json.loads((cmail.data / "link.json").read_text())
+            assert PORTAL not in kept["upstream"], "workers would be told of it"
             assert not has_heard_a_password(hotel.portal)
             hotel.names.lie = ""
             net.there("addr", "add", f"{FAR}/32", "dev", "lo")

@@ -275,6 +275,28 @@ def test_a_dns_that_does_not_find_the_host_of_the_settings(net: Net, tmp_path: P
         assert not cmail.mailbox(ANNA)
 
 
+@pytest.mark.parametrize("lie", [NXDOMAIN, SERVFAIL])
+def test_where_the_host_of_the_settings_was_is_known_over_a_restart(
+    net: Net, tmp_path: Path, lie: str
+) -> None:
+    """A server that starts while the DNS denies its upstream server, or fails, goes by what the link process keeps;
+    each worker is told of it."""
+    host = "smtp.isp.example"
+    peer, names = FarSink(), FakeDnsServer({(host, "A"): [FAR]}, ttl=5, host=FAR, port=53)
+    more = '[queue]\nretry = ["5m"]\n'
+    upstream = f'\n[smtp]\nhost = "{host}"\nport = 2525\n[dns]\nservers = ["{FAR}:53"]\n'
+    with There(net, peer, names), serve(net, tmp_path, more, upstream) as cmail:
+        wait_for(lambda: FAR in kept(cmail), "where it is to be kept")
+        cmail.stop()
+        names.records = {(host, kind): lie for kind in ("A", "AAAA")}
+        cmail.start()
+        for count in range(4):
+            give(net, cmail, f"{count}")
+        wait_until_taken(peer, 4, "all to arrive")
+        wait_until_empty(cmail)
+        assert not cmail.mailbox(ANNA)
+
+
 def test_a_router_without_an_uplink_and_no_probe(net: Net, tmp_path: Path) -> None:
     """The same, and behind the router there is nothing: that is off line, said in words; over when it is back."""
     lies: dict[tuple[str, str], list[str] | str] = dict.fromkeys(

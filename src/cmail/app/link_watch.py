@@ -3,10 +3,10 @@
 import asyncio
 import contextlib
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import replace
 from ipaddress import ip_address
-from typing import Final
+from typing import Any, Final
 
 from cmail.app.link_confirm import Confirming
 from cmail.app.link_workers import Workers
@@ -15,6 +15,7 @@ from cmail.link.judging import Hand
 from cmail.link.links import Facts, OneLink
 from cmail.link.probe import NAMES, Seen, Target, mailbox_targets, probe_each, target_of
 from cmail.link.state import Link
+from cmail.net.control import Fields
 from cmail.net.dns_client import DnsClient
 from cmail.net.kernel_watch import KernelWatch
 from cmail.observe import maillog
@@ -45,6 +46,9 @@ class Watching:
     def start(self, settings: Settings) -> None:
         """Begin to hear the kernel."""
         self._settings = settings
+        if self._link.links.upstream_name not in ("", settings.smtp.host):
+            self._link.links.upstream = ()
+        self._workers.upstream = self._known_upstream
         try:
             self._watch.open()
             self._is_watching = True
@@ -60,6 +64,7 @@ class Watching:
         self._settings = settings
         if is_other:
             self._link.links.upstream = ()
+            self._do_soon(self._link.tell(), "that the upstream server is another")
             self._look_up_soon()
         self._woken.set()
 
@@ -73,6 +78,8 @@ class Watching:
     async def run(self) -> None:
         """What the kernel tells is weighed at once, for ever."""
         self._look_up_soon()
+        await self.look()  # the orders of the file are those of the last run
+        self._do_soon(self._link.tell(), "where the upstream server was")
         self._woken.set()
         while True:
             await self._woken.wait()
@@ -130,7 +137,10 @@ class Watching:
 
     def _look_up_soon(self) -> None:
         """Beside: the kernel's word does not wait for the DNS."""
-        task = asyncio.create_task(self._look_up(), name="where the upstream server is")
+        self._do_soon(self._look_up(), "where the upstream server is")
+
+    def _do_soon(self, what: Coroutine[Any, Any, None], name: str) -> None:
+        task = asyncio.create_task(what, name=name)
         self._looking_up.add(task)
         task.add_done_callback(self._looking_up.discard)
 
@@ -144,9 +154,24 @@ class Watching:
             found = await self._resolver().addresses(host.strip("[]"))
         except (DnsError, NoSuchDomainError):
             return
-        if tuple(found[:4]) != self._link.links.upstream:
-            self._link.links.upstream = tuple(found[:4])
+        if self._found_upstream(found):
             self._woken.set()
+
+    def _found_upstream(self, found: Sequence[IPAddress]) -> bool:
+        """Workers that have not asked for it are told: the DNS may fail when they do. Whether it is new."""
+        links, host = self._link.links, self._settings.smtp.host
+        before, links.upstream, links.upstream_name = links.upstream, tuple(found[:4]), host
+        if links.upstream == before:
+            return False
+        self._link.note()
+        self._do_soon(self._link.tell(), "where the upstream server was found")
+        return True
+
+    def _known_upstream(self) -> Fields:
+        """As workers are told it; nothing of another host."""
+        links, host = self._link.links, self._settings.smtp.host
+        addresses = links.upstream if links.upstream_name == host else ()
+        return {"name": host, "addresses": [str(each) for each in addresses]}
 
     # Probes.
 
@@ -246,9 +271,11 @@ class Watching:
             link.doubt.failed(seen.words)
         elif link.doubt.verdict is None:
             link.doubt.end()  # it cannot be probed so, and nothing is known against it
-        if seen.address is not None and target.host == self._settings.smtp.host.strip("[]"):
+        if seen.is_portal:
+            self._found_upstream(())  # what was found may be the page's address
+        elif seen.address is not None and target.host == self._settings.smtp.host.strip("[]"):
             others = [each for each in self._link.links.upstream if each != seen.address]
-            self._link.links.upstream = (seen.address, *others[:3])
+            self._found_upstream((seen.address, *others))
 
     def _device(self, link: OneLink) -> str:
         """By which device it is probed; "" for the way that the kernel goes anyway."""

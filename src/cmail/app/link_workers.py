@@ -1,7 +1,7 @@
 """The workers as the link process sees them: told how the link is, asked what waits and what went."""
 
 import asyncio
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any, Final
 
 from cmail.app.link_telling import Ask, Teller
@@ -25,6 +25,7 @@ class Workers:
         self._latest: Fields = _fields(LinkReading(), FREE)
         self._tellers = [Teller(name, self._asker(name)) for name in names]
         self._silent_until: dict[str, float] = {}
+        self.upstream: Callable[[], Fields] = dict  # where the upstream server was found last
 
     def _asker(self, name: str) -> Ask:
         async def ask(question: str, fields: Fields) -> None:
@@ -39,7 +40,7 @@ class Workers:
 
     async def tell(self, reading: LinkReading, orders: Orders, is_said_again: bool = False) -> None:
         """Tell all how it is, at the same time. Those that hear at once have heard it when this returns."""
-        self._latest = _fields(reading, orders)
+        self._latest = {**_fields(reading, orders), "upstream": self.upstream()}
         await self._tell({"is_said_again": True} if is_said_again else {})
 
     async def begin_exchange(self) -> None:

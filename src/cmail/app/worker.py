@@ -71,6 +71,7 @@ class Worker:
         self._link_clock = LinkView(estate.lived)
         self._worker_link = WorkerLink(estate.run_folder, lambda: self._schedulers, self._link_clock)
         self._worker_link.forget = lambda: self._agents.resolver.forget_failures()
+        self._worker_link.upstream_is_at = lambda *found: self._agents.resolver.told(*found)
         self._worker_link.said_again = self._link_is_up_again
         self._sites = new_sites(number, estate.workers_count, estate.data_dir, self._clock, self._link_clock)
         self._accounts: Accounts

@@ -63,6 +63,7 @@ class WorkerLink:
         self._hurried = asyncio.Event()
         self._is_trapped = False
         self.forget: Callable[[], None] = lambda: None  # what the DNS denied
+        self.upstream_is_at: Callable[[str, Sequence[str]], None] = lambda name, addresses: None
         self._reached: dict[tuple[str, int], None] = {}  # where mail went: domains, as (name, 0), and hosts
         self._reached_told_at: dict[bool, float] = {}  # of domains (True) and of hosts
         self._denials: dict[str, int] = {}  # how often a domain was denied, and is not believed
@@ -92,6 +93,8 @@ class WorkerLink:
         if reading.is_down:
             self._confirmed_at = float("-inf")
         self._link_clock.changed(reading, orders)
+        if isinstance(upstream := request.get("upstream"), dict):
+            self.upstream_is_at(str(upstream.get("name", "")), _texts(upstream.get("addresses")))
         if request.get("begins_exchange"):
             for scheduler in self._schedulers():
                 scheduler.exchange()

@@ -146,6 +146,7 @@ class Links:
         self.all: list[OneLink] = []
         self.had_way = False  # the machine could go out once
         self.upstream: tuple[IPAddress, ...] = ()  # where the upstream server was found last
+        self.upstream_name = ""  # by which name
         self.known = Known()
         self._said_down = SaidDown()
         self._by = ""  # the link by which the kernel goes
@@ -306,6 +307,7 @@ class Links:
         return {
             "had_way": self.had_way,
             "upstream": [str(address) for address in self.upstream],
+            "upstream_name": self.upstream_name,
             "known": self.known.record(),
             "devices_down": self._said_down.record(),
             "links": {link.name: link.record() for link in self.all},
@@ -315,6 +317,7 @@ class Links:
         """Go on from it; a file of before there were several has the state of all alone."""
         self.had_way = record.get("had_way") is True
         self.upstream = _addresses(record.get("upstream"))
+        self.upstream_name = str(record.get("upstream_name", ""))
         self.known.resume(record.get("known"))
         links = record.get("links")
         self._said_down.resume(record.get("devices_down"))

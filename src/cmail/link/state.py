@@ -142,6 +142,11 @@ class Link:
                 await self._announce(self._reading, self._orders, True)
             return Heard([link.name for link in touched], is_again)
 
+    async def tell(self) -> None:
+        """How it is, though nothing turned: something else that is told with it has changed."""
+        async with self._changing:
+            await self._announce(self._reading, self._orders, False)
+
     async def say_again(self) -> None:
         """What was not there though the link was up is there again: waits end at once."""
         async with self._changing:

@@ -67,6 +67,7 @@ class DnsClient:
         self.ours: frozenset[str] = frozenset()  # hosts of the settings: an old answer does at once
         # What they had last, and when: a DNS that denies them is more often wrong than the settings are.
         self._had: dict[tuple[str, str], tuple[_Kept, float]] = {}
+        self._told: dict[str, Sequence[IPAddress]] = {}
 
     def update(self, settings: DnsSettings) -> None:
         """New servers, from the next question on."""
@@ -81,6 +82,11 @@ class DnsClient:
         self._resolver = None
         self._cache.clear()
         self._had.clear()
+        self._told = {}
+
+    def told(self, host: str, addresses: Sequence[str]) -> None:
+        """Where others found a host of the settings last: for when the DNS denies it, or fails."""
+        self._told = {host: [ip_address(each) for each in addresses]} if addresses else {}
 
     def forget_failures(self) -> None:
         """The link came up, perhaps elsewhere: other servers perhaps, and what did not exist may have been
@@ -103,6 +109,16 @@ class DnsClient:
         known = self._hosts.addresses(host.lower().removesuffix("."))
         if known:
             return known
+        if host not in self._told:
+            return await self._addresses(host)
+        try:
+            return await self._addresses(host) or self._told.get(host, [])
+        except (DnsError, NoSuchDomainError):
+            if instead := self._told.get(host):
+                return instead
+            raise
+
+    async def _addresses(self, host: str) -> Sequence[IPAddress]:
         found = await asyncio.gather(
             self._ask("A", host, _address), self._ask("AAAA", host, _address), return_exceptions=True
         )

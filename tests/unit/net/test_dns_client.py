@@ -312,6 +312,25 @@ def test_a_host_of_the_settings_that_is_denied() -> None:
     ask(question)
 
 
+@pytest.mark.parametrize("trouble", [NXDOMAIN, SERVFAIL])
+def test_a_host_that_others_have_found(trouble: str) -> None:
+    """What they told is used when the DNS denies it or fails, not before, and forgotten behind a log-in page."""
+
+    async def question(client: DnsClient, server: FakeDnsServer, clock: FakeClock) -> None:
+        client.told("new.example", ["192.0.2.77", "2001:db8::77"])
+        server.records |= {("new.example", kind): trouble for kind in ("A", "AAAA")}
+        server.records |= {("fresh.example", "A"): ["192.0.2.8"]}
+        assert [str(a) for a in await client.addresses("new.example")] == ["192.0.2.77", "2001:db8::77"]
+        client.told("fresh.example", ["192.0.2.77"])
+        assert [str(a) for a in await client.addresses("fresh.example")] == ["192.0.2.8"]
+        client.told("new.example", ["192.0.2.77"])
+        client.forget()
+        with pytest.raises((DnsError, NoSuchDomainError)):
+            await client.addresses("new.example")
+
+    ask(question)
+
+
 @pytest.mark.parametrize(
     ("domain", "word"),
     [
