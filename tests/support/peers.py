@@ -2,10 +2,10 @@
 
 import asyncio
 import threading
-from types import TracebackType
+from types import MappingProxyType, TracebackType
 from typing import Protocol, Self, TypeVar
 
-from tests.support.sink_mx import SinkMx
+from tests.support.sink_mx import Script, SinkMx
 
 
 class Peer(Protocol):
@@ -44,7 +44,7 @@ class Peers:
         self._started.append(peer)
         return peer
 
-    def heal(self, sink: SinkMx) -> None:
-        """From now on it does as it should; whoever it keeps waiting loses the connection."""
-        sink.script = {}
+    def heal(self, sink: SinkMx, script: Script = MappingProxyType({})) -> None:
+        """From now on it does as it should, or as this says; whoever it keeps waiting loses the connection."""
+        sink.script = script
         self._loop.call_soon_threadsafe(sink.drop_all)
