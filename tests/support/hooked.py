@@ -86,6 +86,13 @@ class HookedMachine:
         """What was told the system's log, line by line."""
         return self._log.read_text().splitlines()
 
+    def wait_until_said(self) -> None:
+        """Until nothing that a hook has noted is still to be said."""
+        is_said = (
+            'exec 9>/run/cmail-hooks/lock; flock 9; set -- /run/cmail-hooks/noted-*; [ -e "$1" ] || echo all'
+        )
+        wait_for(lambda: self.run("sh", "-c", is_said).stdout, "the last word to be said")
+
     def wait_for_log(self, words: str, count: int = 1) -> None:
         """Until these words stand there so often."""
         wait_for(lambda: sum(words in line for line in self.log) >= count, f"{words!r} in {self.log}", 20)

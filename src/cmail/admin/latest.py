@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Final, Generic, TypeVar
 
 PATIENCE_S: Final = 0.5  # where it is quick as a rule
-QUICK_S: Final = 0.1
+QUICK_S: Final = 0.025
 SLOW_PATIENCE_S: Final = 0.015  # where it is not: a page answers within 50 ms, all in all
 
 _T = TypeVar("_T")
