@@ -43,6 +43,7 @@ STAGE_TIMEOUTS_S: Final = {
     Stage.CONTENT: CLIENT_BLOCK_TIMEOUT_S,
     Stage.DOT: CLIENT_DOT_TIMEOUT_S,
 }
+_MESSAGES_OUT: Final = LINK_MESSAGES.of("out")
 _STAGE_NAMES: Final = {Stage.DOT: "the end of the content", Stage.CONTENT: "the content"}
 
 
@@ -196,7 +197,7 @@ class Session(Line):
         if not self.has_delivered:
             self.has_delivered = any(type(outcome) is Delivered for outcome in outcomes)
         if self._is_counted and any(type(outcome) is Delivered for outcome in outcomes):
-            LINK_MESSAGES.of("out").value += 1
+            _MESSAGES_OUT.value += 1
         work.settle(transaction, settled)
 
     # Idling.

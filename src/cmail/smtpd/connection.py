@@ -33,6 +33,8 @@ if TYPE_CHECKING:
 
 CLOSE_S: Final = 30  # how long a client may take to read our last words
 LOGIN_TIMED_OUT: Final = b"421 4.7.0 You did not log in for too long\r\n"
+_MESSAGES_IN: Final = LINK_MESSAGES.of("in")
+_OCTETS_IN: Final = LINK_OCTETS.of("in")
 
 
 class Connection(asyncio.Protocol):
@@ -288,15 +290,16 @@ class Connection(asyncio.Protocol):
         """A log-in begins."""
         self._refresh()
         facts = self.session.facts
+        is_private = self._is_tls or self._client.is_loopback
         refusal = b""
         if facts.context.accounts is None or facts.kind == "lmtp":
             refusal = replies.NO_AUTH
         elif self.session.username:
             refusal = replies.AUTH_ALREADY
-        elif not (self._is_tls or self._client.is_loopback):
-            refusal = replies.AUTH_NEEDS_TLS
         elif mechanism not in facts.mechanisms(is_private=True):
-            refusal = replies.UNKNOWN_MECHANISM
+            refusal = replies.UNKNOWN_MECHANISM if is_private else replies.AUTH_NEEDS_TLS
+        elif mechanism not in facts.mechanisms(is_private=is_private):
+            refusal = replies.AUTH_NEEDS_TLS
         if refusal:
             self.machine.finish_auth(refusal)
             return
@@ -473,8 +476,8 @@ class Connection(asyncio.Protocol):
             if arrivals.is_on and not session.username:
                 arrivals.note(session.client)
             if not (session.username or session.client.may_relay):
-                LINK_MESSAGES.of("in").value += 1
-                LINK_OCTETS.of("in").value += message.content.size_bytes
+                _MESSAGES_IN.value += 1
+                _OCTETS_IN.value += message.content.size_bytes
             verdict = arrival.verdict
             if verdict is not None and verdict.defects:
                 now_ms = message.arrived_wall_ms
