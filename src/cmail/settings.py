@@ -1,8 +1,8 @@
 """SettingError: the one way a setting is refused, with key, reason and example."""
 
 from dataclasses import dataclass
-from ipaddress import IPv4Address, IPv6Address
-from typing import Annotated, NewType
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_network
+from typing import Annotated, NewType, Protocol
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +34,13 @@ class SettingError(ValueError):
             for p in self.problems
         ]
         return [w + str(p) for w, p in zip(where, self.problems, strict=True)]
+
+
+class Say(Protocol):
+    """How a check tells of what is wrong: key, reason, and what would be right where the example that the
+    key has would not be ("": nothing to be copied)."""
+
+    def __call__(self, key: str, reason: str, right: str | None = None) -> None: ...
 
 
 ByteSize = NewType("ByteSize", int)  # in the file: 50MiB, 64KiB, 1000 (octets)
@@ -70,6 +77,24 @@ def parse_endpoint(text: str, default_port: int | None = None) -> Endpoint:
     if not host or any(c.isspace() for c in host):
         raise ValueError("there is no host in it" if not host else "a space in the host")
     return Endpoint(host, _port(port, default_port))
+
+
+def has_port(text: str) -> bool:
+    """Whether a port stands behind a host that is to be named alone; ::1 has none."""
+    return text.count(":") == 1 or "]:" in text
+
+
+def parse_network(text: str) -> IPv4Network | IPv6Network:
+    """192.0.2.0/28, or one address; ValueError says what is wrong in words."""
+    try:
+        return ip_network(text)
+    except ValueError:
+        pass
+    try:
+        whole = ip_network(text, strict=False)
+    except ValueError:
+        raise ValueError("it is neither a network nor an address") from None
+    raise ValueError(f"that is one address of a network; the network itself is {whole}")
 
 
 def _split(text: str, default_port: int | None) -> tuple[str, bool, str]:

@@ -21,6 +21,13 @@ FILE_OCTETS_MAX: Final = 512 * 1024  # it travels to the workers in one line of 
 _DEEP_KEY: Final = re.compile(
     r"""(?:\.[ \t]*(?:[A-Za-z0-9_-]{1,64}|"[^"\n]{0,64}"|'[^'\n]{0,64}')[ \t]*){64}"""
 )
+_TWICE: Final = re.compile(r"Cannot declare \((.*)\) twice")
+_QUOTES: Final = "text stands in quotes, and so do sizes, durations and times of day"
+_PLAINER: Final = {  # tomllib says: what is meant
+    "Invalid value": f"the value cannot be read; {_QUOTES}",
+    "Expected newline or end of document after a statement": f"there is more than one value; {_QUOTES}",
+    "Unclosed array": f"the list has no end, or a comma is missing in it; {_QUOTES}",
+}
 _WITHIN: Final = re.compile(r"[.\[]")
 _DEPTH_MAX: Final = 8  # no setting stands deeper, and a key that does is said by the table that it is in
 _AT_LINE: Final = re.compile(r" \(at (?:line (\d+), column \d+|end of document)\)\Z")
@@ -102,9 +109,19 @@ def parse(text: str, path: str) -> dict[str, Any]:
         words = str(error)
         at = _AT_LINE.search(words)
         line = int(at[1]) if at and at[1] else text.count("\n") + 1
-        reason = f"this is not TOML: {_AT_LINE.sub('', words)}"
-        problem = SettingProblem("settings file", reason, 'key = "text" or key = 25', line)
+        reason, right = _toml_words(_AT_LINE.sub("", words))
+        problem = SettingProblem("settings file", reason, right, line)
         raise SettingError((problem,), path) from None
+
+
+def _toml_words(words: str) -> tuple[str, str]:
+    """What tomllib says, in plainer words where people trip; and what would be right."""
+    if found := _TWICE.fullmatch(words):
+        table = re.sub(r"[(),' ]+", ".", found[1]).strip(".")
+        return f"the table {table} stands there already: put what is below this line under the first one", ""
+    if words == "Cannot overwrite a value":
+        return "this stands there already: a key, or a table, can be there once", ""
+    return f"this is not TOML: {_PLAINER.get(words, words)}", 'key = "text" or key = 25'
 
 
 def _file_error(path: str, reason: str, line: int = 0) -> SettingError:
@@ -155,7 +172,11 @@ def _place(settings: Settings, folder: str) -> Settings:
             replace(each, domain=each.domain.lower().removesuffix(".")) for each in settings.forward
         ),
         site=tuple(
-            replace(each, domains=tuple(domain.lower().removesuffix(".") for domain in each.domains))
+            replace(
+                each,
+                domains=tuple(domain.lower().removesuffix(".") for domain in each.domains),
+                password_file=absolute(each.password_file),
+            )
             for each in settings.site
         ),
         smtp=replace(settings.smtp, password_file=absolute(settings.smtp.password_file)),

@@ -4,9 +4,7 @@ import os
 import pwd
 import stat
 from collections import Counter
-from collections.abc import Callable
 from datetime import timedelta
-from ipaddress import ip_network
 from typing import Any, Final
 
 from cmail.app.catalog import LISTENERS_NOT_YET
@@ -18,9 +16,7 @@ from cmail.app.settings import Settings
 from cmail.delivery.settings import FORWARD_PORT
 from cmail.mail.address import AddressSyntaxError, parse_domain
 from cmail.mail.queue_id import SHARDS_MAX
-from cmail.settings import Endpoint, parse_endpoint
-
-Say = Callable[[str, str], None]  # key, reason
+from cmail.settings import Endpoint, Say, has_port, parse_endpoint, parse_network
 
 _SECOND: Final = timedelta(seconds=1)
 _AT_LEAST: Final = {
@@ -92,6 +88,7 @@ def password_files(settings: Settings) -> list[tuple[str, str]]:
     found += [
         (f"collect[{n}].password_file", each.password_file) for n, each in enumerate(settings.collect, 1)
     ]
+    found += [(f"site[{n}].password_file", site.password_file) for n, site in enumerate(settings.site, 1)]
     return [(key, path) for key, path in found if path]
 
 
@@ -108,6 +105,8 @@ def notes(settings: Settings) -> list[str]:
         )
     if smtp.username and not smtp.password_file and not os.environ.get("CMAIL_SMTP_PASSWORD"):
         said.append("smtp.username is set, but neither smtp.password_file nor $CMAIL_SMTP_PASSWORD.")
+    if smtp.kick and not smtp.host:
+        said.append("smtp.kick is on, but smtp.host is empty: there is nobody to kick.")
     if not settings.host.domains:
         said.append("host.domains is empty: only mail for the host name itself is ours.")
     if not settings.listener:
@@ -210,9 +209,9 @@ def _endpoint(key: str, text: str, say: Say, default_port: int | None = None) ->
 def _check_networks(settings: Settings, say: Say) -> None:
     for text in settings.relay.networks:
         try:
-            network = ip_network(text)
+            network = parse_network(text)
         except ValueError as error:
-            say("relay.networks", f"{error}".replace("'", '"'))
+            say("relay.networks", f'"{text}": {error}')
             continue
         if network.prefixlen == 0:
             say("relay.networks", f'"{text}" is the whole Internet: that would be an open relay')
@@ -226,7 +225,7 @@ def _check_sending(settings: Settings, say: Say) -> None:
     smtp, local = settings.smtp, settings.local
     if smtp.host:
         endpoint = _endpoint("smtp.host", smtp.host, say, 25)
-        if endpoint and (endpoint.path or str(endpoint.port) != "25" or "]:" in smtp.host):
+        if endpoint and (endpoint.path or has_port(smtp.host)):
             say("smtp.host", f'"{smtp.host}" must be a host alone; its port stands in smtp.port')
         elif endpoint and ":" not in endpoint.host and not endpoint.host.replace(".", "").isdigit():
             if fault := _domain_fault(endpoint.host):

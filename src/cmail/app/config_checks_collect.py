@@ -7,9 +7,7 @@ from typing import Final
 from cmail.link.collect.box import box_name
 from cmail.link.settings import CollectSettings
 from cmail.mail.address import AddressSyntaxError, parse_address, parse_domain
-from cmail.settings import parse_endpoint
-
-Say = Callable[[str, str], None]
+from cmail.settings import Say, has_port, parse_endpoint
 
 ACCOUNTS_MAX: Final = 200
 NAME_MAX: Final = 40
@@ -59,9 +57,9 @@ def _check_name(key: str, name: str, names: set[str], say: Say) -> None:
 
 def _check_host(key: str, host: str, say: Say) -> None:
     try:
-        endpoint = parse_endpoint(host, 1)
+        endpoint = parse_endpoint(host, 25)
         is_address = ":" in endpoint.host or endpoint.host.replace(".", "").isdigit()
-        if endpoint.path or endpoint.port != 1 or "]:" in host:
+        if endpoint.path or has_port(host):
             say(key, f'"{host}" must be a host alone; its port stands in port')
         elif not is_address:
             parse_domain(endpoint.host)

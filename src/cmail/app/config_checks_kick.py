@@ -1,6 +1,6 @@
 """Checks of [[link.kick]]: what its steps say, and whether each has what its method needs."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from datetime import timedelta
 from typing import Final
 
@@ -9,9 +9,7 @@ from cmail.link.kicks.target import is_one_line
 from cmail.link.kicks.texts import atrn_line, etrn_argument, unescape
 from cmail.link.settings import KickSettings
 from cmail.mail.address import AddressSyntaxError, parse_domain
-from cmail.settings import parse_endpoint
-
-Say = Callable[[str, str], None]
+from cmail.settings import Say, has_port, parse_endpoint
 
 STEPS_MAX: Final = 20
 REPEAT_MAX: Final = 100
@@ -43,7 +41,7 @@ def _check(key: str, kick: KickSettings, smtp: SmtpSettings, say: Say) -> None:
     else:
         _check_host(key, kick, smtp, say)
         if kick.command:
-            say(f"{key}.command", f'is for method = "command", not "{kick.method}"')
+            say(f"{key}.command", f'is for method = "command", not "{kick.method}"', "")
     if not 0 <= kick.port < 65536:
         say(f"{key}.port", "must be a port: 1 to 65535, or 0 for the usual one")
     if not 0 <= kick.repeat <= REPEAT_MAX:
@@ -69,7 +67,7 @@ def _check_host(key: str, kick: KickSettings, smtp: SmtpSettings, say: Say) -> N
     try:
         endpoint = parse_endpoint(kick.host, 25)
         is_address = ":" in endpoint.host or endpoint.host.replace(".", "").isdigit()
-        if endpoint.path or endpoint.port != 25 or "]:" in kick.host:
+        if endpoint.path or has_port(kick.host):
             say(f"{key}.host", f'"{kick.host}" must be a host alone; its port stands in port')
         elif not is_address:
             parse_domain(endpoint.host)
@@ -99,7 +97,7 @@ def _check_text(key: str, kick: KickSettings, say: Say) -> None:
 def _check_log_in(key: str, kick: KickSettings, say: Say) -> None:
     if kick.method not in _LOG_IN:
         if kick.username or kick.password_file:
-            say(f"{key}.username", "there is a log-in for etrn and atrn alone")
+            say(f"{key}.username", f"there is a log-in for etrn and atrn alone, not for {kick.method}", "")
         return
     if kick.method == "atrn" and not kick.username:
         say(f"{key}.username", "atrn needs a log-in (RFC 2645 §5.2)")

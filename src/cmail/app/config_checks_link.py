@@ -1,15 +1,15 @@
 """Checks of [link], [[link.via]] and [exchange]: names, devices, times and windows."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from datetime import timedelta
+from fnmatch import fnmatchcase
 from typing import Final
 
+from cmail.link.judging import LINE
 from cmail.link.probe import OFF
 from cmail.link.settings import ExchangeSettings, LinkSettings, ViaSettings
 from cmail.link.windows import Slot, is_endless, parse_slot, parse_slots, parse_window
-from cmail.settings import parse_endpoint
-
-Say = Callable[[str, str], None]  # key, reason
+from cmail.settings import Say, parse_endpoint
 
 VIAS_MAX: Final = 32
 SLOTS_MAX: Final = 50
@@ -51,9 +51,25 @@ def link_notes(link: LinkSettings, exchange: ExchangeSettings, is_batch: bool) -
         for via in link.via
         if via.budget and via.window_budget >= via.budget
     ]
+    said += [
+        f"[[link.via]] {later.name} never counts: all of its devices are of {earlier.name} too, and that"
+        " stands before it in the file."
+        for number, later in enumerate(link.via)
+        for earlier in link.via[:number]
+        if later.device and all(_is_among(device, earlier.device) for device in later.device)
+    ]
+    if not exchange.is_set and exchange != ExchangeSettings():
+        said.append(
+            "[exchange] says nothing of when (every, at, messages or oldest): mail goes whenever it can."
+        )
     if is_batch and exchange.is_set:
         said.append("queue.batch is on and [exchange] is set: exchanges send what is batched.")
     return said
+
+
+def _is_among(device: str, globs: Sequence[str]) -> bool:
+    """Whether each device that has this name, or such a name, is named by these too."""
+    return any(fnmatchcase(device, glob) for glob in globs)
 
 
 def _check_probe(link: LinkSettings, say: Say) -> None:
@@ -61,7 +77,9 @@ def _check_probe(link: LinkSettings, say: Say) -> None:
         try:
             endpoint = parse_endpoint(link.probe)
         except ValueError as error:
-            say("link.probe", f'"{link.probe}": {error}')
+            is_url = "://" in link.probe
+            reason = "it is host:port alone, without what stands before it in a browser" if is_url else error
+            say("link.probe", f'"{link.probe}": {reason}')
         else:
             if endpoint.path or not endpoint.port:
                 say("link.probe", f'"{link.probe}" must be host:port, or "off"')
@@ -77,6 +95,8 @@ def _check_name(key: str, name: str, names: set[str], say: Say) -> None:
         say(f"{key}.name", f'"{name}" must be letters, digits, - _ and . alone, {_NAME_MAX} at most')
     elif name in names:
         say(f"{key}.name", f'"{name}" is the name of another [[link.via]] already')
+    elif name == LINE:
+        say(f"{key}.name", f'"{name}" is what the line is called where no link has a name: take another')
     names.add(name)
 
 
@@ -100,11 +120,12 @@ def _check_window_budget(
             key,
             "there is nothing that it could be counted for: set `window` of this link, or [exchange], or"
             " queue.batch; octets a day are `budget`",
+            'window = ["22:00-06:00"]',
         )
     texts = via.window or (exchange.at if exchange.is_set else ())
     if is_endless([slot for slot in _right_slots(texts) if slot.is_window]):
         where = "`window`" if via.window else "exchange.at"
-        say(key, f"{where} is open all the time, and never begins anew; octets a day are `budget`")
+        say(key, f"{where} is open all the time, and never begins anew; octets a day are `budget`", "")
 
 
 def _right_slots(texts: Sequence[str]) -> Sequence[Slot]:

@@ -2,32 +2,38 @@
 
 from collections.abc import Callable, Sequence
 from datetime import timedelta
-from ipaddress import ip_network
 from typing import Final
 
 from cmail.delivery.site_settings import SITE_PORT, SiteSettings
 from cmail.mail.address import AddressSyntaxError, parse_address, parse_domain
-from cmail.settings import parse_endpoint
+from cmail.settings import Say, parse_endpoint, parse_network
 
-Say = Callable[[str, str], None]  # key, reason
+SITES_MAX: Final = 1000
+NAME_MAX: Final = 40
 _SECOND: Final = timedelta(seconds=1)
 
 
 def check_sites(sites: Sequence[SiteSettings], taken: Callable[[str], str], say: Say) -> None:
     """Everything that can be said without looking at the machine. `taken`: whose a domain is already, in
     words; "" when it is nobody's."""
+    if len(sites) > SITES_MAX:
+        say("site", f"mail is kept for {SITES_MAX} sites at most")
     names: set[str] = set()
     domains: dict[str, str] = {}
     for number, site in enumerate(sites, 1):
         key = f"site[{number}]"
-        if not site.name.isascii() or not site.name.replace("-", "").replace("_", "").isalnum():
-            say(f"{key}.name", f'"{site.name}" must be letters, digits, - and _')
+        if not _is_name(site.name):
+            say(f"{key}.name", f'"{site.name}" must be letters, digits, - and _, {NAME_MAX} signs at most')
         elif site.name.lower() in names:
             say(f"{key}.name", f'"{site.name}" is the name of another site already')
         names.add(site.name.lower())
         _check_domains(key, site, domains, taken, say)
         _check_who(key, site, say)
         _check_numbers(key, site, say)
+
+
+def _is_name(name: str) -> bool:
+    return len(name) <= NAME_MAX and name.isascii() and name.replace("-", "").replace("_", "").isalnum()
 
 
 def _check_domains(
@@ -57,11 +63,13 @@ def _check_who(key: str, site: SiteSettings, say: Say) -> None:
             parse_address(site.user.encode())
         except AddressSyntaxError:
             say(f"{key}.user", f'"{site.user}" is not the address of an account here')
+    elif site.password_file:
+        say(f"{key}.user", "is empty, but there is a password_file")
     for text in site.networks:
         try:
-            network = ip_network(text)
+            network = parse_network(text)
         except ValueError as error:
-            say(f"{key}.networks", f"{error}".replace("'", '"'))
+            say(f"{key}.networks", f'"{text}": {error}')
             continue
         if network.prefixlen == 0:
             say(f"{key}.networks", f'"{text}" is the whole Internet: anybody could have its mail sent')

@@ -36,6 +36,7 @@ BAD = {
     'host = "a.example"': "method",
     'method = "finger"\nhost = "a b"': "host",
     'method = "finger"\nhost = "a.example:79"': "host",
+    'method = "finger"\nhost = "a.example:25"': "host",
     'method = "finger"\nport = 70000': "port",
     'method = "finger"\nwait = "2h"': "wait",
     'method = "finger"\nwait = "0s"': "wait",

@@ -56,6 +56,8 @@ def test_all_of_it_is_read() -> None:
     [
         ('[link]\nprobe = "nowhere"', "link.probe", "the port is missing"),
         ('[link]\nprobe = "unix:/x"', "link.probe", "must be host:port"),
+        ('[link]\nprobe = "http://a.example:80"', "link.probe", "it is host:port alone"),
+        ('[[link.via]]\nname = "line"', "link.via[1].name", "take another"),
         ('[link]\nprobe_every = "1s"', "link.probe_every", "at least 5s"),
         ("[link]\nsmall = 0", "link.small", "at least 1"),
         ('[[link.via]]\nname = ""', "link.via[1].name", "letters, digits"),
@@ -134,6 +136,12 @@ def test_what_a_budget_of_a_window_is_counted_for(more: str) -> None:
             '[[link.via]]\nname = "a"\nbudget = "5MiB"\nwindow_budget = "5MiB"\n[queue]\nbatch = true',
             "changes nothing",
         ),
+        (
+            '[[link.via]]\nname = "a"\ndevice = ["*"]\n[[link.via]]\nname = "b"\ndevice = ["sat0"]',
+            "[[link.via]] b never counts",
+        ),
+        ('[exchange]\nlongest = "20m"', "says nothing of when"),
+        ('[smtp]\ndelivery = "mx"\nkick = true', "nobody to kick"),
         ('[queue]\nbatch = true\n[exchange]\nevery = "1h"', "send what is batched"),
     ],
 )

@@ -28,6 +28,8 @@ def test_a_site() -> None:
     [
         (site("a b"), "site[1].name", "letters"),
         (site("a:b"), "site[1].name", "letters"),
+        (site("a" * 41), "site[1].name", "40 signs at most"),
+        ("".join(site(f"a{n}", f'"a{n}.example"') for n in range(1001)), "site", "1000 sites at most"),
         (site() + site("SHIP", '"b.example"'), "site[2].name", "another site"),
         (site(domains=""), "site[1].domains", "is empty"),
         (site(domains='"a..b"'), "site[1].domains", "not a domain"),
@@ -39,7 +41,7 @@ def test_a_site() -> None:
         (site(more=""), "site[1].user", "nobody could ever ask"),
         (site(more='user = "ship"'), "site[1].user", "address of an account"),
         (site(more='networks = ["0.0.0.0/0"]'), "site[1].networks", "whole Internet"),
-        (site(more='networks = ["192.0.2.1/24"]'), "site[1].networks", "host bits"),
+        (site(more='networks = ["192.0.2.1/24"]'), "site[1].networks", "the network itself is 192.0.2.0/24"),
         (site() + 'host = "unix:/x"\n', "site[1].host", "must be a host"),
         (site() + 'host = "a:0"\n', "site[1].host", "1 to 65535"),
         (site() + 'stays = "0s"\n', "site[1].stays", "at least 1s"),
