@@ -556,7 +556,7 @@ def test_authority_file_that_is_missing_is_said(tmp_path: Path) -> None:
         ("PLAIN LOGIN SCRAM-SHA-256", "SCRAM-SHA-256"),
         ("LOGIN PLAIN", "PLAIN"),
         ("LOGIN", "LOGIN"),
-        ("CRAM-MD5 XOAUTH2", None),
+        ("DIGEST-MD5 XOAUTH2", None),
         ("", None),
     ],
 )

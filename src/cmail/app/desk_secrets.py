@@ -1,6 +1,7 @@
 """Passwords that somebody typed into the page or the API: a file each in DATA/secrets, which settings name.
 
-One of a row ([[collect]], [[link.kick]]) goes as soon as neither the settings file nor the draft names it."""
+One of a row ([[collect]], [[link.kick]], [[site]]) goes as soon as neither the settings file nor the draft
+names it."""
 
 import os
 import re
@@ -13,10 +14,14 @@ from cmail.web.desk import Problem
 PASSWORD_FILE: Final = "password_file"
 SMTP: Final = "smtp.password_file"
 OCTETS_MAX: Final = 4000  # what reads such a file takes 4096
-_PREFIXES: Final = {"collect": "collect-password-", "link.kick": "kick-password-"}
+_PREFIXES: Final = {
+    "collect": "collect-password-",
+    "link.kick": "kick-password-",
+    "site": "site-password-",
+}
 _OF_ROW: Final = re.compile(r"([a-z.]+)\[(\d{1,4})\]\.password_file\Z")
 # By these a row is known again when its password is not there any more.
-_WHO: Final = ("protocol", "method", "host", "username")
+_WHO: Final = ("protocol", "method", "host", "username", "user")
 Raw = Mapping[str, Any]
 
 

@@ -67,10 +67,10 @@ class Sites:
 
     # What the worker calls.
 
-    def update(self, sites: Sequence[SiteSettings], hostname: str) -> None:
-        """Other settings."""
+    def update(self, sites: Sequence[SiteSettings], hostname: str, passwords: Mapping[str, str]) -> None:
+        """Other settings; `passwords` by the paths of their files."""
         self.hostname = hostname
-        self.book.update(sites)
+        self.book.update(sites, passwords)
         self._domains = {domain: site for site in sites for domain in site.domains}
 
     def agent(self, smtp: SmtpAgent) -> SiteAgent:

@@ -105,7 +105,7 @@ class Worker:
             self._link_clock,
         )
         self._agents.smtp.reached = self._worker_link.reached
-        self._sites.update(settings.site, settings.host.hostname)
+        self._sites.update(settings.site, settings.host.hostname, self._snapshot.passwords)
         folder, free_space = self._spool_folder, settings.limits.free_space
         for shard in own_shards(folder, self._number, self._workers_count):
             self._spools.append(await open_shard(folder, shard, self._clock, self._needs_link, free_space))
@@ -283,7 +283,7 @@ class Worker:
         settings = self._settings
         self._router = self._new_router(settings)
         self._agents.update(self._snapshot)
-        self._sites.update(settings.site, settings.host.hostname)
+        self._sites.update(settings.site, settings.host.hostname, self._snapshot.passwords)
         for scheduler in self._schedulers:
             scheduler.reports = self._new_reports(scheduler.spool)
             scheduler.apply(settings.queue, self._router)

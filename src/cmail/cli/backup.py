@@ -189,11 +189,21 @@ def _elsewhere(place: Place) -> Iterator[str]:
             path = found.get(key, "") if isinstance(found, dict) else ""
             if isinstance(path, str) and path and not path.startswith(place.data_dir + os.sep):
                 yield f"{table}.{key} = {path} is not in the data folder, and so not in the backup"
-    accounts: Any = place.tables.get("collect", ())
-    for number, account in enumerate(accounts if isinstance(accounts, list) else (), 1):
-        path = account.get("password_file", "") if isinstance(account, dict) else ""
+    link: Any = place.tables.get("link", {})
+    kicks = link.get("kick", ()) if isinstance(link, dict) else ()
+    for table, rows in (
+        ("link.kick", kicks),
+        ("collect", place.tables.get("collect", ())),
+        ("site", place.tables.get("site", ())),
+    ):
+        yield from _elsewhere_of_rows(place, table, rows)
+
+
+def _elsewhere_of_rows(place: Place, table: str, rows: Any) -> Iterator[str]:
+    for number, row in enumerate(rows if isinstance(rows, list) else (), 1):
+        path = row.get("password_file", "") if isinstance(row, dict) else ""
         if isinstance(path, str) and path and not path.startswith(place.data_dir + os.sep):
-            key = f"collect[{number}].password_file"
+            key = f"{table}[{number}].password_file"
             yield f"{key} = {path} is not in the data folder, and so not in the backup"
 
 

@@ -1,6 +1,6 @@
 """SiteBook: which sites there are, who may speak for them, and which of them are there now."""
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
 
@@ -37,10 +37,16 @@ class SiteBook:
         self._sites: dict[str, SiteSettings] = {}
         self._networks: dict[str, tuple[IPv4Network | IPv6Network, ...]] = {}
         self._presences: dict[str, Presence] = {}
+        self._passwords: dict[str, str] = {}  # of users, in lower case
 
-    def update(self, sites: Iterable[SiteSettings]) -> None:
-        """Other settings. Who is there stays there."""
+    def update(self, sites: Iterable[SiteSettings], passwords: Mapping[str, str] | None = None) -> None:
+        """Other settings; `passwords` by the paths of their files. Who is there stays there."""
         self._sites = {site.name: site for site in sites}
+        known = passwords or {}
+        found = {
+            site.user.lower(): known.get(site.password_file, "") for site in self.sites if site.password_file
+        }
+        self._passwords = {user: password for user, password in found.items() if user and password}
         self._networks = {
             name: tuple(ip_network(text, strict=False) for text in site.networks)
             for name, site in self._sites.items()
@@ -66,6 +72,15 @@ class SiteBook:
         """The sites of an account."""
         wanted = username.lower()
         return [site for site in self.sites if wanted and site.user.lower() == wanted]
+
+    @property
+    def has_passwords(self) -> bool:
+        """Whether anybody may log in by CRAM-MD5."""
+        return bool(self._passwords)
+
+    def password_of(self, username: str) -> str:
+        """The password of a site for CRAM-MD5; "": nobody has it."""
+        return self._passwords.get(username.lower(), "")
 
     def _is_of(self, site: SiteSettings, address: str, username: str) -> bool:
         if username and site.user.lower() == username.lower():

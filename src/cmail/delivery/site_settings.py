@@ -24,6 +24,11 @@ class SiteSettings:
     user: Annotated[str, "The account with which it logs in for ATRN and ETRN; empty: neither by log-in."] = (
         ""
     )
+    password_file: Annotated[
+        str,
+        "A file with the password of that user alone: with it, CRAM-MD5 is offered where kind is odmr, for"
+        " programs that know nothing else.",
+    ] = ""
     networks: Annotated[
         tuple[str, ...], "Where it may come from when it asks by ETRN or finger without a log-in."
     ] = ()

@@ -1,4 +1,5 @@
-"""Logging in to a server: PLAIN, LOGIN and SCRAM-SHA-256 as a client (RFC 4616, RFC 5802, RFC 7677)."""
+"""Logging in to a server as a client: SCRAM-SHA-256, PLAIN, LOGIN, and CRAM-MD5 where there is nothing better
+(RFC 7677, RFC 5802, RFC 4616, RFC 2195)."""
 
 import base64
 import hashlib
@@ -8,10 +9,12 @@ from collections.abc import Generator, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
+from cmail.protocol.cram_md5 import CRAM_MD5, digest
 from cmail.protocol.saslprep import prepare
 
 SCRAM: Final = "SCRAM-SHA-256"
-STEPS_MIN: Final = {SCRAM: 3, "PLAIN": 1, "LOGIN": 1}  # a 235 before them proves nothing of the server
+# A 235 before them proves nothing of the server.
+STEPS_MIN: Final = {SCRAM: 3, "PLAIN": 1, "LOGIN": 1, CRAM_MD5: 1}
 ROUNDS_MAX: Final = 1_000_000  # a third of a second of work; a server that asks for more wants harm
 
 # A mechanism yields what the client says and is sent what the server says, both without base64.
@@ -33,13 +36,14 @@ class Credentials:
 
 def choose_mechanism(offered: Sequence[str], is_safe: bool) -> str | None:
     """The best mechanism of those offered; `is_safe`: the password itself may be sent on this line."""
-    best = (SCRAM, "PLAIN", "LOGIN") if is_safe else (SCRAM,)
+    best = (SCRAM, "PLAIN", "LOGIN", CRAM_MD5) if is_safe else (SCRAM, CRAM_MD5)
     return next((mechanism for mechanism in best if mechanism in offered), None)
 
 
 def exchange(mechanism: str, credentials: Credentials) -> Exchange:
     """The exchange of one mechanism that choose_mechanism() named."""
-    return {SCRAM: _scram, "PLAIN": _plain, "LOGIN": _login}[mechanism](credentials)
+    ways = {SCRAM: _scram, "PLAIN": _plain, "LOGIN": _login, CRAM_MD5: _cram_md5}
+    return ways[mechanism](credentials)
 
 
 def _plain(credentials: Credentials) -> Exchange:
@@ -55,6 +59,15 @@ def _login(credentials: Credentials) -> Exchange:
     yield credentials.username.encode()
     yield credentials.password.encode()
     raise SaslError("the server asks for more than LOGIN has to say")
+
+
+def _cram_md5(credentials: Credentials) -> Exchange:
+    """RFC 2195 §2: servers for ATRN often have nothing else."""
+    challenge = yield None
+    if not challenge:  # the same answer each time: whoever has heard it once could say it
+        raise SaslError("CRAM-MD5: the server gives no challenge")
+    yield f"{credentials.username} ".encode() + digest(credentials.password, challenge)
+    raise SaslError("the server asks for more than CRAM-MD5 has to say")
 
 
 def _scram(credentials: Credentials) -> Exchange:

@@ -14,6 +14,7 @@ from cmail.mail.reply import Reply
 from cmail.policy.places import place_of
 from cmail.policy.rewriting import Directory
 from cmail.policy.routing import RoutingTable
+from cmail.protocol.cram_md5 import CRAM_MD5
 from cmail.protocol.sasl import MECHANISMS, KeyStore
 from cmail.protocol.smtp.extensions import Kind, ehlo_reply, offers
 from cmail.protocol.smtp.server_states import Rules
@@ -206,9 +207,13 @@ class ListenerFacts:
         self._ehlo_replies: dict[tuple[bool, bool, bool, int], bytes] = {}
 
     def mechanisms(self, *, is_private: bool) -> tuple[str, ...]:
-        """What AUTH offers: only where nobody can listen, under TLS or on this machine (rule 19)."""
-        is_offered = is_private and self.context.accounts is not None and self.kind != "lmtp"
-        return MECHANISMS if is_offered else ()
+        """What AUTH offers: only where nobody can listen, under TLS or on this machine (rule 19). A site
+        whose password is in a file of its own may say its digest anywhere: that is good for ATRN alone."""
+        context = self.context
+        if context.accounts is None or self.kind == "lmtp":
+            return ()
+        has_digest = self.kind == "odmr" and context.sites is not None and context.sites.book.has_passwords
+        return (MECHANISMS if is_private else ()) + ((CRAM_MD5,) if has_digest else ())
 
     def ehlo_reply(self, *, is_tls: bool, is_loopback: bool, is_logged_in: bool, may_relay: bool) -> bytes:
         """The reply to EHLO or LHLO. What says how late a message may be held is made anew each hour."""

@@ -81,11 +81,14 @@ def offer(reply: bytes, keyword: bytes) -> bytes:
 
 
 def offered(desk: SiteDesk, session: Session) -> bytes:
-    """The keyword for a session: ETRN or ATRN for who may say it; b"": none."""
+    """The keyword for a session: ETRN or ATRN for who may say it, perhaps after a log-in; b"": none. Real
+    programs look for it once, before they log in (RFC 2645 §6)."""
     kind, username = session.facts.kind, session.username
     if kind == "odmr":
-        return b"ATRN" if username and desk.book.of_user(username) else b""
-    if kind not in ETRN_KINDS or (kind in SUBMISSION_KINDS and not username):
+        return b"ATRN" if not username or desk.book.of_user(username) else b""
+    if kind in SUBMISSION_KINDS and not username:
+        return b"ETRN" if any(site.user for site in desk.book.sites) else b""
+    if kind not in ETRN_KINDS:
         return b""
     return b"ETRN" if desk.book.of_client(session.client.address, username) else b""
 

@@ -5,6 +5,7 @@ import base64
 from typing import TYPE_CHECKING, Final, assert_never
 
 from cmail.protocol import sasl
+from cmail.protocol.cram_md5 import CRAM_MD5, CramMd5
 from cmail.protocol.smtp import server_replies as replies
 from cmail.protocol.smtp.server_states import Hold
 from cmail.storage.accounts import TooBusyError
@@ -26,10 +27,16 @@ class Login:
         self._context = connection.session.facts.context
         assert self._context.accounts is not None
         self._accounts = self._context.accounts
-        server = sasl.start(mechanism, self._accounts.at(connection.session.client.address))
-        assert server is not None, "only mechanisms that were offered come here"
-        self._server = server
+        self._server = self._start(mechanism)
         self._task: asyncio.Task[None] | None = None
+
+    def _start(self, mechanism: str) -> sasl.SaslServer:
+        context, keys = self._context, self._accounts.at(self._connection.session.client.address)
+        if mechanism == CRAM_MD5 and context.sites is not None:
+            return CramMd5(keys, context.sites.book.password_of, context.hostname)
+        server = sasl.start(mechanism, keys)
+        assert server is not None, "only mechanisms that were offered come here"
+        return server
 
     def begin(self, initial: bytes | None) -> None:
         """The initial response, when there was one (RFC 4954 §4)."""

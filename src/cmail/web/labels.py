@@ -39,6 +39,7 @@ LABELS: Final[Mapping[str, str]] = {
     "collect.host": "Host",
     "collect.username": "User name",
     "collect.password_file": "Password",
+    "site.password_file": "Password for ATRN",
     "collect.to": "Whose mail it is",
     "collect.port": "Port",
     "collect.tls": "Security",

@@ -122,13 +122,15 @@ def test_plain_and_login_say_what_they_say() -> None:
         (("PLAIN", "LOGIN"), False, None),
         (("PLAIN", "SCRAM-SHA-256"), False, "SCRAM-SHA-256"),
         ((), True, None),
-        (("CRAM-MD5",), True, None),
+        (("CRAM-MD5", "LOGIN"), True, "LOGIN"),
+        (("PLAIN", "CRAM-MD5"), False, "CRAM-MD5"),
+        (("DIGEST-MD5",), True, None),
     ],
 )
 def test_password_is_shown_only_on_a_safe_line(
     offered: tuple[str, ...], is_safe: bool, expected: str | None
 ) -> None:
-    """Without encryption SCRAM or nothing."""
+    """Without encryption SCRAM, or a digest of it, or nothing."""
     assert choose_mechanism(offered, is_safe) == expected
 
 

@@ -155,7 +155,7 @@ SITE: Final = TableKind(
         Group(
             "How it asks for its mail",
             "By a log-in, or from addresses that are its own. One of them is needed.",
-            ("user", "networks", "stays"),
+            ("user", PASSWORD, "networks", "stays"),
         ),
         Group(
             "Where its mail is sent",
@@ -164,7 +164,11 @@ SITE: Final = TableKind(
         ),
         Group("How much waits", "", ("largest", "messages", "size")),
     ),
-    help={"tls": ""},
+    help={
+        PASSWORD: "For programs that take mail by ATRN and know CRAM-MD5 alone, such as fetchmail. It is good"
+        " for nothing else; all others log in with the password of the account.",
+        "tls": "",
+    },
     links=(
         _NOW,
         (
