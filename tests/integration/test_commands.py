@@ -44,6 +44,8 @@ WITHOUT_SETTINGS = {
     "nothing": ([], 64, "Usage"),
     "unknown command": (["eat"], 64, "No such command"),
     "unknown option": (["status", "--eat"], 64, "No such option"),
+    "exchange of one link": (["link", "exchange", "satellite"], 64, "unexpected extra argument (satellite)"),
+    "plan of one link": (["link", "plan", "satellite"], 64, "unexpected extra argument (satellite)"),
     "no settings": (["status", "--config", "/nonexistent/x.toml"], 78, "no such settings file"),
 }
 

@@ -59,11 +59,12 @@ def status(name: str, is_json: bool) -> int:
 
 
 @command.command("exchange")
-@click.argument("name", required=False, default="")
 @click.option("--json", "is_json", is_flag=True, help="As one object.")
-def exchange(name: str, is_json: bool) -> int:
-    """One now: what waits for the Internet goes, what waits elsewhere for us is kicked and collected."""
-    told = _ask("link.exchange", name, ASK_S)
+def exchange(is_json: bool) -> int:
+    """One now: what waits for the Internet goes, what waits elsewhere for us is kicked and collected.
+
+    It goes by the link that the machine's routes lead by."""
+    told = _ask("link.exchange", "", ASK_S)
     if is_json:
         click.echo(json.dumps(told))
     elif told.get("is_new"):
@@ -74,11 +75,10 @@ def exchange(name: str, is_json: bool) -> int:
 
 
 @command.command("plan")
-@click.argument("name", required=False, default="")
 @click.option("--json", "is_json", is_flag=True, help="As one object.")
-def plan(name: str, is_json: bool) -> int:
+def plan(is_json: bool) -> int:
     """When the next exchange is, what will go, in which order, and how long it takes."""
-    return _show(_ask("link.plan", name, ASK_S), is_json, describe_plan)
+    return _show(_ask("link.plan", "", ASK_S), is_json, describe_plan)
 
 
 @command.command("history")
