@@ -82,7 +82,7 @@ class Fit:
 
     def suit(self, sock: Any) -> None:
         """Tell the kernel. What it does not know or does not allow is left as it is."""
-        if sock is None or sock.family not in (socket.AF_INET, socket.AF_INET6):
+        if not _is_tcp(sock):
             return
         options = list(_KEEPALIVE)
         if self.rate:
@@ -121,13 +121,8 @@ FAST: Final = Fit()
 
 def round_trip_s(sock: Any) -> float:
     """What the kernel has measured of this connection; 0: nothing."""
-    if sock is None or sock.family not in (socket.AF_INET, socket.AF_INET6):
-        return 0.0
-    try:
-        info = sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, _TCP_INFO_OCTETS)
-    except OSError:
-        return 0.0
-    return float(struct.unpack_from("=I", info, _ROUND_TRIP_AT)[0]) / 1e6
+    info = _tcp_info(sock)
+    return float(struct.unpack_from("=I", info, _ROUND_TRIP_AT)[0]) / 1e6 if info else 0.0
 
 
 async def still_answers(sock: Any, is_closed: Callable[[], bool]) -> bool:
@@ -135,7 +130,7 @@ async def still_answers(sock: Any, is_closed: Callable[[], bool]) -> bool:
     no octet of that is seen by either program. True where nobody can know."""
     if is_closed():  # then the number of the socket is perhaps another's
         return False
-    if sock is None or sock.family not in (socket.AF_INET, socket.AF_INET6):
+    if not _is_tcp(sock):
         return True
     loop = asyncio.get_running_loop()
     began = loop.time()
@@ -152,6 +147,20 @@ async def still_answers(sock: Any, is_closed: Callable[[], bool]) -> bool:
     return False
 
 
+def _tcp_info(sock: Any) -> bytes:
+    """What the kernel knows of a connection; nothing where there is none."""
+    if not _is_tcp(sock):
+        return b""
+    try:
+        return bytes(sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, _TCP_INFO_OCTETS))
+    except OSError:
+        return b""
+
+
+def _is_tcp(sock: Any) -> bool:
+    return sock is not None and sock.family in (socket.AF_INET, socket.AF_INET6)
+
+
 def _silent_s(sock: Any) -> float:
     """How long ago the other end's kernel was heard last."""
     info = sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, _TCP_INFO_OCTETS)
@@ -160,12 +169,7 @@ def _silent_s(sock: Any) -> float:
 
 def acknowledged(sock: Any) -> int:
     """Octets that the other end's kernel has; 0 where nobody counts."""
-    if sock is None or sock.family not in (socket.AF_INET, socket.AF_INET6):
-        return 0
-    try:
-        info = sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, _TCP_INFO_OCTETS)
-    except OSError:
-        return 0
+    info = _tcp_info(sock)
     return int(struct.unpack_from("=Q", info, _ACKNOWLEDGED_AT)[0]) if len(info) >= _TCP_INFO_OCTETS else 0
 
 

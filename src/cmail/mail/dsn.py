@@ -8,6 +8,7 @@ from typing import Final
 
 from cmail.mail.address import Address
 from cmail.mail.date import print_date, print_timestamp
+from cmail.mail.headers import is_all_utf8
 from cmail.mail.status import EnhancedStatus
 
 LINE_MAX: Final = 998  # RFC 5322 §2.1.1
@@ -195,7 +196,7 @@ def _original_part(report: Report, is_global: bool) -> bytes:
     head = original.partition(b"\r\n\r\n")[0].removesuffix(b"\r\n") + b"\r\n"
     if head.isascii() and _fits_a_line(head):
         return _part_head("text/rfc822-headers", "The header of your message", "7bit") + head
-    if is_global and _fits_a_line(head) and _is_utf8(head):
+    if is_global and _fits_a_line(head) and is_all_utf8(head):
         return _part_head("message/global-headers", "The header of your message", "8bit") + head
     # RFC 6522 §4: broken or non-ASCII header sections may be made legal by quoted-printable
     octets = quoted_printable(head)
@@ -242,14 +243,6 @@ def _is_global(report: Report) -> bool:
 
 def _fits_a_line(octets: bytes) -> bool:
     return max(map(len, octets.split(b"\r\n")), default=0) <= LINE_MAX
-
-
-def _is_utf8(octets: bytes) -> bool:
-    try:
-        octets.decode()
-    except UnicodeDecodeError:
-        return False
-    return True
 
 
 def _boundary(report: Report, parts: tuple[bytes, ...]) -> str:

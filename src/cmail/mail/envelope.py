@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from enum import IntFlag
+from typing import Any
 
 from cmail.mail.address import Address
 
@@ -54,3 +55,17 @@ class Envelope:
     def reverse_path_text(self) -> str:
         """The reverse-path as text, "" for the null one."""
         return self.reverse_path.text if self.reverse_path is not None else ""
+
+    def fields(self) -> dict[str, Any]:
+        """Plain values, for files of ours that keep a message; its wishes of time are not among them."""
+        return {
+            "from": self.reverse_path_text,
+            "to": [
+                {"address": each.forward_path.text, "notify": int(each.notify), "orcpt": each.orcpt}
+                for each in self.recipients
+            ],
+            "ret": self.ret,
+            "envid": self.envid,
+            "smtputf8": self.is_smtputf8,
+            "body8bit": self.is_8bit,
+        }

@@ -40,6 +40,15 @@ def remove_fields(header: bytes, name: bytes) -> bytes:
     return b"".join([*kept, header[done:]]) if done else header
 
 
+def is_all_utf8(octets: bytes) -> bool:
+    """Whether all of it is UTF-8 (RFC 6532 §3.1)."""
+    try:
+        octets.decode()
+    except UnicodeDecodeError:
+        return False
+    return True
+
+
 def _starts(header: bytes, name: bytes) -> list[int]:
     """Where the fields of that name begin. Blanks before the colon are obsolete, and read (RFC 5322 §4.5)."""
     lower = b"\r\n" + header.lower()

@@ -213,36 +213,29 @@ class ControlClient:
         """Ask and wait for the last word. Rows go to on_row as they come, or into the answer.
         ControlError: it said no; NotRunningError: it is not there."""
         rows: list[Fields] = []
-        writer = None
-        try:
-            async with asyncio.timeout(self._timeout_s):
-                reader, writer = await self._connect()
-            writer.write(encode({**(arguments or {}), "ask": question}))
-            while True:
-                line = await asyncio.wait_for(_read_line(reader), self._timeout_s)
-                if (ok := take(line, on_row or rows.append)) is not None:
-                    return Answer(ok, rows)
-        except TimeoutError:
-            raise slow(self._name, self._timeout_s) from None
-        except OSError as error:
-            raise away(self._name, error) from None
-        finally:
-            if writer is not None:
-                writer.close()
+        async with self._asked(question, arguments or {}) as next_line:
+            while (ok := take(await next_line(), on_row or rows.append)) is None:
+                pass
+        return Answer(ok, rows)
 
     async def rows(self, question: str, arguments: Mapping[str, object]) -> AsyncGenerator[Fields]:
         """The rows of an answer one by one, as fast as they are taken. Errors as of ask(); aclose() it."""
         rows: list[Fields] = []
+        async with self._asked(question, arguments) as next_line:
+            while take(await next_line(), rows.append) is None:
+                yield rows.pop()
+
+    @contextlib.asynccontextmanager
+    async def _asked(
+        self, question: str, arguments: Mapping[str, object]
+    ) -> AsyncIterator[Callable[[], Awaitable[bytes]]]:
+        """What gives the lines of the answer, each within the time; what goes wrong is said in words."""
         writer = None
         try:
             async with asyncio.timeout(self._timeout_s):
                 reader, writer = await self._connect()
             writer.write(encode({**arguments, "ask": question}))
-            while True:
-                line = await asyncio.wait_for(_read_line(reader), self._timeout_s)
-                if take(line, rows.append) is not None:
-                    return
-                yield rows.pop()
+            yield lambda: asyncio.wait_for(_read_line(reader), self._timeout_s)
         except TimeoutError:
             raise slow(self._name, self._timeout_s) from None
         except OSError as error:

@@ -23,18 +23,7 @@ class DropFileError(ValueError):
 
 def print_envelope(envelope: Envelope) -> bytes:
     """The first line of the file, with its LF."""
-    line = {
-        "cmail_drop": VERSION,
-        "from": envelope.reverse_path_text,
-        "to": [
-            {"address": r.forward_path.text, "notify": int(r.notify), "orcpt": r.orcpt}
-            for r in envelope.recipients
-        ],
-        "ret": envelope.ret,
-        "envid": envelope.envid,
-        "smtputf8": envelope.is_smtputf8,
-        "body8bit": envelope.is_8bit,
-    }
+    line = {"cmail_drop": VERSION, **envelope.fields()}
     return json.dumps(line, separators=(",", ":")).encode() + b"\n"
 
 

@@ -268,22 +268,13 @@ def _write_content(path: str, content: Content) -> None:
 
 
 def _print(kept: Kept) -> bytes:
-    envelope = kept.envelope
     return json.dumps(
         {
             "id": kept.id,
             "kept_ms": kept.kept_ms,
             "origin": kept.origin,
             "size": kept.size_bytes,
-            "from": envelope.reverse_path_text,
-            "to": [
-                {"address": r.forward_path.text, "notify": int(r.notify), "orcpt": r.orcpt}
-                for r in envelope.recipients
-            ],
-            "ret": envelope.ret,
-            "envid": envelope.envid,
-            "smtputf8": envelope.is_smtputf8,
-            "body8bit": envelope.is_8bit,
+            **kept.envelope.fields(),
             "defects": [{"rule": each.rule.name, "about": each.about} for each in kept.defects],
             "repairs": list(kept.repairs),
         }

@@ -2,7 +2,7 @@
 
 import pytest
 
-from cmail.mail.headers import count_fields, find_field, has_field, header_of, remove_fields
+from cmail.mail.headers import count_fields, find_field, has_field, header_of, is_all_utf8, remove_fields
 from cmail.mail.trace import date_text, is_looping, protocol_word, received, received_head
 
 HEADER = b"From: a\r\nSUBJECT : one\r\n two\r\n\tthree\r\nBcc: x\r\n y\r\nX-Bcc: z\r\nbcc: w\r\nTo: subject: no\r\n"
@@ -73,3 +73,18 @@ def test_with_protocol_words(word: str, given: tuple[bool, ...]) -> None:
     """RFC 3848 and RFC 6531 §4.3."""
     names = ("is_lmtp", "is_extended", "is_tls", "is_authenticated", "is_utf8")
     assert protocol_word(**dict(zip(names, given, strict=True))) == word
+
+
+@pytest.mark.parametrize(
+    ("octets", "is_utf8"),
+    [
+        (b"", True),
+        (b"plain", True),
+        ("Zoë".encode(), True),
+        ("Zoë".encode("latin-1"), False),
+        (b"\xc3", False),
+    ],
+)
+def test_octets_are_all_utf8_or_not(octets: bytes, is_utf8: bool) -> None:
+    """One octet that is not makes all of it something else."""
+    assert is_all_utf8(octets) is is_utf8

@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from functools import lru_cache
 from typing import Final
 
+from cmail.mail.headers import is_all_utf8
 from cmail.policy.validation import rules
 from cmail.policy.validation.authors import UnreadableError, read_authors
 from cmail.policy.validation.rules import Defect, Rule
@@ -182,20 +183,12 @@ def _look_at_message_id(lines: list[bytes], places: dict[int, int], found: Heade
 
 
 def _look_at_octets(header: bytes, lines: list[bytes], found: Header, *, is_utf8: bool) -> None:
-    if not header.isascii() and not (is_utf8 and _is_utf8(header)):
+    if not header.isascii() and not (is_utf8 and is_all_utf8(header)):
         _say(found, rules.EIGHT_BIT)
     if len(header.translate(None, _CONTROLS)) != len(header):
         _say(found, rules.CONTROL)
     if len(header) > rules.HEADER_LINE_MAX and max(map(len, lines)) > rules.HEADER_LINE_MAX:
         _say(found, rules.HEADER_LINE_TOO_LONG)
-
-
-def _is_utf8(octets: bytes) -> bool:
-    try:
-        octets.decode()
-    except UnicodeDecodeError:
-        return False
-    return True
 
 
 def _value(lines: list[bytes], index: int) -> bytes:
