@@ -120,7 +120,7 @@ def _check_window_budget(
             key,
             "there is nothing that it could be counted for: set `window` of this link, or [exchange], or"
             " queue.batch; octets a day are `budget`",
-            'window = ["22:00-06:00"]',
+            "",
         )
     texts = via.window or (exchange.at if exchange.is_set else ())
     if is_endless([slot for slot in _right_slots(texts) if slot.is_window]):
