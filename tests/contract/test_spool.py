@@ -689,6 +689,19 @@ async def test_what_waits_is_summed(place: SpoolPlace) -> None:
 
 
 @on_every_spool
+async def test_what_its_sender_holds_waits_from_then_on(place: SpoolPlace) -> None:
+    """RFC 4865: before its time it waits for nothing that anybody could begin for it; then it is as old as that."""
+    until = place.clock.wall_ms() + 60_000
+    await accepted(place, route="relay", hold_until_ms=until)
+    assert await place.spool.waits() == []
+    (held,) = await place.spool.waits(is_held_too=True)
+    assert (held.messages_count, held.oldest_arrived_ms) == (1, until)
+    place.clock.advance(60)
+    (waits,) = await place.spool.waits()
+    assert (waits.messages_count, waits.admitted_count, waits.oldest_arrived_ms) == (1, 1, until)
+
+
+@on_every_spool
 async def test_alias_targets_keep_the_rank(place: SpoolPlace) -> None:
     """Urgent mail to an alias is urgent mail to its targets."""
     message = await accepted(place, "sales@example.org", priority=5)

@@ -407,8 +407,9 @@ class MemorySpool:
         states = (RecipientState.QUEUED, RecipientState.HELD)[: 1 + is_held_too]
         routes: dict[str, dict[QueueId, tuple[_Message, _Row]]] = {}
         for message in self._messages.values():
+            is_early = message.new.envelope.hold_until_ms > self._clock.wall_ms() and not is_held_too
             for row in message.rows.values():
-                if row.state in states:
+                if row.state in states and not is_early:
                     routes.setdefault(row.queued.route, {})[message.new.queue_id] = message, row
         found = []
         for route, there in sorted(routes.items()):
@@ -418,7 +419,7 @@ class MemorySpool:
                     route,
                     len(some),
                     sum(m.new.content.size_bytes for m, _ in some),
-                    min(m.new.arrived_wall_ms for m, _ in some),
+                    min(max(m.new.arrived_wall_ms, m.new.envelope.hold_until_ms) for m, _ in some),
                     sum(m.new.envelope.priority > 0 for m, _ in some),
                     sum(is_wanted for _, is_wanted in some),
                     sum(m.new.content.size_bytes for m, is_wanted in some if is_wanted),

@@ -11,10 +11,11 @@ from cmail.mail.queue_id import print_queue_id
 from cmail.net.control import Fields
 from cmail.policy.orders import Orders
 from cmail.queue.scheduler import Scheduler
-from cmail.storage.spool import FIRST, QueuedMessage
+from cmail.storage.spool import FIRST, QueuedMessage, place_of
 
 LISTED_MAX: Final = 100  # of what waits, for a plan
 ROUTES_LISTED_MAX: Final = 50
+PAGES_MAX: Final = 10  # that are read for a list, where there is much that its senders hold
 CHEAP_S: Final = 0.02  # what took no longer is asked for each time
 TOLD_AGAIN: Final = 10.0  # times as long as it took
 _LISTED_OCTETS: Final = 2**21  # of content that is read along
@@ -67,10 +68,18 @@ class WorkerWaiting:
 
 
 async def _listed(scheduler: Scheduler, route: str, limit: int) -> list[Fields]:
-    found = await scheduler.spool.due(
-        route, _FAR_MS, FIRST, limit, _LISTED_OCTETS, scheduler.admission.wanted
-    )
-    return [_row(route, message) for message in found]
+    """The first of a route, due or not; but what its sender holds yet (RFC 4865) goes in no exchange."""
+    wall_ms, wanted = scheduler.clock.wall_ms(), scheduler.admission.wanted
+    rows: list[Fields] = []
+    after = FIRST
+    for _ in range(PAGES_MAX):
+        found = await scheduler.spool.due(route, _FAR_MS, after, limit, _LISTED_OCTETS, wanted)
+        meant = [message for message in found if message.envelope.hold_until_ms <= wall_ms]
+        rows += [_row(route, message) for message in meant]
+        if len(meant) == len(found) or len(rows) >= limit:
+            break
+        after = place_of(found[-1])
+    return rows[:limit]
 
 
 def _row(route: str, message: QueuedMessage) -> Fields:

@@ -244,7 +244,7 @@ class RouteWaits:
     route: str
     messages_count: int
     octets: int
-    oldest_arrived_ms: int  # wall
+    oldest_arrived_ms: int  # wall; what its sender held (RFC 4865) came when it was to be sent
     urgent_count: int
     admitted_count: int  # of those that are wanted
     admitted_octets: int
@@ -375,7 +375,8 @@ class Spool(Protocol):
         ...
 
     def waits(self, wanted: Wanted = ALL, *, is_held_too: bool = False) -> "Future[list[RouteWaits]]":
-        """How much is queued on each route, or queued and held; how much of that is wanted."""
+        """How much is queued on each route, but what its sender holds yet (RFC 4865); or all that is queued
+        and held. How much of that is wanted."""
         ...
 
     def select(

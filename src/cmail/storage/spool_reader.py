@@ -41,12 +41,14 @@ from cmail.storage.spool_schema import open_for_reading
 _HEADER_OCTETS: Final = 64 * 1024  # of content that old() loads
 _EVERYTHING: Final = 1 << 62
 _WAITS: Final = """
-SELECT route, count(*), sum(size), min(arrived), sum(is_urgent), sum(is_wanted), sum(is_wanted * size) FROM (
-    SELECT r.route, m.size_bytes AS size, m.arrived_wall_ms AS arrived, m.priority > 0 AS is_urgent,
+SELECT route, count(*), sum(size), min(since), sum(is_urgent), sum(is_wanted), sum(is_wanted * size) FROM (
+    SELECT r.route, m.size_bytes AS size, max(m.arrived_wall_ms, m.hold_until_ms) AS since,
+        m.priority > 0 AS is_urgent,
         CASE WHEN m.priority > 0 THEN ?2 >= 0 AND (r.was_too_large OR m.size_bytes <= ?2)
             ELSE ?1 >= 0 AND (r.was_too_large OR m.size_bytes <= ?1) END AS is_wanted
     FROM (SELECT DISTINCT route, message_id, was_too_large FROM recipient WHERE state = 0) r
     JOIN message m ON m.id = r.message_id
+    WHERE m.hold_until_ms <= ?3
 ) GROUP BY route
 """
 # No index has those that are held: only where somebody needs it.
@@ -108,8 +110,8 @@ class SpoolReader:
 
     def waits(self, wanted: Wanted = ALL, is_held_too: bool = False) -> list[RouteWaits]:
         """Spool.waits()."""
-        question = _STANDS if is_held_too else _WAITS
-        rows = self._connection().execute(question, (wanted.size_max, wanted.urgent_size_max))
+        question, latest_ms = (_STANDS, _EVERYTHING) if is_held_too else (_WAITS, self._wall_ms())
+        rows = self._connection().execute(question, (wanted.size_max, wanted.urgent_size_max, latest_ms))
         return [RouteWaits(*row) for row in rows]
 
     def old(self, before_ms: int, limit: int, after: int) -> list[QueuedMessage]:

@@ -62,3 +62,25 @@ def test_what_is_dear_is_told_again(monkeypatch: pytest.MonkeyPatch) -> None:
         assert (found["messages"], found["admitted_messages"], len(found["listed"])) == (2, 1, 1)
 
     run(test)
+
+
+def test_what_its_sender_holds_is_not_in_the_plan() -> None:
+    """RFC 4865: before its time it would go in no exchange, so it is no reason for one; however much of it
+    there is, what may go stands in the list."""
+
+    async def test(house: House) -> None:
+        house.order(KEPT)
+        waiting = WorkerWaiting(lambda: [house.scheduler])
+        until_ms = house.clock.wall_ms() + 3_600_000
+        for _ in range(7):
+            await house.send("bob@example.net", priority=5, hold_until_ms=until_ms)
+        await house.send("carol@example.net")
+        found = await waiting.answer({"limit": 3})
+        assert (found["messages"], found["urgent"]) == (1, 0)
+        assert [row["to"] for row in found["listed"]] == [["carol@example.net"]]
+        house.clock.advance(3600)
+        found = await waiting.answer({"limit": 3})
+        assert (found["messages"], found["urgent"], found["oldest_ms"]) == (8, 7, until_ms - 3_600_000)
+        assert [row["priority"] for row in found["listed"]] == [5, 5, 5]
+
+    run(test)
