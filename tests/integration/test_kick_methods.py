@@ -1,8 +1,11 @@
 """The methods of a kick over real sockets: they say their line, and never hang or fill memory."""
 
 import asyncio
+import contextlib
+import socket
 import sys
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Sequence
+from dataclasses import replace
 from ipaddress import ip_address
 from pathlib import Path
 from typing import Any
@@ -110,6 +113,39 @@ def test_a_server_that_never_stops_talking_is_cut_off(method) -> None:
     """All of it is bounded in size, and one line of it is shown."""
     result = kicked(_talks, method)
     assert result.is_sent and len(result.words) < 400
+
+
+@contextlib.contextmanager
+def silent_at(address: str, port: int) -> Iterator[None]:
+    """Nobody takes connections there: the kernel's queue is full, and what comes is not answered."""
+    with socket.socket() as server, contextlib.ExitStack() as stack:
+        server.bind((address, port))
+        server.listen(0)
+        for _ in range(4):
+            client = stack.enter_context(socket.socket())
+            client.setblocking(False)
+            client.connect_ex((address, port))
+        yield
+
+
+@pytest.mark.parametrize("method", [finger, connect, string])
+def test_an_address_that_is_silent_does_not_take_all_the_time(method: Any) -> None:
+    """A host with an address that leads nowhere, as new ones do in many places, and one that answers: it is kicked."""
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(b"hello\r\n")
+        writer.close()
+
+    async def whole() -> KickResult:
+        server = await asyncio.start_server(serve, "127.0.0.1", 0)
+        port = server.sockets[0].getsockname()[1]
+        async with server:
+            with silent_at("127.0.0.2", port):
+                both = (ip_address("127.0.0.2"), *HERE)
+                return await method(replace(target(port, timeout_s=3.0), addresses=both))
+
+    result = asyncio.run(whole())
+    assert result.is_sent and "hello" in result.words, result.words
 
 
 def test_connect_says_nothing() -> None:

@@ -61,7 +61,7 @@ async def turn_round(intake: "Intake", target: Target) -> KickResult:
         return refused(f"kick: {target.text!r} cannot be asked for: {error}")
     try:
         async with asyncio.timeout(ALL_S):
-            session, host = await open_any(target)
+            session, host = await open_any(target, ALL_S)
     except TimeoutError:
         return not_now(f"kick: {target.where} did not answer in {ALL_S:.0f} s")
     except NoSessionError as error:

@@ -68,7 +68,7 @@ async def etrn(target: Target) -> KickResult:
 
 
 async def _etrn(target: Target, argument: str) -> KickResult:
-    session, host = await open_any(target)
+    session, host = await open_any(target, ALL_S)
     try:
         reply = await _ask(session, argument)
         if wants_queue_name(reply, argument):

@@ -17,13 +17,21 @@ class UnreachedError(Exception):
 async def reach(target: Target) -> Streams:
     """The streams of a connection; UnreachedError."""
     why = "it has no address"
-    for port in target.ports:
-        for address in target.addresses[:ADDRESSES_MAX]:
-            try:
+    ways = [(address, port) for port in target.ports for address in target.addresses[:ADDRESSES_MAX]]
+    for address, port in ways:
+        try:
+            async with asyncio.timeout(share_s(target.timeout_s, len(ways))):
                 return await asyncio.open_connection(str(address), port)
-            except OSError as error:
-                why = (error.strerror or str(error)).lower()
+        except TimeoutError:
+            why = "it does not answer"
+        except OSError as error:
+            why = (error.strerror or str(error)).lower()
     raise UnreachedError(why)
+
+
+def share_s(all_s: float, ways_count: int) -> float:
+    """How long one of several ways may be silent: the others have their turn, and time is left to talk."""
+    return all_s / (ways_count + 1) if ways_count > 1 else all_s
 
 
 async def read_answer(reader: asyncio.StreamReader, quiet_s: float | None = None) -> bytes:

@@ -6,7 +6,7 @@ from cmail.delivery.connections import OpenError, Peer, open_session
 from cmail.delivery.hosts import Host
 from cmail.delivery.line import SessionLimits
 from cmail.delivery.session import Session
-from cmail.link.kicks.reach import ADDRESSES_MAX
+from cmail.link.kicks.reach import ADDRESSES_MAX, share_s
 from cmail.link.kicks.target import KickResult, Target, not_now, refused
 
 
@@ -18,15 +18,17 @@ class NoSessionError(Exception):
         self.result = result
 
 
-async def open_any(target: Target) -> tuple[Session, Host]:
-    """A session that has logged in when there is a log-in; NoSessionError."""
+async def open_any(target: Target, all_s: float) -> tuple[Session, Host]:
+    """A session that has logged in when there is a log-in; NoSessionError. `all_s`: the time for all of it."""
+    ways_count = len(target.ports) * len(target.addresses[:ADDRESSES_MAX])
+    timeout = timedelta(seconds=min(target.timeout_s, share_s(all_s, ways_count)))
     result = not_now(f"kick: {target.where} cannot be reached: it has no address")
     for port in target.ports:
         is_silent = True
         for address in target.addresses[:ADDRESSES_MAX]:
             host = Host(target.host, address, port)
             try:
-                session, _ = await open_session(_peer(target, host))
+                session, _ = await open_session(_peer(target, host, timeout))
             except OpenError as error:
                 result = _judge(error)
                 is_silent = is_silent and error.is_connection
@@ -37,14 +39,14 @@ async def open_any(target: Target) -> tuple[Session, Host]:
     raise NoSessionError(result)
 
 
-def _peer(target: Target, host: Host) -> Peer:
+def _peer(target: Target, host: Host, timeout: timedelta) -> Peer:
     return Peer(
         host,
         target.hostname,
         tls=target.tls,
         credentials=target.credentials,
         ca_file=target.ca_file,
-        timeout=timedelta(seconds=target.timeout_s),
+        timeout=timeout,
         limits=SessionLimits(patience=0.2),  # of the times of RFC 5321: a minute for a reply
     )
 
