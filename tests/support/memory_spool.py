@@ -584,4 +584,5 @@ def _entry(new: NewMessage, row: _Row) -> QueueEntry:
         queued.periods,
         queued.rank,
         queued.was_too_large,
+        new.envelope.hold_until_ms,
     )

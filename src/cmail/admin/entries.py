@@ -30,6 +30,7 @@ def row_of(entry: QueueEntry, show_due: ShowDue) -> Row:
         "route": entry.route,
         "origin": entry.origin,
         "kept": "",
+        "hold_until_ms": entry.hold_until_ms,
     }
 
 

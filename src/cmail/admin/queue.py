@@ -21,6 +21,7 @@ from cmail.policy.orders import FREE, Orders
 from cmail.queue.admission import kept_words
 from cmail.queue.alone import MESSAGES_MAX as ALONE_MAX
 from cmail.storage.spool import (
+    HOLD_WORDS,
     Change,
     Changed,
     QueuedMessage,
@@ -139,6 +140,11 @@ class QueueAnswers:
     def _row(self, entry: QueueEntry, desk: Desk) -> Row:
         """What was not tried because its next hop rests waits for the same reason as what was."""
         row = row_of(entry, self._wall_due)
+        if row["state"] == "queued" and entry.hold_until_ms > self.clock.wall_ms():  # RFC 4865
+            row["next_ms"] = entry.hold_until_ms
+            return row
+        if row["state"] == "queued" and entry.reason.startswith(HOLD_WORDS):
+            row["reason"] = ""  # that time has come, or an operator has released it
         if row["state"] == "queued" and self.needs_link(entry.route):
             row["kept"] = kept_words(self.orders(), entry.size_bytes, entry.rank, entry.was_too_large)
             if row["kept"]:

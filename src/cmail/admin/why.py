@@ -8,6 +8,7 @@ from cmail.admin.rows import duration
 from cmail.admin.words import Row, Whose, of_reason
 from cmail.admin.words.ours import (
     BATCH,
+    FOR_LATER,
     KEPT,
     NEW,
     OFF_LINE,
@@ -66,6 +67,10 @@ def explain(
         return _why(row, TOO_LARGE_EVER, why, is_page, why)
     if row["state"] == "held":
         return _why(row, ON_HOLD, ON_HOLD.sentence, is_page)
+    if row.get("hold_until_ms", 0) > now_ms:  # RFC 4865: whatever else there is, it would not go now
+        when = duration(row["hold_until_ms"] - now_ms)
+        why = f"{FOR_LATER.sentence} It goes in {when}: {row['reason']}."
+        return _why(row, FOR_LATER, why, is_page)
     is_outside = is_internet(row["route"])
     if is_outside and is_link_down:
         return _why(row, OFF_LINE, OFF_LINE.sentence, is_page)

@@ -38,6 +38,10 @@ def _waits_for(scheduler: "Scheduler", entry: QueueEntry) -> str:
         return f"It is held: it {entry.reason}. `cmail queue release` lets it be tried all the same."
     if entry.state is RecipientState.HELD:
         return "An operator holds it; `cmail queue release` lets it go."
+    early_ms = entry.hold_until_ms - scheduler.clock.wall_ms()
+    if early_ms > 0:  # RFC 4865
+        when = duration(early_ms / 1000)
+        return f"It is sent in {when}: {entry.reason}. `cmail queue release` sends it now."
     if scheduler.spool.is_blocked:
         return "The disk is full: how an attempt ended could not be recorded, so none is begun."
     if route is not None and _is_taken(route, entry):
@@ -55,10 +59,6 @@ def _waits_for(scheduler: "Scheduler", entry: QueueEntry) -> str:
     if route is not None and route.unfound_count and route.trouble is not None:
         return f"The DNS is asked again now: {route.trouble.reason}. No attempt is counted."
     wait_ms = entry.due_ms - scheduler.attempts.now_ms(entry.route)
-    if wait_ms > 0 and not entry.attempts and entry.reason:  # RFC 4865
-        return (
-            f"It is sent in {duration(wait_ms / 1000)}: {entry.reason}. `cmail queue release` sends it now."
-        )
     if wait_ms > 0:
         return f"It is tried again in {duration(wait_ms / 1000)}."
     if (entry.queue_id << KEY_BITS | entry.position) in scheduler.active:

@@ -81,9 +81,12 @@ def new_way_due_ms(hold_until_ms: int, wall_ms: int, link_ms: int, needs_link: b
     return hold_until_ms - (wall_ms - link_ms) if needs_link else hold_until_ms
 
 
+HOLD_WORDS: Constant = "its sender wants it sent on"
+
+
 def hold_reason(hold_until_ms: int) -> str:
     """Why it waits, for who looks at the queue, until it is tried (RFC 4865)."""
-    return f"its sender wants it sent on {print_date(hold_until_ms)}"
+    return f"{HOLD_WORDS} {print_date(hold_until_ms)}"
 
 
 def first_due_ms(message: NewMessage, route: str, needs_link: Callable[[str], bool] = is_internet) -> int:
@@ -209,6 +212,7 @@ class QueueEntry:
     periods: int = 0
     rank: int = ORDINARY
     was_too_large: bool = False
+    hold_until_ms: int = 0  # until when its sender holds it (RFC 4865)
 
 
 @dataclass(frozen=True, slots=True)

@@ -194,7 +194,7 @@ MESSAGE_COLUMNS: Final = (
 ENTRY_COLUMNS: Final = (
     "r.message_id, r.position, m.reverse_path, r.forward_path, m.size_bytes, r.state, r.attempts, "
     "r.due_ms, r.reason, r.kind, r.route, m.arrived_wall_ms, m.origin, r.periods, "
-    "r.rank, r.was_too_large"
+    "r.rank, r.was_too_large, m.hold_until_ms"
 )
 
 
@@ -281,5 +281,5 @@ def queued_message(
 def queue_entry(row: Row) -> QueueEntry:
     """A row of ENTRY_COLUMNS as a value."""
     values = list(row)
-    values[5], values[-1] = RecipientState(values[5]), bool(values[-1])
+    values[5], values[-2] = RecipientState(values[5]), bool(values[-2])
     return QueueEntry(*values)

@@ -73,13 +73,15 @@ class House:
         self.desks = [FakeDesk(MemorySpool(shard, self.clock), self.link) for shard in (0, 1)]
         self.answers = QueueAnswers(lambda: self.desks, self.clock, self.link, is_internet, is_logged=False)
 
-    async def put(self, shard: int, *to: str, content: Content | None = None, due_ms: int = 0) -> str:
+    async def put(
+        self, shard: int, *to: str, content: Content | None = None, due_ms: int = 0, hold_until_ms: int = 0
+    ) -> str:
         spool = self.desks[shard].spool
         recipients = tuple(Recipient(parse_address(t.encode())) for t in to)
         routes = tuple("local" if t.endswith("@example.org") else "relay" for t in to)
         message = NewMessage(
             spool.new_queue_id(),
-            Envelope(parse_address(b"anna@example.org"), recipients),
+            Envelope(parse_address(b"anna@example.org"), recipients, hold_until_ms=hold_until_ms),
             content or from_plain(b"Subject: x\n\n.body\n"),
             routes,
             self.clock.wall_ms(),
@@ -145,6 +147,26 @@ def test_what_the_orders_keep_says_so() -> None:
         assert away["next_ms"] == 0 and here["next_ms"] and not here["kept"]
         orders = Orders(is_exchange_open=False)
         assert (await house.rows())[0]["kept"] == "It waits for the next exchange."
+
+    run(test)
+
+
+def test_what_its_sender_holds_goes_at_its_time_whatever_else_there_is() -> None:
+    """RFC 4865: before that neither the link nor a host is what it waits for; from then on they are."""
+
+    async def test(house: House) -> None:
+        house.link.is_down = True
+        kept = Orders(is_exchange_open=False)
+        house.answers = replace(house.answers, orders=lambda: kept)
+        house.desks[0].rests["relay"] = RouteTrouble("refused", NotNow.HOST, 60_000)
+        until_ms = house.clock.wall_ms() + 60_000
+        await house.put(0, "bob@example.net", hold_until_ms=until_ms)
+        (row,) = await house.rows()
+        assert row["reason"].startswith("its sender wants it sent on ")
+        assert (row["next_ms"], row["hold_until_ms"], row["kept"]) == (until_ms, until_ms, "")
+        house.clock.advance(60)
+        (row,) = await house.rows()
+        assert (row["reason"], row["kept"]) == ("refused", "It waits for the next exchange.")
 
     run(test)
 

@@ -9,6 +9,7 @@ from cmail.admin.why import explain
 from cmail.mail.outcome import NotNow
 
 NOW = 1_770_000_000_000
+LATER = "its sender wants it sent on Mon, 23 Nov 2026 18:05:44 +0000"
 USUAL = {
     "id": "38G6TPN5J0000", "to": "bob@example.net", "state": "queued", "attempts": 2, "next_ms": NOW + 240_000,
     "reason": "451 4.7.1 try later", "kind": int(NotNow.MESSAGE), "route": "relay",
@@ -40,6 +41,32 @@ CASES: dict[str, tuple[dict[str, Any], dict[str, bool], str, str, str]] = {
     ),
     "kept, and off line": (
         {"kept": "Only urgent mail goes now."},
+        {"is_link_down": True},
+        "off line",
+        "We are off line",
+        "link is up",
+    ),
+    "for later": (
+        {"attempts": 0, "reason": LATER, "kind": 0, "hold_until_ms": NOW + 7_200_000},
+        {},
+        "for later",
+        f"Its sender wants it sent later. It goes in 2 h: {LATER}.",
+        "cmail queue release 38G6TPN5J0000",
+    ),
+    "for later, off line and kept": (
+        {
+            "attempts": 0,
+            "reason": LATER,
+            "kept": "Only urgent mail goes now.",
+            "hold_until_ms": NOW + 7_200_000,
+        },
+        {"is_link_down": True, "is_batch": True},
+        "for later",
+        "Its sender wants it sent later.",
+        "It goes by itself then",
+    ),
+    "for later, and it is later": (
+        {"attempts": 0, "reason": "", "kind": 0, "hold_until_ms": NOW},
         {"is_link_down": True},
         "off line",
         "We are off line",

@@ -393,6 +393,7 @@ REAL: Final[dict[str, list[str]]] = {
 CASES: Final = [(name, reason) for name, some in REAL.items() for reason in some]
 # By what is so before anybody was asked: tests/unit/admin/test_why.py.
 CIRCUMSTANCES: Final = {
+    "for later",
     "server down",
     "on hold",
     "batch",

@@ -208,6 +208,14 @@ def test_a_held_message(house: House) -> None:
     assert ">Release</button>" in page and ">Send now</button>" not in page and "on hold" in page
 
 
+def test_what_its_sender_holds_can_be_released(house: House) -> None:
+    """RFC 4865: it says so, off line too, and the button that sends it now is there."""
+    later_ms = int(time.time() * 1000) + 7_260_000
+    reason = "its sender wants it sent on Mon, 23 Nov 2026 18:05:44 +0000"
+    page = a_message(house, attempts=0, reason=reason, hold_until_ms=later_ms, next_ms=later_ms)
+    assert ">Release</button>" in page and "Its sender wants it sent later." in page
+
+
 def test_content_is_inert(house: House) -> None:
     """Nothing of a message is markup on the page, and no octet of it does anything."""
     for page in (a_message(house), house.browser.get("/queue/38G6TPN5J0000/content").text):

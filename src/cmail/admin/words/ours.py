@@ -47,6 +47,14 @@ KEPT: Final = Row(
     command="It goes by itself when it may: [[link.via]] and [exchange] say so. To begin an exchange now:"
     " cmail link exchange",
 )
+FOR_LATER: Final = Row(
+    "for later",
+    Whose.NOBODY,
+    "Its sender wants it sent later.",
+    "It goes by itself then. Release sends it now; Delete ends it.",
+    command="It goes by itself then. To send it now: cmail queue release {id}",
+    phrases=("its sender wants it sent on",),
+)
 TOO_LARGE_EVER: Final = Row(
     "fits no link",
     Whose.MESSAGE,
@@ -69,6 +77,7 @@ BEFORE: Final[Sequence[Row]] = (
     ON_HOLD,
     BATCH,
     KEPT,
+    FOR_LATER,
     TOO_LARGE_EVER,
     SITE_AWAY,
     NEW,

@@ -1,6 +1,7 @@
 """Mail Queue Administration: what waits and why; send now, hold, release, return, delete; one message."""
 
 import asyncio
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
@@ -255,7 +256,9 @@ def _list(
 def _possible(waiting: Sequence[Any]) -> list[Action]:
     """What can be done with these."""
     states = {each.row["state"] for each in waiting}
-    left_out = {"release"} if "held" not in states else set()
+    now_ms = time.time_ns() // 1_000_000
+    is_held = "held" in states or any(each.row.get("hold_until_ms", 0) > now_ms for each in waiting)
+    left_out = set() if is_held else {"release"}
     if "queued" not in states:
         left_out |= {"flush", "hold"}
     return [action for action in ACTIONS.values() if waiting and action.name not in left_out]
