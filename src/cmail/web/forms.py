@@ -77,12 +77,12 @@ def error_of(key: str, problems: Sequence[Problem]) -> str:
     """What is wrong with a setting, and what would be right."""
     for each in problems:
         if each.key == key or each.key.startswith((f"{key}[", f"{key}.")):
-            return _sentence(each.reason) + (f" For example: {each.example}" if each.example else "")
+            return sentence(each.reason) + (f" For example: {each.example}" if each.example else "")
     return ""
 
 
-def _sentence(reason: str) -> str:
-    """Reasons begin with what they are about, or it is the setting: `must be a host`."""
+def sentence(reason: str) -> str:
+    """What is wrong. Reasons begin with what they are about, or it is the setting: `must be a host`."""
     is_verb = reason.partition(" ")[0] in _VERBS
     return f"It {reason}." if is_verb else f"{reason[:1].upper()}{reason[1:]}."
 

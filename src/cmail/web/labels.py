@@ -1,5 +1,6 @@
 """What a setting is called on the page, and its choices in words."""
 
+import re
 from collections.abc import Mapping
 from typing import Final
 
@@ -123,6 +124,8 @@ LABELS: Final[Mapping[str, str]] = {
     "checks.port25_domain": "Domain to try port 25 with",
 }
 
+_NUMBER: Final = re.compile(r"\[\d+\]")  # of a table among several
+
 _TLS: Final[Mapping[str, str]] = {
     "none": "None: everything can be read on the way",
     "opportunistic": "Encrypted when the server can (STARTTLS), not verified",
@@ -161,8 +164,8 @@ CHOICES: Final[Mapping[tuple[str, str], str]] = {
 
 
 def label(key: str) -> str:
-    """The words of a setting; a key without any is shown as it stands in the file."""
-    return LABELS.get(key, key)
+    """The words of a setting; a key without any is shown as it stands in the file. link.via[2].name: Name."""
+    return LABELS.get(_NUMBER.sub("", key), key)
 
 
 def choice_words(key: str, value: str) -> str:

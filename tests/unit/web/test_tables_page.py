@@ -240,6 +240,20 @@ def test_the_password_of_a_kick_goes_with_its_user_name(house: House) -> None:
     assert house.secrets() == [] and "password_file" not in house.drafted(KICK)[0]
 
 
+def test_the_password_of_a_site_goes_with_its_account(house: House) -> None:
+    """Said what it is for; it outlives a change of the row, and is gone when the site has no account any more."""
+    typed, _ = NEW[SITE.path]
+    assert "CRAM-MD5" in house.get("/sites/add")
+    house.row(SITE, "add", {**typed, "password": "secret"})
+    house.save()
+    house.row(SITE, "1", {"messages": "7"})
+    house.save()
+    assert house.secrets() == ["secret\n"] and "secret" not in house.get("/sites/1") + house.get("/sites")
+    house.row(SITE, "1", {"user": ""})
+    house.save()
+    assert house.secrets() == [] and "password_file" not in house.drafted(SITE)[0]
+
+
 def test_a_program_and_a_file_of_ones_own_stay_as_the_file_has_them(tmp_path: Path) -> None:
     """A step that runs a program is shown, passed by others, and not opened; a password file that the file names
     is shown by its name, and stays."""

@@ -67,7 +67,7 @@ VIA: Final = TableKind(
         _NOW,
         ("/kicks", "Kicks: who is asked to send what waits there for us"),
         (
-            "/advanced",
+            "/advanced#timed-operations",
             "Advanced SMTP Configuration: Timed Operations, and how it is seen whether the line is there",
         ),
     ),
@@ -165,8 +165,8 @@ SITE: Final = TableKind(
         Group("How much waits", "", ("largest", "messages", "size")),
     ),
     help={
-        PASSWORD: "For programs that take mail by ATRN and know CRAM-MD5 alone, such as fetchmail. It is good"
-        " for nothing else; all others log in with the password of the account.",
+        PASSWORD: "Needed only where the site takes its mail by ATRN with software that knows CRAM-MD5 alone,"
+        " such as fetchmail; all others log in with the password of the account.",
         "tls": "",
     },
     links=(

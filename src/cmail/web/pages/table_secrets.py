@@ -38,7 +38,7 @@ class RowSecrets:
         if not self.is_ours(row):
             return []
         password = form.get("password")
-        is_unneeded = bool(row.get(PASSWORD)) and not row.get("username")
+        is_unneeded = bool(row.get(PASSWORD)) and not (row.get("username") or row.get("user"))
         if form.get("remove-password") or is_unneeded:
             return [""]
         return [password] if isinstance(password, str) and password else []

@@ -84,7 +84,7 @@ class TablePage:
     def _unverified(self, row: Mapping[str, Any]) -> str:
         """Where the password of a row goes."""
         view = self._view()
-        if PASSWORD not in self._kind.columns:
+        if not {PASSWORD, "username"} <= set(self._kind.columns):
             return ""
         said = whole(row, view)
         host = said["host"] or self._desk.settings()["smtp.host"].value
