@@ -94,6 +94,24 @@ def test_a_password_is_a_file_of_its_own_that_goes_with_its_row(house: House) ->
     assert house.kept() == {"second"}
 
 
+def test_a_password_of_a_site_comes_back_with_its_user(house: House) -> None:
+    """Two sites are told apart by their accounts: a version of before takes today's password of the same one."""
+    ship, farm = (
+        {"name": name, "domains": [f"{name}.example"], "user": f"{name}@example.org"}
+        for name in ("ship", "farm")
+    )
+    house.desk.change(
+        {"site": [ship, farm]}, "anna", {"site[1].password_file": "first", "site[2].password_file": "second"}
+    )
+    house.save()
+    house.desk.change({"site": house.rows("site")}, "anna", {"site[1].password_file": "third"})
+    house.save()
+    assert house.kept() == {"second", "third"}
+    house.brought_back(2)
+    passwords = [Path(row["password_file"]).read_text() for row in house.rows("site")]
+    assert passwords == ["third\n", "second\n"]
+
+
 def test_the_files_of_others_stay(house: House) -> None:
     """Of the SMTP host, of the page, and what somebody else has put there."""
     house.desk.keep_secret("smtp.password_file", "smtp", "anna")
