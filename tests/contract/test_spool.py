@@ -696,9 +696,11 @@ async def test_what_its_sender_holds_waits_from_then_on(place: SpoolPlace) -> No
     assert await place.spool.waits() == []
     (held,) = await place.spool.waits(is_held_too=True)
     assert (held.messages_count, held.oldest_arrived_ms) == (1, until)
+    assert (await place.spool.figures()).oldest_arrived_ms == 0
     place.clock.advance(60)
     (waits,) = await place.spool.waits()
     assert (waits.messages_count, waits.admitted_count, waits.oldest_arrived_ms) == (1, 1, until)
+    assert (await place.spool.figures()).oldest_arrived_ms == until
 
 
 @on_every_spool

@@ -552,8 +552,12 @@ class MemorySpool:
             for row in message.rows.values():
                 name = row.state.name.lower()
                 counts[name] = counts.get(name, 0) + 1
-        first = self._messages[min(self._messages)] if self._messages else None
-        oldest = first.new.arrived_wall_ms if first else 0
+        now_ms = self._clock.wall_ms()
+        there = [each.new for _, each in sorted(self._messages.items())]
+        came = [max(new.arrived_wall_ms, new.envelope.hold_until_ms) for new in there]
+        oldest = next(
+            (ms for ms, new in zip(came, there, strict=True) if new.envelope.hold_until_ms <= now_ms), 0
+        )
         return SpoolFigures(len(self._messages), counts, oldest)
 
 

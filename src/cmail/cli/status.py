@@ -140,8 +140,9 @@ def _queue(figures: Told) -> list[str]:
     counts = ", ".join(f"{count} {state}" for state, count in sorted(figures["recipients"].items()) if count)
     if not counts:
         return ["empty"]
-    oldest = duration(time.time_ns() // 1_000_000 - figures["oldest_ms"])
-    return [f"{counts} (recipients), {figures['messages']} messages, the oldest {oldest} old"]
+    age_ms = time.time_ns() // 1_000_000 - figures["oldest_ms"]
+    oldest = f", the oldest {duration(age_ms)} old" if figures["oldest_ms"] else ""  # 0: all is for later
+    return [f"{counts} (recipients), {figures['messages']} messages{oldest}"]
 
 
 def _way(delivery: Told) -> str:

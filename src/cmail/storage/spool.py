@@ -269,7 +269,7 @@ class SpoolFigures:
 
     messages_count: int = 0
     recipients: dict[str, int] = field(default_factory=dict)  # state name -> count
-    oldest_arrived_ms: int = 0
+    oldest_arrived_ms: int = 0  # but what its sender holds yet (RFC 4865); 0: there is none
 
 
 class Change(IntEnum):

@@ -207,7 +207,11 @@ class SpoolReader:
             if every > queued:
                 others = ask("SELECT state, count(*) FROM recipient WHERE state <> 0 GROUP BY state")
                 recipients |= {RecipientState(state).name.lower(): n for state, n in others}
-            arrived: Any = ask("SELECT arrived_wall_ms FROM message ORDER BY id LIMIT 1").get
+            arrived: Any = ask(
+                "SELECT max(arrived_wall_ms, hold_until_ms) FROM message WHERE hold_until_ms <= ? "
+                "ORDER BY id LIMIT 1",
+                (self._wall_ms(),),
+            ).get
         return SpoolFigures(count, recipients, arrived or 0)
 
     def waiting_page(self, after: tuple[int, int], limit: int) -> list[Row]:
