@@ -323,7 +323,7 @@ class Exchanging:
         carrier.use(new.octets, now_s, None, self.exchanges.turn(now_s))
         if self._entry is not None:
             self._entry.cost += carrier.via.cost * new.octets / MIB
-        if self._must_count and now_s - self._noted_s >= NOTE_S:
+        if self._must_count and not 0 <= now_s - self._noted_s < NOTE_S:  # nor was the clock set back
             self._noted_s = now_s
             self._link.note()
 

@@ -39,6 +39,7 @@ class Exchange:
     octets_out: int = 0
     moved_s: float = 0.0  # when something moved last
     gone_s: float = 0.0  # since when nothing was left that may go
+    since_s: float = 0.0  # as begin_s, unless the clock was set back since
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +60,7 @@ class Exchanges:
         self._zone = zone
         self.current: Exchange | None = None
         self._last_begin_s: float | None = None
+        self._every_from_s: float | None = None  # as that, unless the clock was set back since
         self._left = Waiting()  # of the last one
         self._was_down = False
         self._has_lost = False  # the one that goes on: its link went down, and is back perhaps
@@ -75,6 +77,7 @@ class Exchanges:
     def resume(self, begin_ms: int, end_ms: int) -> None:
         """The last one of the history."""
         self._last_begin_s, self._last_s = begin_ms / 1000, max(begin_ms, end_ms) / 1000
+        self._every_from_s = self._last_begin_s
 
     @property
     def is_planned(self) -> bool:
@@ -109,10 +112,21 @@ class Exchanges:
         self._was_down = True
         self._has_lost = self.current is not None
 
+    def _see_clock(self, now_s: float) -> None:
+        """What is later than now was now: somebody has set the clock back, by a month perhaps, and mail would
+        wait until that time comes again."""
+        self._last_s = min(self._last_s, now_s)
+        if self._every_from_s is not None:
+            self._every_from_s = min(self._every_from_s, now_s)
+        if (current := self.current) is not None:
+            current.since_s = min(current.since_s, now_s)
+            current.moved_s, current.gone_s = min(current.moved_s, now_s), min(current.gone_s, now_s)
+
     # Beginning.
 
     def why_begin(self, now: Now) -> str:
         """Why one is to begin now; "" when none is."""
+        self._see_clock(now.now_s)
         was_down, self._was_down = self._was_down, now.is_down
         is_first, self._is_first = self._is_first, False
         if now.is_down or now.spent or self.current is not None:
@@ -139,9 +153,9 @@ class Exchanges:
 
     def _every_s(self) -> float:
         """When it is time again by `every`."""
-        if self._last_begin_s is None:
+        if self._every_from_s is None:
             return 0.0
-        return self._last_begin_s + self._settings.every.total_seconds()
+        return self._every_from_s + self._settings.every.total_seconds()
 
     def _by_waiting(self, now: Now) -> str:
         waiting, settings = now.waiting, self._settings
@@ -155,7 +169,8 @@ class Exchanges:
         if settings.messages and waiting.messages - left.messages >= settings.messages:
             return f"{waiting.messages} messages wait"
         oldest_s = settings.oldest.total_seconds()
-        if oldest_s and waiting.oldest_ms and now.now_s - waiting.oldest_ms / 1000 >= oldest_s:
+        # Far ahead of now it came before the clock was set back.
+        if oldest_s and waiting.oldest_ms and abs(now.now_s - waiting.oldest_ms / 1000) >= oldest_s:
             if not left.messages or now.now_s - self._last_s >= oldest_s:
                 return f"the oldest message has waited {_words(settings.oldest)}"
         return ""
@@ -172,7 +187,7 @@ class Exchanges:
         """It begins."""
         until_s = open_until(self._windows, now.now_s, self._zone) if self.is_planned else None
         self.current = Exchange(now.now_s, why, until_s, now.waiting, now.octets_out, now.now_s)
-        self._last_begin_s = now.now_s
+        self.current.since_s = self._last_begin_s = self._every_from_s = now.now_s
         return self.current
 
     # Ending.
@@ -182,6 +197,7 @@ class Exchanges:
         current = self.current
         if current is None:
             return ""
+        self._see_clock(now.now_s)
         if now.spent:
             return now.spent
         if now.is_down or self._has_lost:
@@ -191,7 +207,7 @@ class Exchanges:
         if current.until_s is not None:
             current.until_s = open_until(self._windows, now.now_s, self._zone)
             return "" if current.until_s is not None else "its window is over"
-        if now.now_s - current.begin_s >= self._settings.longest.total_seconds():
+        if now.now_s - current.since_s >= self._settings.longest.total_seconds():
             return f"it may last no longer than {_words(self._settings.longest)}"
         return self._is_done(current, now)
 

@@ -119,6 +119,34 @@ def test_at_a_time_of_day() -> None:
     assert plan.look(at("31 09:00"), waiting(1)) == "+its time has come: at 08:00"
 
 
+@pytest.mark.parametrize("is_resumed", [False, True])
+def test_a_clock_that_is_set_back(is_resumed: bool) -> None:
+    """It was a month ahead in the last exchange: the next one is not a month away, one that goes on ends in its time,
+    and so does the wait of the oldest message that came meanwhile; over a restart, too."""
+    month_s = 30 * 86400.0
+
+    def had_one(**settings: object) -> Plan:
+        plan = Plan(ExchangeSettings(**settings), now_s=T0 + month_s)  # type: ignore[arg-type]
+        if is_resumed:
+            plan = Plan(ExchangeSettings(**settings))  # type: ignore[arg-type]
+            plan.exchanges.resume(int((T0 + month_s) * 1000), int((T0 + month_s + 60) * 1000))
+            return plan
+        plan.exchanges.begin("once", Now(T0 + month_s))
+        plan.exchanges.end(Now(T0 + month_s + 60))
+        return plan
+
+    plan = had_one(every=HOUR)
+    assert not plan.look(T0) and plan.look(T0 + 3600) == "+it is time again (every 1 hour)"
+    plan = had_one(at=("13:00",))
+    assert not plan.look(T0) and plan.look(T0 + 3600) == "+its time has come: at 13:00"
+    plan = had_one(oldest=HOUR)
+    assert plan.look(T0, waiting(1, oldest=T0 + month_s)) == "+the oldest message has waited 1 hour"
+    plan = had_one(messages=1, longest=HOUR)
+    plan.exchanges.begin("goes on", Now(T0 + month_s, octets_out=1))
+    assert not plan.look(T0, waiting(1), octets=2)
+    assert plan.look(T0 + 3600, waiting(1), octets=3) == "-it may last no longer than 1 hour"
+
+
 def test_a_time_before_the_plan_was_made_is_over() -> None:
     """A server that is set up at noon does not begin with 08:00; one that was off at 08:00 does."""
     plan = Plan(ExchangeSettings(at=("08:00",)))
