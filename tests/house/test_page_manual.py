@@ -49,6 +49,20 @@ def test_every_command_and_operation_stands_in_the_table() -> None:
     assert set(re.findall(r"`([A-Z]+ /[^`]*)`", TABLE)) == operations() - {"GET /openapi.json"}
 
 
+def test_every_command_stands_in_its_manual() -> None:
+    """In a line of docs/commands.md that begins with its name, or among those of the queue."""
+    rows = re.findall(
+        r"^(?:\| `|    )(cmail [^\n]*)", (ROOT / "docs" / "commands.md").read_text(), re.MULTILINE
+    )
+    missing = []
+    for each in sorted(commands() - {"version"}):
+        name, _, inner = each.partition(" ")
+        of_it = [row for row in rows if re.match(rf"cmail {name}\b", row)]
+        if not any(re.search(rf"\b{inner or name}\b", row) for row in of_it):
+            missing.append(each)
+    assert missing == []
+
+
 def test_its_pictures_are_there() -> None:
     """`make screenshots` makes them."""
     pictures = re.findall(r"!\[[^\]]+\]\(([^)]+)\)", TEXT)

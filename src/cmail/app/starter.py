@@ -10,7 +10,7 @@ SYSTEM_DATA: Final = "/var/lib/cmail"
 
 _TEXT: Final = """\
 # CMail Server: everything that can be set stands in docs/reference/config.md.
-# After a change: `cmail config check`, then `systemctl reload cmail` or send the server a SIGHUP.
+# After a change: `cmail config check`, then `cmail config reload`.
 
 [host]
 # The name this server greets with. In earnest: the name that your address in the DNS points back to.

@@ -140,7 +140,9 @@ def show(queue_id: str, content: bool, is_json: bool) -> int:
 
 @command.command("why")
 @_filters
-@click.option("--limit", type=click.IntRange(min=1), default=20, show_default=True)
+@click.option(
+    "--limit", type=click.IntRange(min=1), default=20, show_default=True, help="At most so many recipients."
+)
 @click.option("--json", "is_json", is_flag=True, help="One array, an object a recipient.")
 def why(limit: int, is_json: bool, **filters: Any) -> int:
     """Why it waits, in plain words, and what to do about it."""
@@ -162,8 +164,10 @@ def why(limit: int, is_json: bool, **filters: Any) -> int:
             click.echo(f"{row['id']} to {row['to']}\n  {told.why}\n  {told.advice}")
     if is_json:
         click.echo(json.dumps(found))
-    elif not found:
+    elif not found and what:
         click.echo("Nothing in the queue fits: it was delivered, returned or deleted; the log says which.")
+    elif not found:
+        click.echo("The queue is empty.")
     return _say_silent(queue) or (Exit.OK if found or not what else Exit.NO_USER)
 
 
