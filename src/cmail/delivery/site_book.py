@@ -3,10 +3,13 @@
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
+from typing import Final
 
 from cmail.delivery.site_settings import SITE_PORT, SiteSettings
 from cmail.policy.routing import SITE_PREFIX
 from cmail.protocol.smtp.site_commands import QUEUE, WHOLE_DOMAIN, Etrn
+
+_ADDRESSES_MAX: Final = 4096  # remembered; then all are forgotten
 
 
 @dataclass(slots=True)
@@ -36,6 +39,7 @@ class SiteBook:
         self._monotonic = monotonic
         self._sites: dict[str, SiteSettings] = {}
         self._networks: dict[str, tuple[IPv4Network | IPv6Network, ...]] = {}
+        self._names_at: dict[str, frozenset[str]] = {}  # address -> sites in whose networks it is
         self._presences: dict[str, Presence] = {}
         self._passwords: dict[str, str] = {}  # of users, in lower case
 
@@ -51,6 +55,7 @@ class SiteBook:
             name: tuple(ip_network(text, strict=False) for text in site.networks)
             for name, site in self._sites.items()
         }
+        self._names_at = {}
         self._presences = {name: p for name, p in self._presences.items() if name in self._sites}
 
     @property
@@ -66,7 +71,11 @@ class SiteBook:
 
     def of_client(self, address: str, username: str) -> list[SiteSettings]:
         """The sites that a client may ask for: by its log-in, or by where it comes from."""
-        return [site for site in self.sites if self._is_of(site, address, username)]
+        near = self._near(address)
+        if not (near or username):
+            return []
+        wanted = username.lower()
+        return [site for site in self.sites if site.name in near or (wanted and site.user.lower() == wanted)]
 
     def of_user(self, username: str) -> list[SiteSettings]:
         """The sites of an account."""
@@ -82,14 +91,24 @@ class SiteBook:
         """The password of a site for CRAM-MD5; "": nobody has it."""
         return self._passwords.get(username.lower(), "")
 
-    def _is_of(self, site: SiteSettings, address: str, username: str) -> bool:
-        if username and site.user.lower() == username.lower():
-            return True
-        networks = self._networks[site.name]
-        if not networks or not address:
-            return False
+    def _near(self, address: str) -> frozenset[str]:
+        """Remembered: every EHLO asks."""
+        found = self._names_at.get(address)
+        if found is None:
+            if len(self._names_at) >= _ADDRESSES_MAX:
+                self._names_at.clear()
+            found = self._names_at[address] = self._look(address)
+        return found
+
+    def _look(self, address: str) -> frozenset[str]:
+        if not address:
+            return frozenset()
         ip = ip_address(address)
-        return any(ip.version == network.version and ip in network for network in networks)
+        return frozenset(
+            name
+            for name, networks in self._networks.items()
+            if any(ip.version == network.version and ip in network for network in networks)
+        )
 
     def meant(self, etrn: Etrn, sites: Iterable[SiteSettings]) -> list[SiteSettings]:
         """Those of some sites that an ETRN names (RFC 1985 §5.3)."""

@@ -1,5 +1,6 @@
 """SiteBook: which sites an ETRN means, who may speak for them, and when one counts as there."""
 
+from dataclasses import replace
 from datetime import timedelta
 
 from cmail.delivery.site_book import SiteBook, Way
@@ -38,6 +39,10 @@ def test_who_may_speak_for_which() -> None:
     assert book.of_client("198.51.100.1", "SHIP@EXAMPLE.ORG") == [SHIP]
     assert book.of_client("192.0.2.15", "") == [FARM] == book.of_client("2001:db8::7", "")
     assert book.of_client("192.0.2.16", "") == [] == book.of_user("") == book.of_client("", "")
+    moved = replace(FARM, networks=("192.0.2.16/28",))
+    book.update((SHIP, moved))
+    assert book.of_client("192.0.2.16", "") == [moved] and book.of_client("192.0.2.15", "") == []
+    assert book.of_client("192.0.2.16", "ship@example.org") == [SHIP, moved]
 
 
 def test_what_an_etrn_means() -> None:
