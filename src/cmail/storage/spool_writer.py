@@ -4,8 +4,6 @@ It takes all that waits, commits it as one transaction and answers all of it; wh
 next batch gathers. A lone message pays one sync and no wait."""
 
 import contextlib
-import errno
-import os
 import threading
 from asyncio import Future
 from collections import deque
@@ -25,29 +23,30 @@ from cmail.observe.metrics import (
     SPOOL_SYNC_MICROSECONDS,
 )
 from cmail.storage.anchor import Where
-from cmail.storage.spool import NewMessage, SpoolError, SpoolFullError
+from cmail.storage.spool import NewMessage, SpoolError
 from cmail.storage.spool_files import ContentFiles
 from cmail.storage.spool_generations import Generations
 from cmail.storage.spool_rows import Row, unlinked_row, whole_row
 from cmail.storage.spool_schema import insert_work
+from cmail.storage.spool_tidying import LOG_OCTETS_MAX, PAGE_OCTETS, Tidying
+from cmail.storage.spool_trouble import (
+    FILE_ERRORS,
+    PASSING_ERRORS,
+    disk_words,
+    file_error,
+    is_full,
+    spool_error,
+)
 
 _BATCH_OCTETS_MAX: Final = 8 * 2**20  # so that the first of a batch does not wait for too many
 _BATCH_JOBS_MAX: Final = 1000
 _STATEMENT_ROWS_MAX: Final = 64  # 6 KiB of SQL; SQLite's compiled form of each length is kept
-_LOG_OCTETS_MAX: Final = 16 * 2**20  # of write-ahead log between checkpoints
-_PAGE_OCTETS: Final = 4096
 _COMPANY_S: Final = 0.004  # how long the record that a message is gone may wait for company
 _IDLE_S: Final = 1.0  # nothing to write so long: tidy up
 _RETRY_S: Final = 0.5  # between tries to record an outcome that the disk did not take
 _RECOVER_S: Final = 1.0  # between tries to make a successor of a broken database
 _LOOK_S: Final = 1.0  # between looks whether the database still stands where it was opened
-_SLACK_PAGES: Final = 1024  # free pages that may stay: they are used again
 _PAUSE_S: Final = 0.02  # between two pieces of tidying up
-_VACUUM_PAGES: Final = 256  # freed in one go: a message that comes meanwhile waits milliseconds
-_FULL_ERRNOS: Final = (errno.ENOSPC, errno.EDQUOT)
-# The file cannot be trusted any more (rule 2) / somebody is in the way and will be gone.
-_FILE_ERRORS: Final = (apsw.IOError, apsw.CorruptError, apsw.NotADBError, apsw.CantOpenError)
-_PASSING_ERRORS: Final = (apsw.BusyError, apsw.LockedError, apsw.ReadOnlyError, apsw.NoMemError)
 
 
 @dataclass(slots=True, eq=False)
@@ -83,14 +82,13 @@ class SpoolWriter:
         self._generations = generations
         self._files = files
         self._answer = answer
-        self._last_id = last_id
         self._monotonic = monotonic
         self._report = report
+        self._tidying = Tidying(files, last_id, report)
         self._connection = generations.open()
         self._queue: SimpleQueue[list[Job] | None] = SimpleQueue()
         self._waiting: deque[Job] = deque()
         self._unrecorded: list[Job] = []
-        self._log_octets = 0
         self._is_closing = False
         self._idle_s: float | None = _IDLE_S  # how long to wait before tidying up; None: it is tidy
         self._broken = ""  # why there is no database to write to
@@ -99,8 +97,6 @@ class SpoolWriter:
         self._away = ""  # why the database that is open is not the one that a start would find
         self._looked_at = monotonic()
         self.full = ""  # why the disk took nothing the last time; "" when it did
-        self._unlinked: set[int] = set()  # whose rows in `leftover` are to be removed
-        self._stuck: set[int] = set()  # whose files could not be unlinked
         self.unrecorded_count = 0  # outcomes that are not on the disk though they should be
         self._thread = threading.Thread(target=self._run, name="spool-writer", daemon=True)
 
@@ -221,7 +217,7 @@ class SpoolWriter:
             SPOOL_COMMITS.value += 1
             SPOOL_CHANGES.value += len(jobs)
             SPOOL_SYNC_MICROSECONDS.value += (monotonic_ns() - began) // 1000
-            self._unlinked.clear()
+            self._tidying.unlinked.clear()
             if self.full:
                 self._took_again()
             self.unrecorded_count = len(self._unrecorded)  # before anybody hears of it
@@ -258,8 +254,7 @@ class SpoolWriter:
         failed = self._files.sync(paths)
         for job in jobs:
             if job.path in failed:
-                error = failed[job.path]
-                self._refuse([job], _file_error(error))
+                self._refuse([job], file_error(failed[job.path]))
         return [job for job in jobs if job.path not in failed]
 
     def _commit(self, jobs: list[Job]) -> None:
@@ -268,8 +263,8 @@ class SpoolWriter:
         whole = [job.whole_id for job in jobs if job.whole_id]
         if whole:
             rows.append(whole_row(whole))
-        if self._unlinked:
-            rows.append(unlinked_row(list(self._unlinked)))
+        if self._tidying.unlinked:
+            rows.append(unlinked_row(list(self._tidying.unlinked)))
         tasks = [job for job in jobs if job.task is not None]
         if not tasks and len(rows) <= _STATEMENT_ROWS_MAX:
             self._insert(rows)  # one statement is its own transaction
@@ -296,36 +291,30 @@ class SpoolWriter:
             self._connection.execute(insert_work(len(rows)), list(chain.from_iterable(rows)))
 
     def _failed(self, jobs: list[Job], error: Exception) -> None:
-        if _is_full(error, self._connection):
+        if is_full(error, self._connection):
             self._is_full(jobs, error)
-        elif isinstance(error, _FILE_ERRORS):
-            self._broken = str(self._disk_error(error))
+        elif isinstance(error, FILE_ERRORS):
+            self._broken = self._disk_words(error)
             self._refuse(jobs, SpoolError(self._broken))
             self._recovered()
-        elif isinstance(error, _PASSING_ERRORS):
-            self._refuse(jobs, _as_spool_error(error))
+        elif isinstance(error, PASSING_ERRORS):
+            self._refuse(jobs, spool_error(error))
         elif len(jobs) > 1:
             for job in jobs:  # one of them is not as it should be: the others must not suffer
                 self._write([job])
         else:
-            self._answer(jobs, _as_spool_error(error))
+            self._answer(jobs, spool_error(error))
 
     def _is_full(self, jobs: list[Job], error: Exception) -> None:
         words = f"no space is left for {self._generations.path}: the message has to wait outside (452)"
         if not self.full:
             self._report(words)
         self.full = words
-        self._log_octets = _LOG_OCTETS_MAX + 1  # the log starts over when it is emptied: there may be room
-        self._refuse(jobs, _as_spool_error(error, is_full=True))
+        self._tidying.log_octets = LOG_OCTETS_MAX + 1  # the log starts over when emptied: there may be room
+        self._refuse(jobs, spool_error(error, is_full=True))
 
-    def _disk_error(self, error: Exception) -> SpoolError:
-        """In plain words: which file, what the system said, what SQLite said."""
-        number = self._connection.system_errno
-        system = f"{os.strerror(number)}, " if number and isinstance(error, apsw.IOError) else ""
-        words = f"the disk failed at {self._generations.path} ({system}{type(error).__name__}: {error})"
-        found = SpoolError(words)
-        found.__cause__ = error
-        return found
+    def _disk_words(self, error: Exception) -> str:
+        return disk_words(self._generations.path, error, self._connection)
 
     def _refuse(self, jobs: list[Job], error: SpoolError) -> None:
         """Tell all of them, but for the outcomes: those are kept until they are recorded."""
@@ -355,8 +344,8 @@ class SpoolWriter:
 
     def _trouble(self, error: Exception) -> None:
         """Something failed that nobody waits for."""
-        if isinstance(error, _FILE_ERRORS):
-            self._broken = str(self._disk_error(error))
+        if isinstance(error, FILE_ERRORS):
+            self._broken = self._disk_words(error)
             self._recovered()
         elif not isinstance(error, apsw.FullError):  # full: said to who wants to write
             self._report(f"spool: {type(error).__name__}: {error}")
@@ -366,35 +355,12 @@ class SpoolWriter:
         self._idle_s = _IDLE_S
         if self.broken:
             return
+        tidying = self._tidying
         for job in jobs:
-            self._log_octets += job.octets + _PAGE_OCTETS
+            tidying.log_octets += job.octets + PAGE_OCTETS
             if job.task is not None:
-                self._log_octets += _LOG_OCTETS_MAX  # who knows how much it wrote
-        if self._log_octets > _LOG_OCTETS_MAX:
-            self._checkpoint()
-        if self._files.has_any:
-            self._unlink_leftovers()
-
-    def _unlink_leftovers(self) -> None:
-        """Files of messages that are gone; that they were unlinked is noted with the next batch."""
-        done = self._unlinked | self._stuck
-        ids = [row[0] for row in self._connection.execute("SELECT id FROM leftover") if row[0] not in done]
-        for queue_id in ids:
-            try:
-                self._files.remove_path(self._files.path(queue_id))
-                self._unlinked.add(queue_id)
-            except OSError as error:
-                self._stuck.add(queue_id)  # tried again at the next start
-                self._report(f"content of a message that is gone could not be removed: {error}")
-
-    def _checkpoint(self, mode: int = apsw.SQLITE_CHECKPOINT_PASSIVE) -> None:
-        """Move what stands in the log into the database, so that the log starts over."""
-        try:
-            frames, moved = self._connection.wal_checkpoint(mode=mode)
-        except (apsw.FullError, apsw.BusyError):
-            self._log_octets //= 2  # full, or a reader in the way: the log holds it, try later
-        else:
-            self._log_octets = 0 if frames == moved else _LOG_OCTETS_MAX // 2
+                tidying.log_octets += LOG_OCTETS_MAX  # who knows how much it wrote
+        tidying.look(self._connection)
 
     def _tidy_up(self) -> None:
         """Nothing to write for a while: empty the log, give pages back, a bounded piece each time."""
@@ -408,30 +374,21 @@ class SpoolWriter:
             self._try_whether_full()
             return
         if is_first:
-            self._unlink_leftovers()
-            self._note_last_id()
-        free_pages = self._connection.pragma("freelist_count")
-        if isinstance(free_pages, int) and free_pages > _SLACK_PAGES:
-            self._connection.execute(f"PRAGMA incremental_vacuum({_VACUUM_PAGES})").fetchall()
+            self._tidying.unlink_leftovers(self._connection)
+            self._tidying.note_last_id(self._connection)
+        if self._tidying.give_back(self._connection):
             self._idle_s = _PAUSE_S
-        self._checkpoint()
+        self._tidying.checkpoint(self._connection)
 
     def _try_whether_full(self) -> None:
         """Perhaps nobody sends for hours: that there is room again shall be seen all the same."""
         try:
-            self._note_last_id()
-            self._checkpoint()
+            self._tidying.note_last_id(self._connection)
+            self._tidying.checkpoint(self._connection)
         except apsw.FullError:
             return
         self._idle_s = _IDLE_S
         self._took_again()
-
-    def _note_last_id(self) -> None:
-        """So that queue ids never go back, whatever the clock does while nothing is queued."""
-        self._connection.execute("UPDATE shard SET last_id = ?", (self._last_id(),))
-        if self._unlinked:
-            self._insert([unlinked_row(list(self._unlinked))])
-            self._unlinked.clear()
 
     def _finish(self) -> None:
         self._answer(self._unrecorded, SpoolError("the spool was closed before it was recorded"))
@@ -439,30 +396,10 @@ class SpoolWriter:
             self._idle_s = _IDLE_S
             self._tidy_up()
             if not self.broken:
-                self._checkpoint(apsw.SQLITE_CHECKPOINT_TRUNCATE)
+                self._tidying.checkpoint(self._connection, apsw.SQLITE_CHECKPOINT_TRUNCATE)
         except Exception as error:
             self._trouble(error)
         if self.broken:
             self._connection.config(apsw.SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1)
         self._connection.close(True)
         self._generations.close()
-
-
-def _is_full(error: Exception, connection: apsw.Connection) -> bool:
-    if isinstance(error, OSError):
-        return error.errno in _FULL_ERRNOS
-    is_quota = isinstance(error, apsw.IOError) and "write" in str(error).lower()
-    return isinstance(error, apsw.FullError) or (is_quota and connection.system_errno == errno.EDQUOT)
-
-
-def _file_error(error: OSError) -> SpoolError:
-    """Of a content file that could not be made durable."""
-    kind = SpoolFullError if error.errno in _FULL_ERRNOS else SpoolError
-    return kind(f"{error.filename or 'a content file'}: {error.strerror or error}")
-
-
-def _as_spool_error(error: Exception, is_full: bool = False) -> SpoolError:
-    kind = SpoolFullError if is_full else SpoolError
-    spool_error = kind(f"spool: {type(error).__name__}: {error}")
-    spool_error.__cause__ = error
-    return spool_error
