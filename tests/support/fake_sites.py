@@ -5,7 +5,7 @@ from collections.abc import Iterable
 from cmail.delivery.site_book import SiteBook
 from cmail.delivery.site_settings import SiteSettings
 from cmail.delivery.turned import TurnedPipe
-from cmail.smtpd.etrn import Waiting
+from cmail.smtpd.roles import Waiting
 from cmail.storage.spool import SpoolError
 
 SHIP = SiteSettings("ship", ("ship.example",), user="ship@example.org", networks=("192.0.2.0/28",))
@@ -19,7 +19,7 @@ class FakeTurn:
 
 
 class FakeSites:
-    """See smtpd.etrn.SiteDesk."""
+    """See smtpd.roles.SiteDesk."""
 
     def __init__(self, *sites: SiteSettings, waiting: Waiting | None = None) -> None:
         self.book = SiteBook(lambda: 0.0)

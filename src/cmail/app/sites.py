@@ -20,7 +20,7 @@ from cmail.observe import maillog
 from cmail.policy.routing import SITE_PREFIX
 from cmail.queue import sites as queue_sites
 from cmail.queue.scheduler import Scheduler
-from cmail.smtpd.etrn import Waiting
+from cmail.smtpd.roles import Waiting
 from cmail.storage.spool import Change, QueueFilter, RecipientState, SpoolError
 from cmail.world import Clock, LinkClock
 
@@ -48,7 +48,7 @@ class Place:
 
 
 class Sites:
-    """See smtpd.etrn.SiteDesk. Everything is small: what waits stands in the spool."""
+    """See smtpd.roles.SiteDesk. Everything is small: what waits stands in the spool."""
 
     def __init__(self, place: Place, clock: Clock, link_clock: LinkClock) -> None:
         self.place = place
@@ -119,7 +119,7 @@ class Sites:
         finally:
             self._is_holding = False
 
-    # What intake asks: see smtpd.etrn.SiteDesk.
+    # What intake asks: see smtpd.roles.SiteDesk.
 
     async def waiting(self, sites: Iterable[SiteSettings]) -> Waiting:
         """What waits for some sites, in all workers."""

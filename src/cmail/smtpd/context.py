@@ -7,24 +7,21 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
-from typing import TYPE_CHECKING, Final, Protocol
+from typing import Final
 
 from cmail.mail import limits
-from cmail.mail.reply import Reply
 from cmail.policy.places import place_of
 from cmail.policy.rewriting import Directory
 from cmail.policy.routing import RoutingTable
 from cmail.protocol.cram_md5 import CRAM_MD5
-from cmail.protocol.sasl import MECHANISMS, KeyStore
+from cmail.protocol.sasl import MECHANISMS
 from cmail.protocol.smtp.extensions import Kind, ehlo_reply, offers
 from cmail.protocol.smtp.server_states import Rules
 from cmail.smtpd.offered import HOUR_MS, is_offered, offered_wishes
+from cmail.smtpd.roles import Accounts, MailLog, SiteDesk
 from cmail.smtpd.settings import IntakeSettings, RelaySettings
 from cmail.storage.spool import Spool
 from cmail.world import Clock, LinkClock
-
-if TYPE_CHECKING:
-    from cmail.smtpd.etrn import SiteDesk
 
 _CLIENTS_MAX: Final = 4096  # remembered; then all are forgotten
 _REPLIES_MAX: Final = 100  # of EHLO, likewise
@@ -36,79 +33,6 @@ SERVICES: Final[Mapping[Kind, str]] = {
     "odmr": "odmr/smtpd",
     "finger": "fingerd",
 }
-
-
-class MailLog(Protocol):
-    """observe/maillog.py, as far as intake speaks to it."""
-
-    def connected(self, service: str, client: str) -> None: ...
-
-    def disconnected(self, service: str, client: str, counts: Mapping[str, int]) -> None: ...
-
-    def accepted(
-        self,
-        queue_id: int,
-        *,
-        client: str,
-        helo: str,
-        protocol: str,
-        message_id: str,
-        reverse_path: str,
-        size_bytes: int,
-        recipients_count: int,
-        sasl_method: str = "",
-        sasl_username: str = "",
-        tls: str = "",
-        service: str = "smtpd",
-    ) -> None: ...
-
-    def refused(
-        self,
-        service: str,
-        client: str,
-        *,
-        stage: str,
-        reply: Reply,
-        reverse_path: str | None = None,
-        forward_path: str | None = None,
-        protocol: str = "",
-        helo: str = "",
-    ) -> None: ...
-
-    def too_many_errors(self, service: str, client: str, *, stage: str) -> None: ...
-
-    def login_failed(
-        self, service: str, client: str, *, mechanism: str, username: str, reason: str = ""
-    ) -> None: ...
-
-    def login_put_off(
-        self, service: str, client: str, *, mechanism: str, username: str, reason: str
-    ) -> None: ...
-
-    def warned(self, text: str) -> None: ...
-
-    def failed(self, text: str) -> None: ...
-
-
-class Accounts(Protocol):
-    """Who may log in."""
-
-    def at(self, client_address: str) -> KeyStore:
-        """The keys of SCRAM, for a client there: its log-ins are braked by where it comes from."""
-        ...
-
-    def scram_ended(self, username: str, client_address: str, *, is_success: bool) -> None:
-        """To be told how a SCRAM log-in ended, so that it counts."""
-        ...
-
-    def knows(self, place: str) -> bool:
-        """Whether somebody has logged in from there (policy.places.place_of)."""
-        ...
-
-    async def check_password(self, username: str, password: str, client_address: str) -> str | None:
-        """The account's own name when the password is right. Runs in a bounded pool. Raises
-        storage.accounts.TooBusyError: not now."""
-        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,7 +67,7 @@ class IntakeContext:
     tls_context: ssl.SSLContext | None = None  # None: no TLS is offered
     workers_count: int = 1  # who share what an address may have
     validation: bool = True  # policy.validation looks at every message
-    sites: "SiteDesk | None" = None  # None: there is no [[site]]
+    sites: SiteDesk | None = None  # None: there is no [[site]]
 
     @cached_property
     def _networks(self) -> tuple[IPv4Network | IPv6Network, ...]:

@@ -1,77 +1,16 @@
 """ETRN: a site asks for its mail; who may, and what it is answered (RFC 1985)."""
 
-from collections.abc import Iterable
-from dataclasses import dataclass
-from typing import Final, Protocol
+from typing import Final
 
-from cmail.delivery.site_book import SiteBook
-from cmail.delivery.site_settings import SiteSettings
-from cmail.delivery.turned import TurnedPipe
 from cmail.mail.queue_id import parse_queue_id
 from cmail.protocol.smtp.extensions import SUBMISSION_KINDS
 from cmail.protocol.smtp.site_commands import NO_ETRN, QUEUE, Etrn
 from cmail.smtpd.checks import LOGIN_FIRST
 from cmail.smtpd.facts import Session
+from cmail.smtpd.roles import SiteDesk
 from cmail.storage.spool import SpoolError
 
 ETRN_KINDS: Final = SUBMISSION_KINDS | {"smtp", "odmr"}
-
-
-@dataclass(frozen=True, slots=True)
-class Waiting:
-    """How many messages wait for some sites."""
-
-    messages_count: int
-    is_complete: bool = True  # False: a part of the queue did not answer
-
-
-class SiteTurn(Protocol):
-    """What is done with a connection that has turned round."""
-
-    async def run(self, pipe: TurnedPipe) -> None:
-        """Greet, send all there is, say goodbye. The pipe is closed then."""
-        ...
-
-
-class SiteDesk(Protocol):
-    """What intake asks about sites that come and go."""
-
-    @property
-    def book(self) -> SiteBook:
-        """Which there are, and who may speak for them."""
-        ...
-
-    async def waiting(self, sites: Iterable[SiteSettings]) -> Waiting:
-        """What waits for them, in all of the queue."""
-        ...
-
-    async def came(self, site: SiteSettings, address: str, how: str) -> None:
-        """It is there: what waits goes."""
-        ...
-
-    def seen(self, site: SiteSettings, how: str) -> None:
-        """It was there, and nothing is to be sent because of it."""
-        ...
-
-    async def release(self, queue_id: str, sites: Iterable[SiteSettings]) -> int:
-        """Let go what is held for them of a message; how many recipients."""
-        ...
-
-    def turn(self, sites: Iterable[SiteSettings], client: str) -> SiteTurn:
-        """They take all that waits over the connection that has asked."""
-        ...
-
-    def refusal(self, domain: str, size_bytes: int) -> bytes:
-        """Why mail for a domain cannot be taken now (at RCPT); b"": it can."""
-        ...
-
-    def took(self, routes: Iterable[str], size_bytes: int) -> None:
-        """A message was accepted."""
-        ...
-
-    def logged_in(self, username: str, address: str) -> None:
-        """Somebody has logged in: perhaps a site, which is there then."""
-        ...
 
 
 def offer(reply: bytes, keyword: bytes) -> bytes:

@@ -7,8 +7,9 @@ from cmail.delivery.turned import TurnedPipe
 from cmail.protocol.smtp import server_replies as replies
 from cmail.protocol.smtp.server_states import Hold
 from cmail.protocol.smtp.site_commands import NO_ATRN, Etrn
-from cmail.smtpd.etrn import SiteDesk, SiteTurn, answer_etrn
+from cmail.smtpd.etrn import answer_etrn
 from cmail.smtpd.facts import Session
+from cmail.smtpd.roles import SiteDesk, SiteTurn
 from cmail.storage.spool import SpoolError
 
 if TYPE_CHECKING:

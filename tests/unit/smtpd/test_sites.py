@@ -10,11 +10,12 @@ from cmail.mail.queue_id import QueueId, print_queue_id
 from cmail.policy.rates import Buckets
 from cmail.protocol.smtp.site_commands import parse_etrn
 from cmail.smtpd.connection import Connection
-from cmail.smtpd.etrn import Waiting, answer_etrn, offer
+from cmail.smtpd.etrn import answer_etrn, offer
 from cmail.smtpd.facts import Session
 from cmail.smtpd.finger import TOO_OFTEN, UNKNOWN, answer_finger
 from cmail.smtpd.intake import Intake
 from cmail.smtpd.odmr import NO_MAIL, NO_SITE, NOT_NOW, NOT_YOURS, answer_atrn
+from cmail.smtpd.roles import Waiting
 from tests.support.conversation import Conversation, check, conversations, split_replies
 from tests.support.fake_sites import SHIP, FakeSites, FakeTurn
 from tests.support.intake import make_context
