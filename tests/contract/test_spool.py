@@ -771,3 +771,20 @@ async def test_what_its_sender_holds_is_released_by_an_operator(place: SpoolPlac
     assert [r.due_ms for r in found.recipients] == [7]
     assert (await place.spool.change(QueueFilter(), Change.RELEASE, {"": 8})).recipients_count == 0
     assert (await place.spool.change(QueueFilter(ids=(message.queue_id,)), Change.DELETE, {})).queue_ids
+
+
+@on_every_spool
+async def test_a_release_before_its_time_moves_the_deadline_along(place: SpoolPlace) -> None:
+    """A time to be delivered by (RFC 2852) runs from the release; and a message has one time for all of its
+    recipients, so who releases one of them releases it."""
+    now = place.clock.wall_ms()
+    message = place.message(
+        "a@example.net", "b@example.net", hold_until_ms=now + 60_000, deliver_by_ms=90_000
+    )
+    await place.spool.accept(message)
+    only = QueueFilter(recipients=((message.queue_id, 1),))
+    assert (await place.spool.change(only, Change.RELEASE, {"": 7})).recipients_count == 2
+    await place.restart()
+    (found,) = await place.all_due("relay")
+    assert (found.envelope.hold_until_ms, found.envelope.deliver_by_ms) == (now, 30_000)
+    assert [queued.due_ms for queued in found.recipients] == [7, 7]

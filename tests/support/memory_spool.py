@@ -523,8 +523,18 @@ class MemorySpool:
             return row.state is queued_state or (change is Change.DELETE and row.state is held_state)
 
         meant = [(m, row) for m, row in self._found(what) if is_meant(m, row)]
-        for message in [m for m, row in meant if change is Change.RELEASE and row.state is queued_state]:
-            message.new = replace(message.new, envelope=replace(message.new.envelope, hold_until_ms=wall_ms))
+        early = {
+            m.new.queue_id: m for m, row in meant if change is Change.RELEASE and row.state is queued_state
+        }
+        for message in early.values():
+            others = [row for row in message.rows.values() if row.state is queued_state]
+            meant += [(message, row) for row in others if not any(row is each for _, each in meant)]
+            envelope = message.new.envelope
+            shift_ms, by_ms = envelope.hold_until_ms - wall_ms, envelope.deliver_by_ms
+            by_ms = max(1, by_ms - shift_ms) if by_ms else 0
+            message.new = replace(
+                message.new, envelope=replace(envelope, hold_until_ms=wall_ms, deliver_by_ms=by_ms)
+            )
         for message, row in meant:
             if change is Change.DELETE:
                 del message.rows[row.queued.position]

@@ -106,8 +106,14 @@ class Attempts:
         return Age(wall, min(wall, link + self.link_clock.down_for_ms))
 
     def left_ms(self, message: QueuedMessage) -> int:
-        """How much is left of the time of a message that has a deadline (RFC 2852); it may be below 0."""
-        return message.envelope.deliver_by_ms - self.link_clock.link_ms()
+        """How much is left of the time of a message that has a deadline (RFC 2852); it may be below 0, and is
+        no more than its sender said: while it was held for him (RFC 4865) we may have been off line."""
+        envelope = message.envelope
+        left_ms = envelope.deliver_by_ms - self.link_clock.link_ms()
+        held_ms = envelope.hold_until_ms - message.arrived_wall_ms
+        if held_ms <= 0:
+            return left_ms
+        return min(left_ms, envelope.deliver_by_ms - message.arrived_link_ms - held_ms)
 
     def must_return(self, message: QueuedMessage) -> bool:
         """Whether its deadline is over, and its sender wants it back then."""

@@ -285,7 +285,7 @@ class RouteQueue:
     def _is_in_time(self, transaction: Transaction) -> bool:
         """Note how much of its time is left (RFC 2852); what is to be returned late is returned."""
         attempts, message = self.scheduler.attempts, transaction.message
-        transaction.by_s = attempts.left_ms(message) // 1000
+        transaction.by_s = -(-attempts.left_ms(message) // 1000)  # what has gone of it in whole seconds
         if not attempts.must_return(message):
             return True
         outcomes: dict[int, Outcome] = {queued.position: TOO_LATE for queued in transaction.recipients}

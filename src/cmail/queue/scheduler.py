@@ -318,6 +318,8 @@ class Scheduler:
                 route.drop(ids)
             if route.has_more:
                 route.refill()
+        if change is Change.RELEASE:
+            self.spawn(self.lookout.deadlines.run(), "deadlines")  # one that was moved along
         if change in (Change.FLUSH, Change.RELEASE):
             self.spawn(self._flushed(None if queue_ids is None else tuple(ids)), "flush")
 

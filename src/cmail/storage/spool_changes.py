@@ -42,6 +42,13 @@ def change(
         f"WHERE {_STATES[kind].format(wall_ms=int(wall_ms))} AND {where}",
         values,
     )
+    if kind is Change.RELEASE:  # a message has one time for all of its recipients (RFC 4865)
+        connection.execute(
+            "INSERT OR IGNORE INTO meant SELECT o.message_id, o.position FROM recipient o "
+            "JOIN message m ON m.id = o.message_id WHERE o.state = 0 AND m.hold_until_ms > ? AND m.id IN "
+            f"(SELECT message_id FROM recipient WHERE {_MEANT} AND state = 0)",
+            (wall_ms,),
+        )
     named = "SELECT DISTINCT message_id FROM meant ORDER BY message_id LIMIT ?"
     ids = [QueueId(row[0]) for row in connection.execute(named, (NAMED_MAX,))]
     count = connection.execute("SELECT count(*) FROM meant").get
@@ -147,9 +154,11 @@ def _hold(connection: apsw.Connection, now_ms: str, wall_ms: int) -> None:
 
 def _release(connection: apsw.Connection, now_ms: str, wall_ms: int) -> None:
     """What only its sender holds goes now. What an operator held too waits for its time again, which its
-    due time still says."""
+    due time still says. A deadline (RFC 2852) runs from the release."""
     connection.execute(
-        "UPDATE message SET hold_until_ms = ?1 WHERE hold_until_ms > ?1 AND id IN "
+        "UPDATE message SET deliver_by_ms = CASE WHEN deliver_by_ms > 0 "
+        "THEN max(1, deliver_by_ms - (hold_until_ms - ?1)) ELSE 0 END, hold_until_ms = ?1 "
+        "WHERE hold_until_ms > ?1 AND id IN "
         f"(SELECT message_id FROM recipient WHERE {_MEANT} AND state = 0)",
         (wall_ms,),
     )

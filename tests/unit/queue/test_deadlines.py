@@ -234,6 +234,52 @@ def test_what_is_left_of_its_time_goes_with_it() -> None:
     assert seen == {"bob@example.net": 90, "late@example.net": -90, "cleo@example.net": None}
 
 
+def test_off_line_adds_nothing_to_a_deadline() -> None:
+    """While its sender holds the message: what goes along is no more than he said, from its release."""
+    seen: dict[str, int | None] = {}
+
+    async def test(house: House) -> None:
+        def outcome(transaction: Any, queued: Any) -> Any:
+            seen[queued.recipient.forward_path.text] = transaction.by_s
+            return Delivered("sink", "250 ok")
+
+        house.smtp.outcome = outcome
+        until_ms = house.clock.wall_ms() + 60_000
+        await house.send("held@example.net", hold_until_ms=until_ms, **due_in(house, 60 + 90, "R"))
+        house.link(is_up=False)
+        await house.send("bob@example.net", **due_in(house, 60, "R"))
+        house.clock.advance(120)
+        house.link(is_up=True)
+        await house.until(lambda: len(seen) == 2)
+
+    run(test)
+    assert seen == {"bob@example.net": 60, "held@example.net": 90}
+
+
+def test_a_moment_is_no_second() -> None:
+    """A deadline of the least that the next host takes gets there: what has gone of it is counted in whole
+    seconds."""
+    seen: list[int | None] = []
+
+    async def test(house: House) -> None:
+        def outcome(transaction: Any, queued: Any) -> Any:
+            seen.append(transaction.by_s)
+            return Delivered("sink", "250 ok")
+
+        house.smtp.outcome = outcome
+        house.smtp.gate.clear()
+        await house.send("first@example.net")
+        await house.until(lambda: house.smtp.open_count)
+        await house.settle_down()
+        await house.send("bob@example.net", **due_in(house, 60, "R"))
+        await house.pass_time(0.3)
+        house.smtp.gate.set()
+        await house.until(lambda: len(seen) == 2)
+
+    run(test, connections=1)
+    assert seen == [None, 60]
+
+
 @pytest.mark.parametrize(
     ("mode", "outcome", "notify", "actions"),
     [
