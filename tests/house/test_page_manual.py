@@ -49,6 +49,25 @@ def test_every_command_and_operation_stands_in_the_table() -> None:
     assert set(re.findall(r"`([A-Z]+ /[^`]*)`", TABLE)) == operations() - {"GET /openapi.json"}
 
 
+def test_commands_that_words_name_have_these_options() -> None:
+    """What pages, commands and manuals advise somebody to type can be typed."""
+    pages = [*ROOT.glob("src/cmail/**/*.py"), *ROOT.glob("src/cmail/**/*.html"), *ROOT.glob("docs/*.md")]
+    wrong = []
+    for page in pages:
+        for name, rest in re.findall(r"\bcmail ([a-z-]+)((?: [^\s`'\",;:)(.]+)*)", page.read_text()):
+            if name not in COMMANDS or "--" not in rest:
+                continue
+            words, command = rest.split(), import_module(COMMANDS[name][0]).command
+            inner = command.commands if isinstance(command, click.Group) else {}
+            known = {each for one in (inner.get(words[0], command).params) for each in one.opts}
+            wrong += [
+                f"{page.name}: cmail {name}{rest}"
+                for word in words
+                if word.startswith("--") and word not in known | {"--help"}
+            ]
+    assert wrong == []
+
+
 def test_every_command_stands_in_its_manual() -> None:
     """In a line of docs/commands.md that begins with its name, or among those of the queue."""
     rows = re.findall(

@@ -64,13 +64,13 @@ def _of_budgets(link: Fields) -> Iterator[Attention]:
         if each.get("is_used_up"):
             used = f"has used the {size(each['budget'])} of today"
             words = f"The link {each['name']} {used}: it rests until midnight."
-            advice = "What may go by another link goes; all else waits. A larger budget can be set for it."
+            advice = "What would go by it waits, and does not get older. A larger budget can be set for it."
             yield Attention(words, advice, "/link#links-title")
         elif each.get("is_window_used_up"):
             kind = each.get("counted_by", "window")
             used = f"has used the {size(each['window_budget'])} of this {kind}"
             words = f"The link {each['name']} {used}: it rests until the next."
-            advice = "What may go by another link goes; all else waits. A larger one can be set for it."
+            advice = "What would go by it waits, and does not get older. A larger one can be set for it."
             yield Attention(words, advice, "/link#links-title")
 
 
@@ -82,7 +82,7 @@ def of_held(count: int) -> list[Attention]:
     words = f"{messages} on hold: larger than what any link could ever carry."
     advice = (
         "Release lets it be tried all the same; or return it to its sender, who can send it in parts."
-        " (cmail queue list --state held)"
+        " (cmail queue list --reason 'cannot fit')"
     )
     return [Attention(words, advice, "/queue?state=held")]
 
