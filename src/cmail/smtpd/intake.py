@@ -12,6 +12,7 @@ from cmail.protocol.smtp.extensions import Kind
 from cmail.smtpd.connection import Connection
 from cmail.smtpd.content_file import Writers
 from cmail.smtpd.context import Client, IntakeContext
+from cmail.smtpd.expiry import expire
 from cmail.smtpd.finger import KICKS_BURST, KICKS_PER_MINUTE
 from cmail.smtpd.guests import Guests
 from cmail.smtpd.handshakes import Handshakes
@@ -158,7 +159,7 @@ class Intake:
         self.now = int(self.context.clock.monotonic())
         patience, crowded = self._patience
         for connection in list(self._sessions):
-            connection.expire(self.now, patience, crowded)
+            expire(connection, self.now, patience, crowded)
         if self.is_stopping:
             self._dismiss_idle()
         self._tick = self._loop.call_later(1.0, self._on_tick)

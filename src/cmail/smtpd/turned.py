@@ -40,12 +40,12 @@ class TurnedConnection(Connection):
         super().__init__(intake, TurnedFacts(intake.context), as_stranger(client), is_tls=is_tls)
 
     def _refresh(self) -> None:
-        if self._intake.context is self._context:
+        if self.intake.context is self.context:
             return
         super()._refresh()
         session = self.session
-        session.facts = TurnedFacts(self._context)
-        session.client = self._client = as_stranger(self._client)
+        session.facts = TurnedFacts(self.context)
+        session.client = self.client = as_stranger(self.client)
 
 
 def as_stranger(client: Client) -> Client:
