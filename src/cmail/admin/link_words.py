@@ -182,7 +182,7 @@ def _entry(entry: Fields) -> list[str]:
     lines.append(
         f"  out: {_messages(entry['messages_out'])}, {size(entry['octets_out'])};"
         f" in: {_messages(entry['messages_in'])}, {size(entry['octets_in'])}"
-        + (f"; cost: {entry['cost']:.2f}" if entry["cost"] else "")
+        + (f"; cost: {money(entry['cost'])}" if entry["cost"] else "")
     )
     return lines + [f"  {words}" for words in [*entry["kicks"], *entry["collections"]]]
 
@@ -213,6 +213,11 @@ def size(octets: int) -> str:
         if octets >= unit:
             return f"{octets / unit:.1f}".removesuffix(".0") + f" {name}"
     return f"{octets} octet{'s' * (octets != 1)}"
+
+
+def money(cost: float) -> str:
+    """1.50, under 0.01."""
+    return f"{cost:.2f}" if cost >= 0.01 else "under 0.01"
 
 
 def _messages(count: int) -> str:

@@ -4,6 +4,7 @@ import time
 from collections.abc import Callable, Mapping
 from typing import Any, Final
 
+from cmail.admin import link_words
 from cmail.admin.link_words import size as octets
 from cmail.admin.rows import duration
 from cmail.admin.sites import is_full
@@ -60,9 +61,7 @@ def plural(number: int, one: str, many: str) -> str:
 
 def money(cost: float) -> str:
     """1.50, under 0.01; a dash for nothing."""
-    if not cost:
-        return "–"
-    return f"{cost:.2f}" if cost >= 0.01 else "under 0.01"
+    return link_words.money(cost) if cost else "–"
 
 
 def when(wall_ms: int) -> str:

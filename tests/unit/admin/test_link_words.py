@@ -104,5 +104,6 @@ def test_the_history() -> None:
     assert second == "  out: 1 message, 2 KiB; in: 2 messages, 700 octets; cost: 1.50"
     assert third == "  kick: answered"
     assert describe_history([{**entry, "end_ms": 0, "link": "line"}])[0].endswith("(it goes on)")
+    assert describe_history([{**entry, "cost": 0.001}])[1].endswith("; cost: under 0.01"), "not 0.00"
     assert describe_history([]) == ["There was no exchange yet."]
     assert size(1) == "1 octet"

@@ -78,7 +78,8 @@ KICK: Final = TableKind(
     "Kicks",
     "A provider that keeps your mail until you are there wants to be told. At each link-up, in each"
     " exchange and on"
-    " demand these steps are done in their order, until mail comes.",
+    " demand these steps are done in their order, until mail comes. To try them: Save Settings, then Kick"
+    " now on The Link.",
     "None.",
     "a step",
     kick_words,
