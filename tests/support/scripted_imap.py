@@ -14,6 +14,8 @@ class ScriptedImap:
     capabilities: str = "IMAP4rev1 UIDPLUS"
     validity: int = 7
     answers: dict[str, bytes] = field(default_factory=dict)  # command -> octets; TAG in them is its tag
+    refused: dict[int, bytes] = field(default_factory=dict)  # UID -> what FETCH of its content is told
+    knows_parts: bool = True  # else all of a message comes, whatever part was asked for
     cut_content_after: int = -1  # octets, once
     body_as: str = "literal"  # or "quoted", "nil", "uid behind", "other uid"
     marked: set[int] = field(default_factory=set)
@@ -37,6 +39,13 @@ class ScriptedImap:
                 verb = " ".join(command.split()[: 2 if command.startswith("UID") else 1])
                 if verb in self.answers:
                     writer.write(self.answers[verb].replace(b"TAG", tag.encode()))
+                    continue
+                if (
+                    verb == "UID FETCH"
+                    and "BODY" in command
+                    and (found := self._uids(command) & set(self.refused))
+                ):
+                    writer.write(self.refused[found.pop()].replace(b"TAG", tag.encode()))
                     continue
                 writer.write(self._answer(verb, command))
                 writer.write(f"{tag} OK done\r\n".encode())
@@ -82,7 +91,7 @@ class ScriptedImap:
         if "BODY" not in command:
             return f"* 1 FETCH (UID {uid} RFC822.SIZE {len(octets)})\r\n".encode()
         name = "BODY[]"
-        if part := re.search(r"<(\d+)\.(\d+)>", command):
+        if self.knows_parts and (part := re.search(r"<(\d+)\.(\d+)>", command)):
             octets, name = octets[int(part[1]) :][: int(part[2])], f"BODY[]<{part[1]}>"
         said = uid + 1 if self.body_as == "other uid" else uid
         literal = f"{{{len(octets)}}}\r\n".encode() + octets

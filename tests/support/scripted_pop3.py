@@ -22,6 +22,7 @@ class ScriptedPop3:
     has_top: bool = True
     renames: bool = False  # other unique-ids in each session
     forgets_deletes: bool = False
+    refused: dict[str, bytes] = field(default_factory=dict)  # unique-id -> what RETR and DELE of it are told
     vanished: set[str] = field(default_factory=set)  # listed, and not there any more
     status_field: bool = False  # "Status: RO" is written into what was fetched
     heard: list[str] = field(default_factory=list)
@@ -105,6 +106,8 @@ class ScriptedPop3:
             lines_count = int(argument.split()[1])
             kept = b"".join(line + b"\r\n" for line in body.split(b"\r\n")[:lines_count])
             writer.write(b"+OK\r\n" + stuffed(head + b"\r\n\r\n" + kept) + b".\r\n")
+        elif verb in ("RETR", "DELE") and there[number - 1][0] in self.refused:
+            writer.write(self.refused[there[number - 1][0]])
         elif verb == "RETR" and there[number - 1][0] not in self.vanished:
             await self._retrieve(there[number - 1], writer)
         elif verb == "DELE":

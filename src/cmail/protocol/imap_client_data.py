@@ -96,6 +96,14 @@ def fetched(values: Sequence[Value]) -> Mapping[str, Value]:
     }
 
 
+def origin_of(values: Sequence[Value]) -> int:
+    """At which octet of the message the content begins that a FETCH has (RFC 3501 §7.4.2): BODY[]<7>."""
+    names = values[0][::2] if len(values) == 1 and isinstance(values[0], list) else []
+    name = next((each for each in names if isinstance(each, str) and each.upper().startswith("BODY[]<")), "")
+    digits = name[7:].rstrip(">")
+    return int(digits) if digits.isascii() and digits.isdigit() and len(digits) < 16 else 0
+
+
 def argument(text: str) -> bytes | None:
     """A quoted string; None when it can only be said as a literal."""
     octets = text.encode()

@@ -251,14 +251,16 @@ def parse_numbers(lines: Sequence[bytes]) -> dict[int, int]:
 
 
 def parse_uids(lines: Sequence[bytes]) -> dict[int, str]:
-    """UIDL: message number -> unique-id (RFC 1939 §7: 1 to 70 octets; longer ones are taken up to 500)."""
+    """UIDL: message number -> unique-id (RFC 1939 §7: 1 to 70 octets that print; longer ones are taken up to
+    500). One that is none is left out, and its message is known by what stands in it."""
     found = {}
     for line in lines:
         number, _, uid = line.partition(b" ")
         uid = uid.strip()
-        if not number.isdigit() or len(number) > 18 or not 0 < len(uid) <= 500 or not _SAFE.issuperset(uid):
+        if not number.isdigit() or len(number) > 18:
             raise Pop3Error(f"its list of unique-ids has the line {shown(line)!r}")
-        found[int(number)] = uid.decode("ascii")
+        if 0 < len(uid) <= 500 and _SAFE.issuperset(uid):
+            found[int(number)] = uid.decode("ascii")
     return found
 
 

@@ -35,6 +35,32 @@ HEADERS = {
         b"Received: by a for <anna@example.org>; x\r\nReceived: by b for <bert@example.org>; x\r\n",
         (ANNA,),
     ),
+    "Received for several": (
+        b"Received: by a for <anna@example.org>, <bert@example.org>; x\r\n",
+        (ANNA, BERT),
+    ),
+    "Received for several, without spaces": (
+        b"Received: by a for <anna@example.org>,<box@isp.example>,<bert@example.org> ; x\r\n",
+        (ANNA, BERT),
+    ),
+    "Received for several, as in old servers": (
+        b"Received: by a id 7\r\n\tfor <anna@example.org> <bert@example.org> (two of them); x\r\n",
+        (ANNA, BERT),
+    ),
+    "the box has an address of the domain": (
+        b"Delivered-To: All@example.org\r\nX-Original-To: bert@example.org\r\n",
+        (BERT,),
+    ),
+    "the box and somebody": (
+        b"Delivered-To: all@example.org\r\nDelivered-To: bert@example.org\r\n",
+        (BERT,),
+    ),
+    "the box in Received too": (
+        b"Delivered-To: all@example.org\r\nReceived: by a for <all@example.org>; x\r\n"
+        b"Received: by b for <anna@example.org>; x\r\n",
+        (ANNA,),
+    ),
+    "the box alone": (b"Delivered-To: all@example.org\r\nTo: anna@example.org\r\n", ("all@example.org",)),
     "Delivered-To before Received": (
         b"Received: by a for <anna@example.org>; x\r\nDelivered-To: bert@example.org\r\n",
         (BERT,),
@@ -50,7 +76,19 @@ HEADERS = {
 def test_whom_a_header_names(name: str) -> None:
     """Row by row."""
     header, expected = HEADERS[name]
-    assert recipients_of(header, "example.org") == expected
+    assert recipients_of(header, "example.org", "all@example.org") == expected
+
+
+def test_a_domain_in_capitals(tmp_path: Path) -> None:
+    """`to` as it is typed: the domain of an address has no case."""
+
+    async def test() -> None:
+        office = Office(tmp_path)
+        async with ScriptedPop3([("a", message(1, to=ANNA))]) as server:
+            await office.collect(pop3(server.port, to="@Example.ORG."))
+            assert [to for to, _ in office.taken] == [(ANNA,)]
+
+    asyncio.run(asyncio.wait_for(test(), 30))
 
 
 def test_who_sent_it() -> None:

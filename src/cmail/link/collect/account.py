@@ -11,7 +11,16 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 from cmail.link.collect import incoming
-from cmail.link.collect.box import Access, Box, BoxError, Fault, GoneError, Listed, box_name
+from cmail.link.collect.box import (
+    Access,
+    Box,
+    BoxError,
+    Fault,
+    GoneError,
+    Listed,
+    WithheldError,
+    box_name,
+)
 from cmail.link.collect.imap import ImapBox
 from cmail.link.collect.incoming import Facts, TooMuchError, Writing
 from cmail.link.collect.ledger import Entry, Ledger, State
@@ -38,6 +47,9 @@ PORTS: Final = {
 }
 DELETE_EACH: Final = 20  # messages: then IMAP is told to delete them
 ROOM_MIN: Final = 64 * 2**20  # octets that stay free on our disk
+NOTES_MAX: Final = 3  # of a result: servers have many words
+WITHHELD_MAX: Final = 20  # messages that a server refuses to give; then it is the server
+VAIN_S: Final = 60.0  # the longest wait where a server tells of new mail over and over, and there is none
 SMALL: Final = (64 * 1024, 2**20)  # a big message never holds up a small one
 
 
@@ -58,6 +70,7 @@ class Result:
     was_tried: bool = True
     is_silence: bool = False  # nobody answered
     notes: list[str] = field(default_factory=list)
+    told: int = 0  # of what was fetched
 
     def fields(self) -> dict[str, Any]:
         """For who asks."""
@@ -76,12 +89,12 @@ class Result:
     def tell(self) -> str:
         """One line for people."""
         if not self.is_ok or not self.was_tried:
-            return self.words
+            return f"{self.words} (before that {self.fetched} fetched)" if self.fetched else self.words
         said = [f"{self.fetched} fetched" if self.fetched else "nothing new"]
         said += [f"{self.quarantined} of them in quarantine"] if self.quarantined else []
         said += [f"{self.previewed} too large, previews made"] if self.previewed else []
         said += [f"{self.left} left there"] if self.left else []
-        return "; ".join([", ".join(said), *dict.fromkeys(self.notes)])
+        return "; ".join([", ".join(said), *self.notes])
 
 
 def access_of(account: CollectSettings, terms: Terms) -> Access:
@@ -113,6 +126,9 @@ class Fetcher:
         self._known: dict[str, Entry] = {}
         self._present: frozenset[str] = frozenset()
         self._result = Result(account.name)
+        self._box: Box | None = None
+        self._counted = 0  # octets that came, and were told
+        self._vain = 0  # times that new mail was told of, and none was there
         self.is_collecting = True
 
     async def run(self, ended: Callable[[Result], None], is_idle_wanted: Callable[[], bool]) -> None:
@@ -125,20 +141,46 @@ class Fetcher:
     async def _converse(self, ended: Callable[[Result], None], is_idle_wanted: Callable[[], bool]) -> None:
         if not self._terms.password(self._account):
             raise BoxError("there is no password: its password_file is empty", Fault.LOG_IN)
-        box = await self._open(access_of(self._account, self._terms))
-        counted = 0  # octets that came, in the results of before
+        box = self._box = await self._open(access_of(self._account, self._terms))
         try:
             while True:
                 self.is_collecting = True
                 result = await self._collect(box)
-                result.octets_in, counted = box.octets_in - counted, box.octets_in
                 if not (self._account.idle and box.can_idle and is_idle_wanted()):
                     return await self._end(box, result, ended)
-                ended(result)
+                ended(self._count(result))
                 self.is_collecting = False
-                await box.idle()
+                await self._listen(box, found_none=not (result.fetched or result.previewed or result.left))
+                if not box.can_idle:  # it offers that, and refuses it
+                    await box.done()
+                    return
         finally:
             box.close()
+
+    async def _listen(self, box: Box, *, found_none: bool) -> None:
+        """Until there is more. A server that says so over and over, and has nothing, is asked less often."""
+        loop = asyncio.get_running_loop()
+        began = loop.time()
+        await box.idle()
+        self._vain = self._vain + 1 if found_none and loop.time() - began < VAIN_S else 0
+        if self._vain > 1:
+            await asyncio.sleep(min(2.0**self._vain, VAIN_S))
+
+    def broken(self, error: BoxError) -> Result:
+        """How a session ended that came to no good end: with what it brought until then."""
+        result = self._count(self._result if self.is_collecting else Result(self._account.name))
+        result.is_ok, result.words, result.fault = False, error.words, error.fault
+        result.is_silence = error.is_silence
+        return result
+
+    def _count(self, result: Result) -> Result:
+        """With all that has come until now, which is told."""
+        total = self._box.octets_in if self._box is not None else 0
+        octets, self._counted = total - self._counted, total
+        result.octets_in += octets
+        messages, result.told = result.fetched - result.told, result.fetched
+        self._parts.came(messages, octets)
+        return result
 
     async def _open(self, access: Access) -> Box:
         if self._account.protocol == "imap":
@@ -147,15 +189,17 @@ class Fetcher:
 
     async def _end(self, box: Box, result: Result, ended: Callable[[Result], None]) -> None:
         is_certain = await box.done()
+        self._note(box.undeleted)
         if is_certain and self._pending:
             uids = [each.uid for each in self._pending]
             await self._ledger(lambda ledger: ledger.deleted(self._number, uids))
             result.deleted += len(uids)
-        ended(result)
+        ended(self._count(result))
 
     async def _collect(self, box: Box) -> Result:
         result = self._result = Result(self._account.name)
         self._pending: list[Listed] = []
+        self._withheld: list[str] = []
         listed = await box.listing()
         self._present = frozenset(each.uid for each in listed)
         await self._ledger(lambda ledger: ledger.seen(self._number, self._present))
@@ -171,10 +215,14 @@ class Fetcher:
         for each in sorted(await box.sizes(new), key=_rank):
             if await self._take(box, each):
                 taken.append(each)
+            self._count(result)  # a budget is not to be used up without anybody knowing
             if len(taken) >= DELETE_EACH:
                 await self._delete(box, taken)
                 taken = []
         await self._delete(box, taken)
+        if self._withheld:
+            result.is_ok, result.fault = False, Fault.SERVER
+            result.words = f"{len(self._withheld)} could not be had: {self._withheld[0]}"
         return result
 
     def _is_had(self, uid: str) -> bool:
@@ -211,10 +259,23 @@ class Fetcher:
             if 0 < self._account.largest < listed.size and not is_wanted:
                 return await self._preview(box, listed)
             return await self._fetch(box, listed)
-        except GoneError:
+        except GoneError as gone:
+            self._note(gone.words)
+            return False
+        except WithheldError as error:
+            # One that it cannot read must not hold up all that lie behind it.
+            self._withheld.append(error.words)
+            if len(self._withheld) >= WITHHELD_MAX:
+                raise
             return False
         except OSError as error:
             raise BoxError(f"what comes cannot be written: {error.strerror or error}", Fault.OURS) from None
+
+    def _note(self, words: str) -> None:
+        """What is no trouble of ours and yet worth a word, to who looks."""
+        notes = self._result.notes
+        if words and words not in notes and len(notes) < NOTES_MAX:
+            notes.append(words)
 
     async def _fetch(self, box: Box, listed: Listed) -> bool:
         await asyncio.to_thread(self._need_room, listed.size)
@@ -242,7 +303,9 @@ class Fetcher:
             )
             raise BoxError(f"a message is larger than {most}: the session was ended") from None
         except (BoxError, asyncio.CancelledError) as error:
-            is_cut = not isinstance(error, GoneError) and box.can_resume
+            # What a server said that then went wrong is no beginning of anything.
+            is_said = isinstance(error, BoxError) and error.fault is not Fault.NETWORK
+            is_cut = not is_said and box.can_resume
             await asyncio.shield(asyncio.to_thread(writing.keep if is_cut else writing.remove))
             raise
         except BaseException:
@@ -291,6 +354,7 @@ class Fetcher:
             )
             return True
         handover = self._handover(recipients, reverse_path_of(facts.header), is_report(facts.header))
+        handover["copy"] = copy  # for us: who refuses it has not had it
         entry = await self._ledger(
             lambda ledger: ledger.hand(
                 self._number,
@@ -320,10 +384,14 @@ class Fetcher:
         domain = self._target.domain
         if not domain:
             return (self._account.to,), ""
-        found = recipients_of(facts.header, domain) or (f"postmaster@{domain}",)
-        copy = facts.copy
+        found, copy = self._named(facts.header), facts.copy
         had = await self._ledger(lambda ledger: ledger.has_had(self._number, copy, found)) if copy else set()
         return tuple(each for each in found if each not in had), copy
+
+    def _named(self, header: bytes) -> tuple[str, ...]:
+        """Of a box for a whole domain."""
+        domain = self._target.domain
+        return recipients_of(header, domain, self._account.username) or (f"postmaster@{domain}",)
 
     def _handover(self, recipients: Sequence[str], reverse_path: str, is_report: bool) -> dict[str, Any]:
         account = self._account
@@ -341,9 +409,7 @@ class Fetcher:
         beginning = await box.beginning(listed, BEGINNING_OCTETS)
         header = header_of(normalize(beginning))
         domain = self._target.domain
-        recipients = (
-            recipients_of(header, domain) or (f"postmaster@{domain}",) if domain else (self._account.to,)
-        )
+        recipients = self._named(header) if domain else (self._account.to,)
         number = await self._ledger(lambda ledger: ledger.number(self._number, listed.uid, listed.size))
         octets = compose_preview(
             name=self._account.name,
@@ -400,7 +466,7 @@ async def hand_over(parts: Parts, box: int, entry: Entry, result: Result) -> boo
         words = str(refusal)
         result.left += 1
         parts.log.warned(f"collect {result.name}: a message is left there: {words}")
-        await parts.ledger.run(lambda ledger: ledger.leave(box, entry.uid, entry.size, words, entry.digest))
+        await parts.ledger.run(lambda ledger: ledger.refused(box, entry, words))
         await asyncio.to_thread(incoming.remove, parts.folder, entry.token)
         return False
     finally:

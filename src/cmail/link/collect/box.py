@@ -29,11 +29,12 @@ class BoxError(Exception):
 
 
 class GoneError(BoxError):
-    """The message is not there any more; the session goes on."""
+    """The message is not there any more, or so it seems; words where its server had some; the session goes
+    on."""
 
 
-class TooLargeError(BoxError):
-    """More octets than any message here may have; the session cannot go on."""
+class WithheldError(BoxError):
+    """The server does not give this message, though it is there; the session goes on."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,6 +111,11 @@ class Box(Protocol):
 
     def close(self) -> None:
         """The end, whatever is under way."""
+        ...
+
+    @property
+    def undeleted(self) -> str:
+        """What was to be deleted and is not, in words; "" for nothing."""
         ...
 
     @property

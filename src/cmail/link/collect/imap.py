@@ -8,9 +8,9 @@ from collections.abc import Iterable, Sequence
 from typing import Final
 
 from cmail.link.collect import line as waits
-from cmail.link.collect.box import Access, BoxError, Fault, GoneError, Listed, Take
+from cmail.link.collect.box import Access, BoxError, Fault, GoneError, Listed, Take, WithheldError
 from cmail.link.collect.line import Line, Pace, connect
-from cmail.link.collect.log_ins import refused
+from cmail.link.collect.log_ins import NOT_NOW, refused
 from cmail.protocol.imap_client import (
     ContentBegin,
     Continue,
@@ -19,7 +19,7 @@ from cmail.protocol.imap_client import (
     Tagged,
     Untagged,
 )
-from cmail.protocol.imap_client_data import ImapError, fetched, folder_name, uid_set
+from cmail.protocol.imap_client_data import ImapError, fetched, folder_name, origin_of, uid_set
 from cmail.protocol.imap_client_login import LogIn, Send, log_in, send_arguments
 from cmail.protocol.pop3_client import LogInError, Piece
 from cmail.protocol.sasl_client import Credentials
@@ -42,7 +42,8 @@ class ImapBox:
         self._line, self._machine, self._access = line, machine, access
         self._capabilities: frozenset[str] = frozenset()
         self._validity = 0
-        self._is_leaving = self._has_news = False
+        self._waiting: set[int] = set()  # marked as deleted, and not deleted
+        self._is_leaving = self._has_news = self._refuses_idle = False
 
     @classmethod
     async def open(cls, access: Access, resolver: Resolver) -> "ImapBox":
@@ -70,7 +71,7 @@ class ImapBox:
     @property
     def can_idle(self) -> bool:
         """Whether the server tells of new mail (RFC 2177)."""
-        return "IDLE" in self._capabilities
+        return "IDLE" in self._capabilities and not self._refuses_idle
 
     def close(self) -> None:
         """The end, whatever is under way."""
@@ -130,7 +131,11 @@ class ImapBox:
             found = await self._run(send_arguments(b"SELECT", (folder_name(folder),)))
         except LogInError as error:
             said = f": {error.status.text}" if error.status else ""
-            raise BoxError(f"there is no folder {folder} for {self._access.username}{said}") from None
+            if error.status is not None and error.status.code.upper() in NOT_NOW:
+                words = f"the folder {folder} of {self._access.username} cannot be opened just now{said}"
+            else:
+                words = f"there is no folder {folder} for {self._access.username}{said}"
+            raise BoxError(words) from None
         for each in found:
             if each.word == "OK" and each.code.upper().startswith("UIDVALIDITY "):
                 number = each.code.split(" ")[1]
@@ -223,7 +228,7 @@ class ImapBox:
     async def fetch(self, listed: Listed, take: Take, begin: int = 0) -> None:
         """Its content in pieces, from an octet on; never marked as read (PEEK)."""
         part = b"<%d.%d>" % (begin, 0xFFFFFFFF - begin) if begin else b""
-        await self._fetch(listed, part, take)
+        await self._fetch(listed, part, take, begin)
 
     async def beginning(self, listed: Listed, octets: int) -> bytes:
         """So much of it."""
@@ -235,12 +240,13 @@ class ImapBox:
         await self._fetch(listed, b"<0.%d>" % octets, take)
         return b"".join(kept)
 
-    async def _fetch(self, listed: Listed, part: bytes, take: Take) -> None:
+    async def _fetch(self, listed: Listed, part: bytes, take: Take, begin: int = 0) -> None:
         command = b"UID FETCH %d (UID BODY.PEEK[]%s)" % (listed.handle, part)
         self._line.write(self._machine.command(command)[1])
         pace = Pace(self._access.host)
         most = self._line.octets_in + ANSWER_OCTETS_MAX  # and the content
         has_come = is_streamed = is_other = False
+        origin = begin
         while True:
             event = self._note(await self._line.next(pace.wait_s()))
             if self._line.octets_in > most:
@@ -258,6 +264,7 @@ class ImapBox:
                 if "BODY[]" not in items:
                     continue
                 is_other = is_other or items.get("UID", listed.handle) != listed.handle
+                origin = origin_of(event.values)
                 body = items["BODY[]"]
                 if isinstance(body, bytes) and body:  # a short one may come as a string
                     await take(body)
@@ -267,9 +274,12 @@ class ImapBox:
         if is_other:
             raise BoxError(f"{self._access.host} sent another message than it was asked for")
         if not event.is_ok:
-            raise BoxError(f"{self._access.host} refuses a message: {event.text}")
+            kind = BoxError if event.word == "BAD" else WithheldError
+            raise kind(f"{self._access.host} refuses a message: {event.text}")
+        if origin != begin:  # the rest was asked for: it is fetched whole the next time
+            raise BoxError(f"{self._access.host} sent another part of a message than it was asked for")
         if not has_come:
-            raise GoneError("it is not there any more")
+            raise GoneError("")
 
     async def delete(self, found: Sequence[Listed]) -> bool:
         """Marked and expunged, they alone (RFC 4315 §2.1)."""
@@ -286,12 +296,21 @@ class ImapBox:
             return await self._expunge(set(uids))
         return True
 
+    @property
+    def undeleted(self) -> str:
+        """What is marked, and would take others' messages along."""
+        if not self._waiting:
+            return ""
+        words = "are marked as deleted there and stay: somebody else has marked messages too"
+        return f"{len(self._waiting)} {words}, and its server deletes all or none"
+
     async def _expunge(self, ours: set[int]) -> bool:
         """Without UIDPLUS all that is marked goes: only when nobody else has marked anything."""
         answer, said = await self._ask(b"UID SEARCH DELETED")
         self._expect(answer, "a search")
         marked = {int(uid) for each in said if each.word == "SEARCH" for uid in each.values}
         if not marked <= ours:
+            self._waiting |= ours
             return False
         self._expect((await self._ask(b"EXPUNGE"))[0], "to delete what was fetched")
         return True
@@ -314,7 +333,8 @@ class ImapBox:
                     raise
                 break
             if isinstance(event, Tagged):
-                raise BoxError(f"{self._access.host} ended IDLE: {event.text}")
+                self._refuses_idle = not event.is_ok  # some offer it, and not to everybody
+                return self._has_news
             if self._line.octets_in > most:
                 raise BoxError(f"{self._access.host} talks without end while it is to be silent")
         self._line.write(b"DONE\r\n")

@@ -197,6 +197,16 @@ class Ledger:
         with self._db:
             self._put(box, uid, State.LEFT, size, digest, "", "", words)
 
+    def refused(self, box: int, entry: Entry, words: str) -> None:
+        """The worker does not take it: it stays where it is, and nobody has had a copy of it."""
+        copy, recipients = str(entry.handover.get("copy", "")), entry.handover.get("recipients", ())
+        with self._db:
+            self._put(box, entry.uid, State.LEFT, entry.size, entry.digest, "", "", words)
+            self._db.executemany(
+                "DELETE FROM copy WHERE box = ? AND copy = ? AND recipient = ?",
+                [(box, copy, str(each)) for each in recipients],
+            )
+
     def skip(self, box: int, uid: str, size: int, digest: str, words: str) -> None:
         """The worker has had it, under another name."""
         with self._db:

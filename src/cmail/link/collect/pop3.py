@@ -9,7 +9,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from typing import Final, TypeVar
 
-from cmail.link.collect.box import Access, BoxError, Fault, GoneError, Listed, Take
+from cmail.link.collect.box import Access, BoxError, Fault, GoneError, Listed, Take, WithheldError
 from cmail.link.collect.line import ANSWER_S, Line, Pace, connect
 from cmail.link.collect.log_ins import refused
 from cmail.mail.headers import header_of, remove_fields
@@ -49,8 +49,10 @@ class Pop3Box:
     def __init__(self, line: Line, machine: Pop3Client, access: Access) -> None:
         self._line, self._machine, self._access = line, machine, access
         self._offered = Capabilities()
+        self._is_known = False  # what it can do
         self._has_deleted = False
         self._refused = 0  # deletions that the server would not do
+        self._refusal = ""  # what it said last of a message or of that
 
     @classmethod
     async def open(cls, access: Access, resolver: Resolver) -> "Pop3Box":
@@ -109,7 +111,7 @@ class Pop3Box:
     async def _ask_capabilities(self) -> None:
         status, lines = await self._ask_listing(b"CAPA")
         if status.is_ok:
-            self._offered = parse_capabilities(lines)
+            self._offered, self._is_known = parse_capabilities(lines), True
 
     async def _log_in(self) -> None:
         access, line = self._access, self._line
@@ -162,7 +164,11 @@ class Pop3Box:
         seen: Counter[str] = Counter()
         for number in sorted(numbers):
             with contextlib.suppress(GoneError):
-                header = await self._header(number, sizes[number])
+                try:
+                    header = await self._header(number, sizes[number])
+                except WithheldError:  # listed all the same: who tries to fetch it says why it cannot be
+                    found[number] = f"unread:{number}:{sizes[number]}"
+                    continue
                 for name in _NOTES:
                     header = remove_fields(header, name)
                 digest = f"header:{hashlib.sha256(header).hexdigest()[:40]}:{sizes[number]}"
@@ -177,7 +183,7 @@ class Pop3Box:
                 return header_of(octets)
         octets = await self._content(b"RETR %d" % number, HEADER_OCTETS_MAX, size)
         if octets is None:
-            raise GoneError("it is not there any more")
+            raise GoneError("")
         return header_of(octets)
 
     async def _content(self, command: bytes, octets_max: int, size: int) -> bytes | None:
@@ -202,7 +208,7 @@ class Pop3Box:
         """Its content in pieces."""
         assert not begin, "POP3 knows the whole alone"
         if not await self._retrieve(b"RETR %d" % listed.handle, take):
-            raise GoneError("it is not there any more")
+            raise GoneError(f"a message that was listed is not given; its server said: {self._refusal}")
 
     async def beginning(self, listed: Listed, octets: int) -> bytes:
         """About so much of it (TOP); nothing where the server cannot."""
@@ -211,9 +217,9 @@ class Pop3Box:
         found = await self._content(
             b"TOP %d %d" % (listed.handle, octets // _LINE_OCTETS), 4 * octets, listed.size
         )
-        if found is None:
-            raise GoneError("it is not there any more")
-        return found
+        if found is None and self._is_known:
+            raise GoneError("")
+        return found or b""  # TOP need not be there (RFC 1939 §7), and only CAPA tells
 
     async def _retrieve(self, command: bytes, take: Take) -> bool:
         """False: the server says no."""
@@ -221,7 +227,8 @@ class Pop3Box:
         status = await self._status()
         if not status.is_ok:
             if status.code.startswith("SYS"):
-                raise BoxError(f"{self._access.host} cannot give a message just now: {status.text}")
+                raise WithheldError(f"{self._access.host} cannot give a message: {status.text}")
+            self._refusal = status.text
             return False
         pace = Pace(self._access.host)
         while True:
@@ -248,9 +255,20 @@ class Pop3Box:
             for listed in some:
                 self._line.write(self._machine.command(b"DELE %d" % listed.handle))
             for _ in some:
-                self._refused += not (await self._status()).is_ok
+                status = await self._status()
+                if not status.is_ok:
+                    self._refused, self._refusal = self._refused + 1, status.text
         self._has_deleted = self._has_deleted or bool(found)
         return False
+
+    @property
+    def undeleted(self) -> str:
+        """What its server refused."""
+        return (
+            f"{self._refused} are not deleted there; its server said: {self._refusal}"
+            if self._refused
+            else ""
+        )
 
     async def idle(self) -> bool:
         """There is none in POP3."""

@@ -1,10 +1,10 @@
 """Whom a collected message is for and from, and whether it goes round in circles: read from its header."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from cmail.mail.address import Address, AddressSyntaxError, parse_address
+from cmail.mail.address import Address, AddressSyntaxError, parse_address, parse_domain
 from cmail.mail.headers import find_field, remove_fields
 from cmail.mail.trace import is_looping
 
@@ -24,27 +24,31 @@ class Target:
 
     @property
     def domain(self) -> str:
-        """Of a box for a whole domain; "" for that of one person."""
-        return self.text[1:] if self.text.startswith("@") else ""
+        """Of a box for a whole domain, in lower case as that of an address; "" for that of one person."""
+        return parse_domain(self.text[1:]) if self.text.startswith("@") else ""
 
 
-def recipients_of(header: bytes, domain: str) -> tuple[str, ...]:
+def recipients_of(header: bytes, domain: str, box: str = "") -> tuple[str, ...]:
     """Who of a domain it was for, each once; none: it does not say. To and Cc are not asked: of a mailing
-    list, or of who got a blind copy, they say nothing."""
-    for name in FIELDS:
-        found: dict[str, None] = {}
-        for value in values_of(header, name):
-            for part in value.split(b","):
-                address = _address(part)
-                if address is not None and address.domain == domain:
-                    found[address.text] = None
+    list, or of who got a blind copy, they say nothing. `box`: the log-in at its server, which often is an
+    address of the same domain: that a message came into the box does not say whom it was for."""
+    own = ""
+    for addresses in _hints(header):
+        ours = [each.text for each in addresses if each.domain == domain]
+        found = dict.fromkeys(each for each in ours if each.lower() != box.lower())
         if found:
             return tuple(found)[:RECIPIENTS_MAX]
+        own = own or next(iter(ours), "")
+    return (own,) if own else ()
+
+
+def _hints(header: bytes) -> Iterator[list[Address]]:
+    """What says whom it was for, the surest first: all fields of a name; each Received by itself."""
+    for name in FIELDS:
+        parts = [part for value in values_of(header, name) for part in value.split(b",")]
+        yield [address for part in parts if (address := _address(part)) is not None]
     for value in values_of(header, b"received"):
-        address = _received_for(value)
-        if address is not None and address.domain == domain:
-            return (address.text,)
-    return ()
+        yield _received_for(value)
 
 
 def values_of(header: bytes, name: bytes) -> list[bytes]:
@@ -63,18 +67,21 @@ def values_of(header: bytes, name: bytes) -> list[bytes]:
     return found
 
 
-def _received_for(value: bytes) -> Address | None:
-    """`for <x>` of a Received field (RFC 5321 §4.4); what stands behind the semicolon is its date."""
+def _received_for(value: bytes) -> list[Address]:
+    """`for <x>` of a Received field (RFC 5321 §4.4), or a list, as older servers write it; what stands behind
+    the semicolon is its date."""
     text = value.rpartition(b";")[0] or value
     lower = text.lower()
     at = lower.find(b" for ")
     while at >= 0:
-        word = text[at + 5 :].lstrip().partition(b" ")[0]
-        address = _address(word)
-        if address is not None:
-            return address
+        words = text[at + 5 :].replace(b",", b" ").split()
+        found: list[Address] = []
+        while len(found) < len(words) and (address := _address(words[len(found)])) is not None:
+            found.append(address)
+        if found:
+            return found
         at = lower.find(b" for ", at + 5)
-    return None
+    return []
 
 
 def _address(octets: bytes) -> Address | None:

@@ -196,12 +196,12 @@ class Watch:
         try:
             await fetcher.run(ended, lambda: not self.is_planned)
         except asyncio.CancelledError:
-            if not self._is_online:
-                ended(Result(name, False, CUT, Fault.NETWORK))
+            if not self._is_online and fetcher.is_collecting:
+                ended(fetcher.broken(BoxError(CUT, Fault.NETWORK)))
             raise
         except BoxError as error:
             if fetcher.is_collecting or error.fault is not Fault.NETWORK:
-                ended(Result(name, False, error.words, error.fault, is_silence=error.is_silence))
+                ended(fetcher.broken(error))
             else:
                 # It only listened: connect anew at once, but not to who hangs up each time.
                 now = asyncio.get_running_loop().time()
@@ -228,7 +228,6 @@ class Watch:
         elif self._is_online:
             self._failing_ms = self._failing_ms or self._last_ms
         self._fetched += result.fetched
-        self._parts.came(result.fetched, result.octets_in)
         self._say(result)
         self._answer(result)
 
@@ -236,9 +235,9 @@ class Watch:
         """In the log what is new: mail, a trouble once, and its end."""
         log, name, words = self._parts.log, self.account.name, result.tell()
         if not result.is_ok:
-            if words not in (self._quiet, CUT):
+            if result.words not in (self._quiet, CUT):
                 log.warned(f"collect {name}: {words}")
-            self._quiet = words
+            self._quiet = result.words
             return
         if self._quiet or result.fetched or result.previewed or result.left:
             log.noted(f"collect {name}: {words}")
