@@ -16,6 +16,8 @@ from starlette.responses import HTMLResponse, RedirectResponse, Response
 
 from cmail.web import filters
 from cmail.web.context import WebContext
+from cmail.web.forms import sentence
+from cmail.web.labels import label
 
 FORM_FIELDS_MAX: Final = 2000
 FORM_OCTETS_MAX: Final = 1 << 20  # of one field
@@ -106,6 +108,7 @@ class Pages:
             auto_reload=False,
         )
         self._templates.filters.update(filters.FILTERS)
+        self._templates.filters.update(label=label, sentence=sentence)
         self._templates.globals["static"] = static_path
 
     async def show(self, request: Request, template: str, *, status: int = 200, **values: Any) -> Response:

@@ -210,6 +210,14 @@ def test_what_is_wrong_is_said_beside_its_control(house: House, kind: TableKind)
     assert house.drafted(kind) == [] and "[[" not in text
 
 
+def test_one_more_than_there_may_be(tmp_path: Path) -> None:
+    """Said of the whole list, as a sentence with the words of the page; all that there may be are shown."""
+    house = House(tmp_path, "".join(f'[[link.via]]\nname = "v{n}"\n' for n in range(32)))
+    assert house.get("/links").count(">Change</a>") == 32
+    text = house.row(VIA, "add", {"name": "one-more"})
+    assert house.status == 422 and "Links to the Internet: There may be 32 at most." in text
+
+
 def test_the_password_of_a_mailbox(house: House) -> None:
     """Asked for; typed, it is in a file of its own; changed with the row; opened, moved and listed it is never shown."""
     typed, _ = NEW[COLLECT.path]

@@ -5,7 +5,6 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from cmail.web.desk import DraftError
-from cmail.web.forms import sentence
 from cmail.web.labels import label
 from cmail.web.page import Pages, go_to, read_form, session_of, text_of
 from cmail.web.pages.dialog import UNPROCESSABLE
@@ -26,7 +25,6 @@ def routes(pages: Pages) -> list[Route]:
             conflicts=error.conflicts if error and error.conflicts else desk.conflicts(),
             versions=desk.versions(),
             label=label,
-            sentence=sentence,
             tables=[key for key, view in desk.settings().items() if view.kind == "tables"],
         )
 

@@ -11,6 +11,8 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from cmail.web.desk import DraftError, Problem, SettingView
+from cmail.web.forms import sentence
+from cmail.web.labels import label
 from cmail.web.page import Pages, go_to, read_form, session_of, text_of
 from cmail.web.pages.dialog import UNPROCESSABLE
 from cmail.web.pages.table_kinds import KICK, KINDS, PASSWORD, TableKind
@@ -182,8 +184,8 @@ class TablePage:
         except _Moved as moved:
             return self._away(request, moved)
         except DraftError as error:
-            words = "; ".join(f"{each.key} {each.reason}" for each in error.problems)
-            return go_to(request, self._kind.path, f"{words}.", "failed")
+            said = [f"{label(each.key)}: {sentence(each.reason)}" for each in error.problems]
+            return go_to(request, self._kind.path, " ".join(said), "failed")
         return go_to(request, self._kind.path, _OK)
 
     # What the list is.
