@@ -4,12 +4,13 @@ receive() takes octets in any packets; what the house must decide it is asked th
 has what is to be written. A reply that waits for the disk is a Slot: input goes on behind it, and the replies
 that follow wait in order (RFC 2920 §3.2). What waits for the house itself (a log-in) holds the input.
 
+Its commands are here; what is said and in which order is in server_talk, content in server_data.
+
 This runs once for each command of each message, so lines go through plain functions: no object for a DATA, no
 look-up that can be avoided, parsed MAIL and RCPT lines remembered (measured: bench/intake.py).
 """
 
-from collections import deque
-from typing import Final, cast
+from typing import Final
 
 from cmail.mail import limits
 from cmail.protocol.lines import BARE_LF, NEED_MORE, TOO_LONG, find_line_end, skip_line
@@ -21,17 +22,14 @@ from cmail.protocol.smtp.commands import (
     check_octets,
     decode_base64,
     parse_auth,
-    parse_bdat,
     parse_mail,
     parse_rcpt,
 )
-from cmail.protocol.smtp.content import BARE
 from cmail.protocol.smtp.grammar import GrammarError, parse_helo_name
-from cmail.protocol.smtp.server_content import Frame
+from cmail.protocol.smtp.server_data import DataTalk
 from cmail.protocol.smtp.server_states import (
     AUTH_LINE,
     CHUNK,
-    CHUNKS_GIVEN,
     CLOSED,
     DATA,
     GREETED,
@@ -43,75 +41,16 @@ from cmail.protocol.smtp.server_states import (
     SKIP_LINE,
     TLS,
     TURNED,
-    Answers,
     Hold,
-    Rules,
-    Slot,
 )
 
 
-class SmtpServer:
+class SmtpServer(DataTalk):
     """One session. `_mode`: how input is read; `_state`: how far it is. The one reset is _give_up()."""
 
-    __slots__ = (
-        "_answers", "_bad", "_buffer", "_chunk_left", "_chunk_size", "_count", "_errors", "_frame", "_idle",
-        "_is_last", "_is_utf8", "_mode", "_octets", "_out", "_over", "_slots",
-        "_state", "holding", "is_tls", "rules", "said",
-    )  # fmt: skip
-
-    def __init__(
-        self, rules: Rules, answers: Answers, greeting: bytes = b"", *, is_tls: bool = False
-    ) -> None:
-        self.rules = rules
-        self._answers = answers
-        self._out = [greeting] if greeting else []
-        self._slots: deque[Slot] = deque()
-        self._buffer = b""
-        self._mode = LINES
-        self._state = GREETED
-        self.holding = 0  # why input is not taken now (Hold); 0: go on reading
-        self._errors = 0
-        self._idle = 0
-        self._octets = 0  # of content that waits for the disk
-        self._count = 0  # recipients taken
-        self._over = 0  # recipients refused for being too many
-        self._is_utf8 = False
-        self._frame = Frame()
-        self._bad = b""
-        self._chunk_left = self._chunk_size = 0
-        self._is_last = False
-        self.is_tls = is_tls
-        self.said: dict[bytes, int] = {}  # how often which command, for the log
+    __slots__ = ()
 
     # What the owner of the connection calls.
-
-    @property
-    def is_over(self) -> bool:
-        """All is said: close when it is written."""
-        return self._mode == CLOSED and not self._slots
-
-    @property
-    def is_idle(self) -> bool:
-        """Between messages, with nothing of ours outstanding."""
-        return self._state <= READY and not self._slots and self._mode == LINES
-
-    @property
-    def is_in_content(self) -> bool:
-        """Content is under way."""
-        return self._mode == DATA or self._mode == CHUNK
-
-    @property
-    def waiting_count(self) -> int:
-        """Messages whose reply waits."""
-        return len(self._slots)
-
-    def take_outgoing(self) -> bytes:
-        """What is to be written now."""
-        out = self._out
-        if not out:
-            return b""
-        self._out = []
-        return out[0] if len(out) == 1 else b"".join(out)
 
     def receive(self, data: bytes) -> None:
         """Octets from the client, cut anywhere; b"" goes on with what was held."""
@@ -143,43 +82,6 @@ class SmtpServer:
             self._buffer = data[at:] if at else data
         if self._mode == TLS:
             self._begin_tls()
-
-    def answer(self, slot: Slot, reply: bytes) -> None:
-        """The reply that a slot waited for."""
-        slot.reply = reply if slot.count == 1 else reply * slot.count
-        self._octets -= slot.octets
-        slots = self._slots
-        while slots and slots[0].reply:
-            done = slots.popleft()
-            self._out.append(done.reply)
-            if done.after:
-                self._out += done.after
-        if self.holding & Hold.REPLIES and not self._is_full():
-            self.holding &= ~Hold.REPLIES
-        if self._mode == TLS:
-            self._begin_tls()
-
-    def hold(self, why: int) -> None:
-        """Take no input until release(): it waits in order."""
-        self.holding |= why
-
-    def release(self, why: int) -> None:
-        """Input may go on: receive(b"") takes what waits."""
-        self.holding &= ~why
-
-    def end(self, reply: bytes) -> None:
-        """The session ends with this reply (421)."""
-        if self._mode != CLOSED:
-            self._mode = CLOSED
-            self.holding |= Hold.OVER
-            self._buffer = b""
-            self._give_up()
-            (self._slots[-1].after if self._slots else self._out).append(reply)
-
-    def part(self) -> None:
-        """The connection is lost: no question more. Two objects that know each other are freed late."""
-        self.end(b"")
-        self._answers = _NOBODY
 
     def restart_under_tls(self) -> None:
         """The handshake is done: nothing said before counts (RFC 3207 §4.2)."""
@@ -266,27 +168,6 @@ class SmtpServer:
         if self._idle > self.rules.idle_commands_max:
             self.end(replies.TOO_MANY_COMMANDS)
 
-    def _reply(self, reply: bytes) -> None:
-        if self._mode == CLOSED:
-            return
-        if self._slots:
-            after = self._slots[-1].after
-            after.append(reply)
-            if len(after) >= limits.OUTSTANDING_REPLIES_MAX:
-                self.holding |= Hold.REPLIES
-        else:
-            self._out.append(reply)
-        if reply[0] > 0x33:
-            self._errors += 1
-            if self._errors >= self.rules.errors_max:
-                self._answers.on_refused(b"", replies.TOO_MANY_ERRORS)
-                self.end(replies.TOO_MANY_ERRORS)
-
-    def _refuse(self, line: bytes, reply: bytes) -> None:
-        self._idle += 1
-        self._answers.on_refused(line, reply)
-        self._reply(reply)
-
     def _on_mail(self, line: bytes) -> None:
         if self._state != READY:
             return self._refuse(line, REFUSALS["MAIL"][self._state])
@@ -330,29 +211,6 @@ class SmtpServer:
         if self._over > limits.RECIPIENTS_OVER_MAX:
             self.end(replies.TOO_MANY_COMMANDS)
 
-    def _on_data(self, line: bytes) -> None:
-        if line != b"DATA" and not self._is_alone(line, b"DATA"):
-            return
-        if self._state != RCPT_GIVEN:
-            return self._refuse(line, REFUSALS["DATA"][self._state])
-        refusal = self._answers.on_data()
-        if refusal:
-            return self._refuse(line, refusal)
-        self._begin_content()
-        self._reply(replies.GO_AHEAD)
-        self._mode = DATA
-
-    def _is_alone(self, line: bytes, verb: bytes) -> bool:
-        """A command without an argument; answered when it is not."""
-        head, tail = line[: len(verb)], line[len(verb) :]
-        if head.upper() != verb or (tail and not tail.startswith(b" ")):
-            self._refuse(line, replies.UNKNOWN_COMMAND)
-        elif tail.strip(b" "):
-            self._refuse(line, replies.NO_ARGUMENT)
-        else:
-            return True
-        return False
-
     def _on_helo(self, line: bytes) -> None:
         verb, _, rest = line.partition(b" ")
         verb = verb.upper()
@@ -392,10 +250,6 @@ class SmtpServer:
         if self._is_alone(line, b"QUIT"):
             self.end(replies.BYE)
 
-    def _say(self, reply: bytes) -> None:
-        self._idle += 1
-        self._reply(reply)
-
     def _say_to(self, line: bytes, verb: bytes, reply: bytes) -> None:
         """A command that may have an argument, which says nothing to us."""
         try:
@@ -405,17 +259,6 @@ class SmtpServer:
         if line[4:5] not in (b"", b" "):
             return self._refuse(line, replies.UNKNOWN_COMMAND)
         self._say(reply)
-
-    def _tell(self, reply: bytes) -> None:
-        """A refusal that is no error of the client."""
-        self._errors -= 1
-        self._reply(reply)
-
-    def _give_up(self) -> None:
-        """The transaction, if there is one, never was. The one reset (rule 8)."""
-        if self._state > READY:
-            self._state = READY
-            self._answers.on_reset()
 
     # TLS and log-in.
 
@@ -435,12 +278,6 @@ class SmtpServer:
         self._answers.on_refused(b"STARTTLS", replies.EARLY_OCTETS)
         self.end(replies.EARLY_OCTETS)
         return len(data)
-
-    def _begin_tls(self) -> None:
-        if not self._slots and not self.holding & Hold.HOUSE:
-            self.holding |= Hold.HOUSE
-            self._out.append(replies.READY_FOR_TLS)
-            self._answers.on_starttls()
 
     def _on_auth(self, line: bytes) -> None:
         if line[4:5] not in (b"", b" "):
@@ -499,123 +336,8 @@ class SmtpServer:
         self._idle += 1
         self._answers.on_atrn(domains)
 
-    # Content.
-
-    def _begin_content(self) -> None:
-        self._frame.begin()
-        self._bad = b""  # the reply once content is refused; the rest is thrown away
-
-    def _read_data(self, data: bytes, at: int) -> int:
-        end, piece = self._frame.read_data(data, at)
-        self._take(piece, is_last=end >= 0)
-        return end if end >= 0 else len(data)
-
-    def _take(self, piece: bytes, *, is_last: bool) -> None:
-        if not self._bad:
-            self._check_content()
-        if is_last:
-            self._finish(piece)
-        elif piece and not self._bad:
-            self._answers.on_piece(piece)
-
-    def _check_content(self) -> None:
-        if self._frame.seen & BARE:
-            self._drop(replies.BAD_OCTETS)
-        elif self._frame.wire_bytes - self._frame.dots > self.rules.size_max:
-            self._drop(replies.TOO_LARGE)
-
-    def _drop(self, reply: bytes) -> None:
-        self._bad = reply
-        self._answers.on_drop(reply)
-
-    def _finish(self, piece: bytes) -> None:
-        """The transaction is over: one reply, or for LMTP one a recipient (RFC 2033 §4.2)."""
-        self._mode = LINES
-        self._state = READY
-        count = self._count if self.rules.kind == "lmtp" else 1
-        if self._bad:
-            self._answers.on_reset()
-            self._idle += 1
-            for _ in range(count):
-                self._reply(self._bad)
-            return
-        self._idle = self._errors = self._over = 0
-        frame = self._frame
-        size = frame.wire_bytes
-        slot = Slot(count, size)
-        self._slots.append(slot)
-        self._octets += size
-        self._answers.on_message(slot, piece, size - frame.dots, frame.seen)
-        if self._slots and self._is_full():
-            self.holding |= Hold.REPLIES
-
-    def _is_full(self) -> bool:
-        """So much waits for the disk that the client must wait too."""
-        slots = self._slots
-        return bool(slots) and (
-            len(slots) >= limits.OUTSTANDING_MESSAGES_MAX
-            or self._octets > limits.OUTSTANDING_OCTETS_MAX
-            or len(slots[-1].after) >= limits.OUTSTANDING_REPLIES_MAX
-        )
-
-    def _on_bdat(self, line: bytes) -> None:
-        try:
-            check_octets(line)
-            bdat = parse_bdat(line)
-        except CommandError as error:
-            # How long its chunk is nobody knows, and none of it may be read as a command: the session ends.
-            self._refuse(line, error.reply)
-            return self.end(replies.BYE)
-        if self._state != CHUNKS_GIVEN:
-            self._begin_chunks(line)
-        if self._frame.size_bytes + bdat.size_bytes > self.rules.size_max and not self._bad:
-            self._drop(replies.TOO_LARGE)
-        self._chunk_left = self._chunk_size = bdat.size_bytes
-        self._is_last = bdat.is_last
-        self._mode = CHUNK
-        if not bdat.size_bytes:
-            self._end_chunk(b"")
-
-    def _begin_chunks(self, line: bytes) -> None:
-        """The first chunk; in a wrong state it is read and thrown away all the same (RFC 3030 §2)."""
-        self._begin_content()
-        if self._state != RCPT_GIVEN:
-            self._bad = REFUSALS["BDAT"][self._state]
-            self._answers.on_refused(line, self._bad)
-            return
-        self._state = CHUNKS_GIVEN
-        refusal = self._answers.on_data()
-        if refusal:
-            self._drop(refusal)
-
-    def _read_chunk(self, data: bytes, at: int) -> int:
-        stop = min(at + self._chunk_left, len(data))
-        self._chunk_left -= stop - at
-        piece = b"" if self._bad else self._frame.read_chunk(data[at:stop])
-        if self._chunk_left:
-            self._take(piece, is_last=False)
-        else:
-            self._end_chunk(piece)
-        return stop
-
-    def _end_chunk(self, piece: bytes) -> None:
-        if self._state != CHUNKS_GIVEN:
-            self._mode = LINES
-            return self._reply(self._bad)
-        if self._is_last:
-            if not self._bad:
-                piece += self._frame.end_chunks()
-            return self._take(piece, is_last=True)
-        self._take(piece, is_last=False)
-        self._mode = LINES
-        self._idle += (
-            self._chunk_size < limits.CHUNK_OCTETS_MIN
-        )  # a large message has many; a tiny one is play
-        self._reply(self._bad or replies.OK)
-
 
 _TLS_HANDSHAKE: Final = 22  # the first octet of a TLS record that begins a handshake
-_NOBODY: Final = cast(Answers, None)
 # HTTP. A page can have the browser of somebody whom we trust post octets of its choice to us: none of them
 # may be read as commands.
 _OF_BROWSERS: Final = frozenset((b"GET ", b"HEAD", b"POST", b"PUT ", b"OPTI", b"CONN"))
