@@ -113,8 +113,8 @@ _OPENINGS: Final = {
     Action.DELAYED: "Your message could not be delivered to the recipients below yet. You need not do"
     " anything: it is tried again and again, and you hear of it when it fails for good.",
     Action.DELIVERED: "Your message is in the mailbox of each recipient below. You asked to be told.",
-    Action.RELAYED: "Your message was handed to the next mail server for the recipients below. That"
-    " server sends no reports, so this is the last you hear of it. You asked to be told.",
+    Action.RELAYED: "Your message was handed to the next mail server for the recipients below. Not every"
+    " server sends reports, so this may be the last you hear of it.",
     Action.EXPANDED: "Your message was passed on to all who stand behind the addresses below."
     " You asked to be told.",
 }

@@ -120,6 +120,11 @@ class Attempts:
         envelope = message.envelope
         return bool(envelope.deliver_by_ms) and envelope.is_returned_late and self.left_ms(message) <= 0
 
+    def is_late(self, message: QueuedMessage) -> bool:
+        """Whether its deadline is over, and its sender wants it back or to be told then."""
+        is_over = bool(message.envelope.deliver_by_ms) and self.left_ms(message) <= 0
+        return is_over and (message.envelope.is_returned_late or self._is_told_late(message))
+
     def conclude(
         self,
         message: QueuedMessage,

@@ -8,7 +8,14 @@ from cmail.mail.outcome import NotNow, TemporaryFailure
 from cmail.mail.queue_id import QueueId
 from cmail.queue.attempt import Conclusion
 from cmail.queue.route_queue import KEY_BITS, RouteQueue
-from cmail.storage.spool import QueuedMessage, QueuedRecipient, QueueEntry, QueueFilter, RecipientState
+from cmail.storage.spool import (
+    HOLD_WORDS,
+    QueuedMessage,
+    QueuedRecipient,
+    QueueEntry,
+    QueueFilter,
+    RecipientState,
+)
 
 if TYPE_CHECKING:
     from cmail.queue.scheduler import Scheduler
@@ -79,6 +86,8 @@ class Sweep:
         if self._is_offline(queued) or self._is_kept(message, queued):
             return False
         attempts, tried = self._scheduler.attempts, self._as_tried(message, queued)
+        if not self._scheduler.is_site_open(queued.route):
+            return attempts.must_return(message) or (attempts.is_late(message) and not queued.is_delay_told)
         return attempts.has_expired(message, tried) or (
             not queued.is_delay_told and attempts.is_delay_due(message, tried)
         )
@@ -106,10 +115,9 @@ class Sweep:
         return not message.envelope.deliver_by_ms or scheduler.attempts.left_ms(message) > 0
 
     def _is_offline(self, queued: QueuedRecipient) -> bool:
-        """While we are off line, or the site is away, nobody is given up or told."""
+        """While we are off line nobody is given up or told; nor while a site is away, but at a time that its
+        sender has set (RFC 2852)."""
         scheduler = self._scheduler
-        if not scheduler.is_site_open(queued.route):
-            return True
         route = scheduler.routes.get(queued.route)
         has_seen = route is not None and route.trouble is not None and route.trouble.kind is NotNow.OFFLINE
         return has_seen or (scheduler.router.needs_link(queued.route) and scheduler.link_clock.is_down)
@@ -123,7 +131,8 @@ class Sweep:
         for queued in recipients:
             last = self._last(route, entries[queued.position])
             tried = self._as_tried(message, queued)
-            if attempts.has_expired(message, tried):
+            is_away = not scheduler.is_site_open(queued.route)
+            if attempts.must_return(message) or (attempts.has_expired(message, tried) and not is_away):
                 attempts.expire(end, message, tried, last)
             else:
                 attempts.put_off(end, message, tried, last, queued.due_ms, last.kind)
@@ -133,8 +142,10 @@ class Sweep:
 
     def _last(self, route: RouteQueue, entry: QueueEntry) -> TemporaryFailure:
         """What went wrong last, as far as it was recorded."""
-        if entry.reason:
+        if entry.reason and not entry.reason.startswith(HOLD_WORDS):
             return TemporaryFailure(entry.reason, NotNow(entry.kind or NotNow.MESSAGE))
         if route.trouble is not None:
             return route.trouble
+        if not self._scheduler.is_site_open(route.name):
+            return TemporaryFailure("the site has not come for its mail")
         return TemporaryFailure("it was not its turn")

@@ -3,11 +3,15 @@
 from dataclasses import replace
 from datetime import timedelta
 
+import pytest
+
 from cmail.delivery.agent import Ending, Finished, Work
 from cmail.mail.outcome import TemporaryFailure
 from cmail.queue import sites
 from cmail.queue.settings import QueueSettings
 from tests.unit.queue.house import House, run
+from tests.unit.queue.test_deadlines import due_in, told
+from tests.unit.queue.test_reports import owed
 
 ROUTE = "site:ship"
 TO = "whoever@ship.example"
@@ -149,6 +153,28 @@ def test_nobody_is_given_up_or_told_while_the_site_is_away() -> None:
         assert TO not in house.waiting()
 
     run(test, settings=QueueSettings(lifetime=timedelta(days=5)))
+
+
+@pytest.mark.parametrize(("mode", "said"), [("R", ("failed", "5.4.7")), ("N", ("delayed", "4.4.7"))])
+def test_a_deadline_does_not_wait_for_the_site(mode: str, said: tuple[str, str]) -> None:
+    """RFC 2852: we are on line, and who wants his mail back when it is late, or to be told, knows that in time."""
+
+    async def test(house: House) -> None:
+        gate = Gate(house)
+        await house.send(TO, **due_in(house, 300, mode))
+        await house.pass_time(299)
+        assert not house.log.reports
+        await house.pass_time(1)
+        await house.until(lambda: house.log.reports)
+        assert await told(house) == [said]
+        assert house.waiting() == ([TO] if mode == "N" else [])
+        assert b"has not come for its mail" in b" ".join(owed(house)[0].content.plain().split())
+        await house.pass_time(days=30)
+        assert len(house.log.reports) == 1
+        await gate.comes()
+        await house.until(lambda: not house.waiting())
+
+    run(test)
 
 
 def test_large_mail_stays_on_the_disk_until_it_was_let_go() -> None:
