@@ -18,7 +18,7 @@ from cmail.delivery.smtp import SmtpAgent
 from cmail.mail.content import Content
 from cmail.mail.outcome import Delivered, PermanentFailure, TemporaryFailure
 from cmail.net.clock import RealClock
-from cmail.protocol.smtp.client import DOUBT
+from cmail.protocol.smtp.client_flight import DOUBT
 from tests.fault.peers_table import KEPT, LARGE, LMTP, LOG_IN, REQUIRED, SPEECHES, Cell, cells, cells_of_three
 from tests.support.fake_dns import FakeResolver
 from tests.support.memory_work import MemoryWork, transaction

@@ -1,30 +1,23 @@
 """Client side of SMTP and LMTP after the handshake: transactions, pipelined; replies in, octets out."""
 
-from collections import deque
 from dataclasses import replace
 from typing import Final
 
-from cmail.mail.outcome import NotNow, Outcome, PermanentFailure, TemporaryFailure
+from cmail.mail.outcome import Outcome
 from cmail.mail.priority import tunnel_field
-from cmail.mail.reply import Reply
-from cmail.mail.status import BAD_CONNECTION, BAD_PROTOCOL, LOCAL_TROUBLE, TOO_MANY_RECIPIENTS, Detail
-from cmail.protocol.smtp.client_commands import mail_command, rcpt_command, wanting_delay
+from cmail.protocol.smtp.client_commands import mail_command
 from cmail.protocol.smtp.client_delivery import Delivery, Stage
+from cmail.protocol.smtp.client_flight import Flight
 from cmail.protocol.smtp.client_offers import Offers
-from cmail.protocol.smtp.client_outcomes import delivered, detail_of, is_too_many, refused, unsent
+from cmail.protocol.smtp.client_outcomes import delivered, is_too_many, unsent
 from cmail.protocol.smtp.client_replies import Replies, read_reply
 from cmail.protocol.smtp.client_window import Window
 
-DOUBT: Final = "it may have arrived, and then arrives twice"
-DOUBT_MAX: Final = 500
 _LOG_IN_TROUBLE: Final = (b"530", b"535", b"538")  # RFC 4954 §6: what is wrong between us and our upstream
 
 
-class SmtpClient:
-    """The machine. begin() deliveries while can_take, feed receive(), write take_outgoing().
-
-    Deliveries end in the order in which they began. `is_done`: close the connection now; `doubt` then
-    says why, None when it ended in order. `trouble` is a reply that means that our log-in is not good."""
+class SmtpClient(Flight):
+    """The machine. begin() deliveries while can_take, feed receive(), write take_outgoing()."""
 
     def __init__(
         self,
@@ -36,8 +29,7 @@ class SmtpClient:
         is_fresh: bool = True,
     ) -> None:
         """`is_fresh`: nothing was sent on the connection before."""
-        self._offers = offers
-        self._relay = relay
+        super().__init__(offers, relay)
         self._is_lmtp = is_lmtp
         self._is_upstream = is_upstream
         self._is_pipelining = offers.has_pipelining
@@ -46,19 +38,9 @@ class SmtpClient:
         self._octets_max = 0
         self.window = Window()
         self._replies = Replies()
-        self._flight: deque[Delivery] = deque()
-        self._again: deque[Delivery] = deque()  # in their next round, as soon as the line is free
         self._out: list[bytes] = []
-        self._ended: list[Delivery] = []
-        self._unacknowledged = 0  # octets sent by BDAT
         self._needs_rset = not is_fresh  # the last transaction may still be open at the peer
-        self._is_halted = False
         self.replies_count = 0  # that were read
-        self.doubted = 0  # deliveries put back though they may have arrived: we ended it, not the peer
-        self.streaming: Delivery | None = None  # its content's file is to be sent now, then streamed()
-        self.is_done = False
-        self.doubt: str | None = None
-        self.trouble: Reply | None = None
 
     # What the driver asks.
 
@@ -72,16 +54,6 @@ class SmtpClient:
         self._window = window
         self._flight_max = window.messages if self._is_chunking else 2
         self._octets_max = window.octets
-
-    @property
-    def is_idle(self) -> bool:
-        """Whether no delivery is under way."""
-        return not self._flight and not self._again
-
-    @property
-    def stage(self) -> Stage | None:
-        """Which reply is next; None when none is."""
-        return self._flight[0].stage if self._flight else None
 
     @property
     def can_take(self) -> bool:
@@ -128,12 +100,6 @@ class SmtpClient:
             d.content = replace(
                 content, prefix=field + content.prefix, size_bytes=content.size_bytes + len(field)
             )
-
-    def _rcpt(self, d: Delivery, index: int) -> bytes:
-        recipient, offers = d.recipients[index], self._offers
-        if d.by_s is not None and not offers.has_deliverby:
-            recipient = wanting_delay(recipient)
-        return rcpt_command(recipient, offers, d.is_utf8)
 
     def _send(self, d: Delivery) -> None:
         flight, out = self._flight, self._out
@@ -367,142 +333,3 @@ class SmtpClient:
         Stage.CONTENT: _on_early,
         Stage.DOT: _on_dot,
     }
-
-    # How a delivery ends.
-
-    def _end(self) -> None:
-        """The first delivery of the flight is over, or goes into its next round."""
-        d = self._flight.popleft()
-        if d.is_bdat:
-            self._unacknowledged -= d.content.size_bytes
-        if not d.rest:
-            self._ended.append(d)
-            return
-        # RFC 5321 §4.5.3.1.10: what was one too many goes in a new transaction at once.
-        d.pending, d.rest, d.accepted, d.cursor = d.rest, [], [], 0
-        d.is_bdat = d.is_refused = d.is_void = d.is_content_out = False
-        self._again.append(d)
-        if self._is_halted:
-            self._drop_again()
-
-    def _drop_again(self) -> None:
-        reason = "too many recipients for one transaction, and the connection ended"
-        failure = TemporaryFailure(reason, NotNow.MESSAGE, TOO_MANY_RECIPIENTS, self._relay)
-        while self._again:
-            d = self._again.popleft()
-            d.fail_open(failure)
-            self._ended.append(d)
-
-    def _failure(self, stage: str, raw: bytes) -> TemporaryFailure | PermanentFailure | None:
-        """What a refusal means. A 2yz or 3yz here is out of order: the connection is broken, None."""
-        failure = refused(stage, raw, self._relay)
-        if failure is None:
-            self._broken(f"{stage}: {read_reply(raw)}, out of order")
-        return failure
-
-    # How the connection ends.
-
-    def _on_closing(self, d: Delivery, reply: Reply) -> None:
-        """421. Before content it is a word about the connection; the message goes to another one."""
-        failure = TemporaryFailure(str(reply), NotNow.MESSAGE, detail_of(reply), self._relay, reply)
-        if d.stage > Stage.MAIL:
-            d.fail_open(failure)
-            self._ended.append(self._flight.popleft())
-        self._close(None, is_refused=True)
-        if self.trouble is None and d.is_put_back:
-            self.doubt = str(reply)
-
-    def _on_trouble(self, reply: Reply) -> None:
-        self.trouble = reply
-        failure = TemporaryFailure(str(reply), NotNow.HOST, detail_of(reply), self._relay, reply)
-        d = self._flight[0]
-        if any(outcome is not None for outcome in d.outcomes):
-            d.fail_open(failure)
-            self._ended.append(self._flight.popleft())
-        self._close(str(reply), is_refused=True)
-
-    def _broken(self, reason: str) -> None:
-        """The peer does not speak SMTP. What is out may have been taken, whatever it meant to say; the
-        rest goes to another connection, or another host."""
-        self._close(reason, detail=BAD_PROTOCOL)
-
-    def stream_failed(self, reason: str) -> list[Delivery]:
-        """The file of the content cannot be read: no dot is sent, the connection is to be closed."""
-        d = self.streaming
-        assert d is not None and d is self._flight[0]
-        self.streaming = None
-        d.fail_open(TemporaryFailure(reason, NotNow.MESSAGE, LOCAL_TROUBLE, self._relay))
-        self._ended.append(self._flight.popleft())
-        self._close(reason)
-        return self._take_ended()
-
-    def lost(self, reason: str, unsent: int = 0) -> list[Delivery]:
-        """The connection has ended, or is to end because nobody answers; how the deliveries end. The
-        last `unsent` octets that we wrote never leave this machine."""
-        self._take_in(unsent)
-        self._close(reason)
-        return self._take_ended()
-
-    def halt(self) -> list[Delivery]:
-        """Send no more content. What is not out is put back; what is out is awaited (is_idle tells)."""
-        self._is_halted = True
-        self.streaming = None
-        while self._flight and (not self._flight[-1].is_content_out or self._flight[-1].is_void):
-            d = self._flight.pop()
-            self._put_back(d, "the delivery was stopped")
-        self._drop_again()
-        return self._take_ended()
-
-    def _take_in(self, unsent: int) -> None:
-        """Whose content ends in octets that were never sent cannot have been taken: it is not doubted."""
-        for d in reversed(self._flight):
-            if unsent <= 0 or not d.is_content_out:
-                return
-            d.is_content_out = False
-            unsent -= self._octets_at_most(d)
-
-    def _octets_at_most(self, d: Delivery) -> int:
-        """How many octets it was, from RSET to the end of its content."""
-        offers = self._offers
-        commands = mail_command(d.envelope, d.content, offers, d.is_utf8, d.by_s)
-        recipients = (self._rcpt(d, i) for i in d.pending)
-        return (
-            100 + len(commands) + sum(map(len, recipients)) + max(d.content.size_bytes, d.content.wire_bytes)
-        )
-
-    def _take_ended(self) -> list[Delivery]:
-        ended, self._ended = self._ended, []
-        return ended
-
-    def _close(self, doubt: str | None, *, is_refused: bool = False, detail: Detail = BAD_CONNECTION) -> None:
-        """No further reply is read. `is_refused`: the peer has said that it did not take the rest."""
-        if not self.is_done:
-            self.is_done = True
-            self.doubt = doubt
-        self.streaming = None
-        is_first = True
-        while self._flight:
-            d = self._flight.popleft()
-            if d.is_content_out and not d.is_void and not is_refused and self._is_halted:
-                self._put_back(d, doubt or "the connection ended", detail)
-                self.doubted += d.is_put_back
-            elif d.is_content_out and not d.is_void and not is_refused:
-                d.fail_open(self._doubtful(doubt or "the connection ended", detail))
-                self._ended.append(d)
-            else:
-                self._put_back(d, doubt or "the connection ended", detail)
-                d.is_blamed = is_first and d.is_put_back
-            is_first = False
-        self._drop_again()
-
-    def _doubtful(self, reason: str, detail: Detail) -> TemporaryFailure:
-        # A reply that was none may be long, and what is kept of a reason may end before the warning.
-        text = f"{reason[:DOUBT_MAX]}, after all of the message was sent: {DOUBT}"
-        return TemporaryFailure(text, NotNow.MESSAGE, detail, self._relay)
-
-    def _put_back(self, d: Delivery, reason: str, detail: Detail = BAD_CONNECTION) -> None:
-        if all(outcome is None for outcome in d.outcomes):
-            d.is_put_back = True
-        else:
-            d.fail_open(TemporaryFailure(reason, NotNow.MESSAGE, detail, self._relay))
-        self._ended.append(d)
