@@ -339,3 +339,25 @@ def test_one_that_is_listed_and_not_given(tmp_path: Path) -> None:
             )
 
     run(test)
+
+
+@pytest.mark.parametrize("protocol", ["pop3", "imap"])
+def test_a_beginning_that_does_not_end(tmp_path: Path, protocol: str) -> None:
+    """TOP of a message in a single line, a server that knows no parts: not all of it comes over the line; the preview
+    is made, once, and the next session goes on behind it."""
+    large = message(2) + b"x" * 3_000_000 + b"\r\n"
+
+    async def test() -> None:
+        office = Office(tmp_path)
+        there: Any = ScriptedPop3([THREE[0], ("b", large), ("d", message(4, 1_200_000))])
+        if protocol == "imap":
+            there = ScriptedImap({1: message(1), 2: large, 4: message(4, 1_200_000)}, knows_parts=False)
+        async with there as server:
+            account = pop3(server.port, protocol=protocol, largest=100_000)
+            for _ in range(4):
+                await office.collect(account)
+            previews = [each for each in office.contents if b"not fetched yet" in each]
+            assert len(previews) == 2 and len(office.taken) == 3 and len(server.messages) == 2
+            assert sum(octets for _, octets in office.came) < 1_500_000
+
+    run(test)

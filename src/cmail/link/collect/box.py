@@ -3,9 +3,12 @@
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
-from typing import Protocol
+from typing import Final, Protocol
 
 from cmail.link.settings import CollectSettings
+
+BEGINNING_MAX: Final = 256 * 1024  # a header section may have as much
+ENOUGH: Final = "of a large message more came than its beginning: the session was ended, and is begun anew"
 
 
 class Fault(Enum):
@@ -64,6 +67,31 @@ def box_name(account: CollectSettings) -> str:
     """What the ledger knows a box by: another name, port or encryption does not make it another box."""
     folder = f"/{account.folder or 'INBOX'}" if account.protocol == "imap" else ""
     return f"{account.protocol}://{account.username}@{account.host.lower()}{folder}"
+
+
+class EnoughError(Exception):
+    """More of a beginning came than was asked for, and more is to come: the session cannot go on."""
+
+
+class Beginning:
+    """What comes of a message of which only the beginning was asked for."""
+
+    def __init__(self) -> None:
+        self._kept: list[bytes] = []
+        self._size = 0
+
+    async def take(self, piece: bytes) -> None:
+        """EnoughError: TOP counts lines, and one of them may be the whole message; a server may take no heed
+        of what it was asked."""
+        self._kept.append(piece)
+        self._size += len(piece)
+        if self._size > BEGINNING_MAX:
+            raise EnoughError
+
+    @property
+    def octets(self) -> bytes:
+        """All of it."""
+        return b"".join(self._kept)
 
 
 Take = Callable[[bytes], Awaitable[None]]  # a piece of content; may raise

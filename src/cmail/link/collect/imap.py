@@ -8,7 +8,18 @@ from collections.abc import Iterable, Sequence
 from typing import Final
 
 from cmail.link.collect import line as waits
-from cmail.link.collect.box import Access, BoxError, Fault, GoneError, Listed, Take, WithheldError
+from cmail.link.collect.box import (
+    ENOUGH,
+    Access,
+    Beginning,
+    BoxError,
+    EnoughError,
+    Fault,
+    GoneError,
+    Listed,
+    Take,
+    WithheldError,
+)
 from cmail.link.collect.line import Line, Pace, connect
 from cmail.link.collect.log_ins import NOT_NOW, refused
 from cmail.protocol.imap_client import (
@@ -232,13 +243,12 @@ class ImapBox:
 
     async def beginning(self, listed: Listed, octets: int) -> bytes:
         """So much of it."""
-        kept: list[bytes] = []
-
-        async def take(piece: bytes) -> None:
-            kept.append(piece)
-
-        await self._fetch(listed, b"<0.%d>" % octets, take)
-        return b"".join(kept)
+        found = Beginning()
+        try:
+            await self._fetch(listed, b"<0.%d>" % octets, found.take)
+        except EnoughError:
+            self._line.end(ENOUGH)
+        return found.octets
 
     async def _fetch(self, listed: Listed, part: bytes, take: Take, begin: int = 0) -> None:
         command = b"UID FETCH %d (UID BODY.PEEK[]%s)" % (listed.handle, part)
@@ -273,6 +283,8 @@ class ImapBox:
                 break
         if is_other:
             raise BoxError(f"{self._access.host} sent another message than it was asked for")
+        if event.code.upper() in ("EXPUNGEISSUED", "NONEXISTENT"):  # RFC 5530 §3
+            raise GoneError("")
         if not event.is_ok:
             kind = BoxError if event.word == "BAD" else WithheldError
             raise kind(f"{self._access.host} refuses a message: {event.text}")

@@ -133,6 +133,12 @@ class Line(asyncio.Protocol):
             self._transport.abort()
             self._transport = None
 
+    def end(self, words: str) -> None:
+        """Nothing more is wanted of it; who asks all the same gets these words."""
+        self._fail(BoxError(words))
+        self._events.clear()
+        self.close()
+
     def socket(self) -> socket.socket | None:
         """The socket that it has."""
         return self._transport.get_extra_info("socket") if self._transport is not None else None

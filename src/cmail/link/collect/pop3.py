@@ -9,7 +9,18 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from typing import Final, TypeVar
 
-from cmail.link.collect.box import Access, BoxError, Fault, GoneError, Listed, Take, WithheldError
+from cmail.link.collect.box import (
+    ENOUGH,
+    Access,
+    Beginning,
+    BoxError,
+    EnoughError,
+    Fault,
+    GoneError,
+    Listed,
+    Take,
+    WithheldError,
+)
 from cmail.link.collect.line import ANSWER_S, Line, Pace, connect
 from cmail.link.collect.log_ins import refused
 from cmail.mail.headers import header_of, remove_fields
@@ -214,12 +225,17 @@ class Pop3Box:
         """About so much of it (TOP); nothing where the server cannot."""
         if not self._offered.has_top:
             return b""
-        found = await self._content(
-            b"TOP %d %d" % (listed.handle, octets // _LINE_OCTETS), 4 * octets, listed.size
-        )
-        if found is None and self._is_known:
+        found = Beginning()
+        try:
+            is_there = await self._retrieve(
+                b"TOP %d %d" % (listed.handle, octets // _LINE_OCTETS), found.take
+            )
+        except EnoughError:
+            is_there = True
+            self._line.end(ENOUGH)
+        if not is_there and self._is_known:
             raise GoneError("")
-        return found or b""  # TOP need not be there (RFC 1939 §7), and only CAPA tells
+        return found.octets  # TOP need not be there (RFC 1939 §7), and only CAPA tells
 
     async def _retrieve(self, command: bytes, take: Take) -> bool:
         """False: the server says no."""
