@@ -137,6 +137,8 @@ def _when(told: Fields) -> str:
         return "No exchanges are planned ([exchange]): mail goes whenever the link is up."
     if told.get("is_open"):
         return f"An exchange {_exchange_words(told)}."
+    if told.get("next_ms") and told.get("is_down") and not told["next_s"]:
+        return f"The next exchange is as soon as the link is up: {told['next_why']}."
     if told.get("next_ms"):
         when = f"{_local(told['next_ms'])}, in {duration(told['next_s'] * 1000)}"
         return f"The next exchange is {when}: {told['next_why']}."

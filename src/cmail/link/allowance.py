@@ -156,13 +156,18 @@ def size_words(octets: int) -> str:
 
 
 def when_words(then_s: float, now_s: float, zone: tzinfo | None = None) -> str:
-    """at 22:00, on Monday at 08:00."""
+    """at 22:00, on Monday at 08:00, on 23 December at 08:00."""
     then, now = datetime.fromtimestamp(then_s, zone), datetime.fromtimestamp(now_s, zone)
     if then.date() == now.date():
         return f"at {then:%H:%M}"
     if then.date() == now.date() + timedelta(days=1):
         return f"tomorrow at {then:%H:%M}"
+    if then.date() - now.date() > timedelta(days=7):
+        return f"on {then.day} {_MONTHS[then.month - 1]} at {then:%H:%M}"
     return f"on {_DAYS[then.weekday()]} at {then:%H:%M}"
 
 
+_MONTHS: Final = (
+    "January February March April May June July August September October November December"
+).split()
 _DAYS: Final = ("Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday")

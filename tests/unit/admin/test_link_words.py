@@ -50,6 +50,8 @@ def test_each_link_with_its_policy() -> None:
 
 def test_the_plan() -> None:
     """When, what, in which order, how long."""
+    missed = describe_plan({**PLAN, "is_down": True, "next_s": 0})
+    assert missed[0] == "The next exchange is as soon as the link is up: every 1 hour."
     lines = describe_plan(PLAN)
     assert lines[0].startswith("The next exchange is 2027-01-1") and lines[0].endswith(
         "in 15 min: every 1 hour."

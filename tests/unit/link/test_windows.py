@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from cmail.link.allowance import when_words
 from cmail.link.windows import (
     last_begin,
     longest_s,
@@ -205,3 +206,17 @@ def test_without_a_zone_it_is_that_of_the_machine() -> None:
     finally:
         os.environ.pop("TZ") if before is None else os.environ.update(TZ=before)
         time.tzset()
+
+
+@pytest.mark.parametrize(
+    ("then", "words"),
+    [
+        ("2026-11-23 22:00", "at 22:00"),
+        ("2026-11-24 08:00", "tomorrow at 08:00"),
+        ("2026-11-30 08:00", "on Monday at 08:00"),
+        ("2026-12-23 12:00", "on 23 December at 12:00"),
+    ],
+)
+def test_when_in_words(then: str, words: str) -> None:
+    """A day of the week is one of the next seven."""
+    assert when_words(at(then), at("2026-11-23 12:00"), BERLIN) == words

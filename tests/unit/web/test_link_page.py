@@ -187,6 +187,14 @@ def test_off_line(house: House) -> None:
     assert "Off line nothing is collected." in text
 
 
+def test_an_exchange_that_is_missed_off_line(house: House) -> None:
+    """It is made up for at link-up: no time is counted down to."""
+    due = fake_link.exchange(next_ms=fake_link.now_ms() - 1)
+    house.status(is_down=True, words="fibre is down", exchange=due)
+    text = house.text()
+    assert "as soon as the line is up It was due (every 1 hour)." in text and " in now" not in text
+
+
 def test_kicks_mailboxes_and_sites(house: House) -> None:
     """Each step of the plan with what was said and what came of it; each mailbox; each site."""
     text = house.text()
