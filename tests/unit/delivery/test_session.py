@@ -249,8 +249,8 @@ def test_connection_that_ends_waits_for_nobody(tmp_path: Path) -> None:
         session.data_received(b"250 ok\r\n250 ok\r\n354 go\r\n")
         await until(lambda: work.asked == 2)
         assert not session.stop()
-        await asyncio.sleep(0.01)
-        assert work.passed.cancelled() and work.put_backs == [1]
+        await until(work.passed.cancelled)
+        assert work.put_backs == [1]
         work.check()
 
     asyncio.run(main())

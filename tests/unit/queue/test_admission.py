@@ -90,8 +90,10 @@ def test_mail_for_people_here_asks_nobody() -> None:
 
     async def test(house: House) -> None:
         house.order(replace(NONE, is_exchange_open=False))
-        await house.send("you@example.org", "bob@example.net", size=9 * MIB)
+        queue_id = await house.send("you@example.org", "bob@example.net", size=9 * MIB)
         await house.until(lambda: not house.waiting())
+        assert house.local.delivered == [(queue_id, "you@example.org")]
+        assert house.smtp.delivered == [(queue_id, "bob@example.net")]
 
     run(test, host="127.0.0.1")
 

@@ -116,8 +116,9 @@ def test_a_connection_that_lost_its_call_is_no_loss() -> None:
         route = house.scheduler.routes["relay"]
         lane = next(iter(route.lanes))
         lane.more()  # nobody waits on it
-        await house.send("bob@example.net")
+        queue_id = await house.send("bob@example.net")
         await house.until(lambda: not house.waiting())
+        assert house.smtp.delivered[1:] == [(queue_id, "bob@example.net")]
 
     run(test)
 
@@ -191,8 +192,9 @@ def test_routes_do_not_wait_for_each_other() -> None:
             await house.send("bob@example.net")
         await house.send("you@example.org")
         await house.until(lambda: house.local.delivered)
+        assert not house.smtp.delivered
         house.smtp.gate.set()
-        await house.until(lambda: not house.waiting())
+        await house.until(lambda: len(house.smtp.delivered) == 20)
 
     run(test)
 
@@ -266,6 +268,7 @@ def test_what_was_put_off_while_the_disk_was_full_is_not_forgotten() -> None:
         await house.settle_down()
         house.scheduler.lookout.look()
         await house.until(lambda: not house.waiting())
+        assert house.smtp.delivered == [(first.queue_id, "bob@example.net")]
 
     run(test)
 
@@ -293,6 +296,7 @@ def test_what_becomes_due_while_nobody_looks_is_not_missed() -> None:
         setattr(house.spool, "due", and_a_moment_passes)  # noqa: B010
         house.scheduler.lookout.look()
         await house.until(lambda: not house.waiting())
+        assert len(house.local.delivered) == 1
 
     run(test)
 
@@ -351,6 +355,7 @@ def test_a_clock_that_was_set_back_keeps_nothing_waiting() -> None:
         house.clock.set_wall_ms(house.clock.wall_ms() - 10 * 86_400_000)
         await house.scheduler.lookout.look_at_all()
         await house.until(lambda: not house.waiting())
+        assert [type(outcome) for _, _, outcome in house.log.attempts] == [TemporaryFailure, Delivered]
 
     run(test)
 
@@ -361,6 +366,7 @@ def test_a_clock_that_was_set_back_keeps_nothing_waiting() -> None:
         after = House(spool=before.spool.reopened(), clock=before.clock)
         after.scheduler.start()
         await after.until(lambda: not after.waiting())
+        assert after.smtp.delivered == [(late.queue_id, "bob@example.net")]
         await after.scheduler.stop(0.1)
 
     asyncio.run(after_restart())

@@ -87,7 +87,8 @@ def test_a_name_that_is_mistyped_keeps_no_mail_for_ever() -> None:
             await house.scheduler.lookout.sweep()
             await house.settle_down()
             assert [kind for _, kind in house.log.reports] == kinds
-            assert all(entry.attempts == 0 for entry in await waiting(house) if entry.route == "relay")
+            counted = [entry.attempts for entry in await waiting(house) if entry.route == "relay"]
+            assert counted == ([] if "failed" in kinds else [0])
         assert not house.smtp.attempts_count
 
     run(test)
