@@ -1,15 +1,18 @@
 """Mailbox servers that refuse one thing and do the rest: the rest is done, and what is refused is said as it is."""
 
 import asyncio
+import contextlib
 from collections.abc import Callable, Coroutine
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
+import apsw
 import pytest
 
 from cmail.link.collect import account as account_module
 from cmail.link.collect.box import Fault
+from cmail.link.collect.ledger import FILE_NAME
 from cmail.net.control import ControlError
 from tests.support.collecting import Office, pop3
 from tests.support.mailboxes_elsewhere import message
@@ -359,5 +362,55 @@ def test_a_beginning_that_does_not_end(tmp_path: Path, protocol: str) -> None:
             previews = [each for each in office.contents if b"not fetched yet" in each]
             assert len(previews) == 2 and len(office.taken) == 3 and len(server.messages) == 2
             assert sum(octets for _, octets in office.came) < 1_500_000
+
+    run(test)
+
+
+def test_a_preview_comes_once_whatever_the_names(tmp_path: Path) -> None:
+    """A server that gives all its messages other names in each session: no second preview, the number in the first
+    one holds, and the ledger does not grow."""
+
+    async def test() -> None:
+        office = Office(tmp_path)
+        async with ScriptedPop3(list(THREE), renames=True) as server:
+            account = pop3(server.port, largest=100_000, keep=True)
+            for _ in range(4):
+                await office.collect(account)
+            [preview] = [each for each in office.contents if b"not fetched yet" in each]
+            assert len(office.taken) == 3
+            number = int(preview.partition(b"collect fetch isp ")[2].split()[0])
+            await office.begin(account)
+            answers = office.collector.answers()
+            [row] = (await answers["collect.status"]({}))["accounts"]  # type: ignore[index]
+            assert row["counts"] == {"done": 2, "previewed": 1}
+            told: Any = await answers["collect.fetch"]({"name": "isp", "id": number})
+            assert told["told"] == "it is fetched" and office.contents[-1] == THREE[1][1]
+            await office.collector.stop()
+        with contextlib.closing(apsw.Connection(str(tmp_path / FILE_NAME))) as ledger:
+            assert ledger.execute("SELECT count(*) FROM message").get == 3
+
+    run(test)
+
+
+def test_other_numbers_and_the_same_large_message(tmp_path: Path) -> None:
+    """UIDVALIDITY changes: the preview that was delivered is that of the message still."""
+
+    async def test() -> None:
+        office = Office(tmp_path)
+        async with ScriptedImap(dict(UIDS)) as server:
+            account = imap(server.port, largest=100_000)
+            await office.collect(account)
+            server.validity, server.messages = (
+                8,
+                {uid + 100: octets for uid, octets in server.messages.items()},
+            )
+            [result] = await office.collect(account)
+            assert result.is_ok and len(office.taken) == 3
+            preview = office.contents[-1]
+            number = int(preview.partition(b"collect fetch isp ")[2].split()[0])
+            await office.begin(account)
+            told: Any = await office.collector.answers()["collect.fetch"]({"name": "isp", "id": number})
+            assert told["told"] == "it is fetched" and office.contents[-1] == UIDS[2] and not server.messages
+            await office.collector.stop()
 
     run(test)

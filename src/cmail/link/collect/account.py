@@ -339,19 +339,13 @@ class Fetcher:
         if circle := circle_of(facts.header, marks):
             await self._remove(token)
             return await self._leave(listed, f"it goes round in circles: {circle}", facts.digest)
-        if words := await self._known_as(listed, facts):
+        if await self._is_known(listed, facts):
             await self._remove(token)
-            await self._ledger(
-                lambda ledger: ledger.skip(self._number, listed.uid, facts.size, facts.digest, words)
-            )
             return True
         recipients, copy = await self._recipients(facts)
         if not recipients:
             await self._remove(token)
-            words = "everybody that it is for had a copy of it already"
-            await self._ledger(
-                lambda ledger: ledger.skip(self._number, listed.uid, facts.size, facts.digest, words)
-            )
+            await self._skip(listed, facts, "everybody that it is for had a copy of it already")
             return True
         handover = self._handover(recipients, reverse_path_of(facts.header), is_report(facts.header))
         handover["copy"] = copy  # for us: who refuses it has not had it
@@ -369,16 +363,25 @@ class Fetcher:
         )
         return await hand_over(self._parts, self._number, entry, self._result)
 
-    async def _known_as(self, listed: Listed, facts: Facts) -> str:
-        """Words, when the same was fetched before: under this name, from a server that did not delete it, or
+    async def _is_known(self, listed: Listed, facts: Facts) -> bool:
+        """Whether the same was fetched before: under this name, from a server that did not delete it, or
         under one that is gone from the box, from a server that has changed its names. Two that are there at
         the same time are two."""
         for entry in await self._ledger(lambda ledger: ledger.same(self._number, facts.digest)):
             if entry.uid == listed.uid and entry.state is not State.HANDING:
-                return "it was fetched before, and its server has not deleted it"
+                await self._skip(listed, facts, "it was fetched before, and its server has not deleted it")
+                return True
             if entry.uid not in self._present and entry.state is State.DONE:
-                return f"it was fetched before: it is number {entry.id}, under another name"
-        return ""
+                await self._rename(entry, listed)
+                return True
+        return False
+
+    async def _skip(self, listed: Listed, facts: Facts, words: str) -> None:
+        number, uid = self._number, listed.uid
+        await self._ledger(lambda ledger: ledger.skip(number, uid, facts.size, facts.digest, words))
+
+    async def _rename(self, entry: Entry, listed: Listed) -> None:
+        await self._ledger(lambda ledger: ledger.rename(self._number, entry, listed.uid))
 
     async def _recipients(self, facts: Facts) -> tuple[tuple[str, ...], str]:
         domain = self._target.domain
@@ -410,6 +413,11 @@ class Fetcher:
         header = header_of(normalize(beginning))
         domain = self._target.domain
         recipients = self._named(header) if domain else (self._account.to,)
+        digest = hashlib.sha256(incoming.plain(header)).hexdigest() + f":{listed.size}" if header else ""
+        for entry in await self._ledger(lambda ledger: ledger.previewed(self._number, digest)):
+            if digest and entry.uid not in self._present:  # its server has changed its names
+                await self._rename(entry, listed)
+                return await self._fetch(box, listed) if entry.is_wanted else False
         number = await self._ledger(lambda ledger: ledger.number(self._number, listed.uid, listed.size))
         octets = compose_preview(
             name=self._account.name,
@@ -420,9 +428,11 @@ class Fetcher:
             hostname=self._terms.hostname,
             now_ms=self._parts.clock.wall_ms(),
         )
-        return await self._locally(box, self._hand_preview(listed, octets, recipients))
+        return await self._locally(box, self._hand_preview(listed, octets, recipients, digest))
 
-    async def _hand_preview(self, listed: Listed, octets: bytes, recipients: Sequence[str]) -> bool:
+    async def _hand_preview(
+        self, listed: Listed, octets: bytes, recipients: Sequence[str], digest: str
+    ) -> bool:
         token = os.urandom(16).hex()
         await asyncio.to_thread(incoming.write_whole, self._parts.folder, token, octets)
         handover = self._handover(recipients, "", True)
@@ -432,7 +442,7 @@ class Fetcher:
                 listed.uid,
                 state=State.PREVIEWING,
                 size=listed.size,
-                digest="",
+                digest=digest,
                 token=token,
                 handover=handover,
             )

@@ -225,7 +225,7 @@ class Collector:
         if request.get("is_waited_for") is False:
             return {"result": None, "told": "it is being fetched"}
         result = await asked
-        after: Entry | None = await self._run(lambda ledger: ledger.entry(ledger.box(name), entry.uid))
+        after: Entry | None = await self._run(lambda ledger: ledger.numbered(ledger.box(name), number))
         is_here = after is not None and after.state in (State.DONE, State.DELETED)
         if is_here:
             told = "it is fetched"

@@ -109,7 +109,7 @@ def examine(path: str) -> Facts:
         is_all = len(first) < HEADER_OCTETS_MAX
         text = normalize(first) if b"\n" in first.replace(b"\r\n", b"") else first
         header = header_of(text)
-        whole.update(without_notes(header, _NOTES))
+        whole.update(plain(header))
         piece = text[len(header) :]
         while piece:
             whole.update(piece)
@@ -119,6 +119,11 @@ def examine(path: str) -> Facts:
     message_id = find_field(header, b"message-id") or b""
     copy = hashlib.sha256(message_id + b"\0" + body.digest()).hexdigest() if message_id else ""
     return Facts(size, header, whole.hexdigest(), copy)
+
+
+def plain(header: bytes) -> bytes:
+    """As it is before any server notes something in it."""
+    return without_notes(header, _NOTES)
 
 
 def write_whole(folder: str, token: str, octets: bytes) -> None:

@@ -109,11 +109,26 @@ class Ledger:
         ).fetchone()
         return _entry(row) if row else None
 
+    def numbered(self, box: int, number: int) -> Entry | None:
+        """The one that people know by this number."""
+        row = self._db.execute(
+            f"SELECT {_COLUMNS} FROM message WHERE box = ? AND id = ?", (box, number)
+        ).fetchone()
+        return _entry(row) if row else None
+
     def same(self, box: int, digest: str) -> list[Entry]:
         """Those with the same content that the worker has or had."""
         rows = self._db.execute(
             f"SELECT {_COLUMNS} FROM message WHERE box = ? AND digest = ? AND state IN (?, ?, ?)",
             (box, digest, State.HANDING, State.DONE, State.DELETED),
+        )
+        return [_entry(row) for row in rows]
+
+    def previewed(self, box: int, digest: str) -> list[Entry]:
+        """Those with the same beginning of which a preview was delivered."""
+        rows = self._db.execute(
+            f"SELECT {_COLUMNS} FROM message WHERE box = ? AND digest = ? AND state = ?",
+            (box, digest, State.PREVIEWED),
         )
         return [_entry(row) for row in rows]
 
@@ -211,6 +226,14 @@ class Ledger:
         """The worker has had it, under another name."""
         with self._db:
             self._put(box, uid, State.DONE, size, digest, "", "", words)
+
+    def rename(self, box: int, entry: Entry, uid: str) -> None:
+        """Its server has another name for it now; the number that people know it by stays."""
+        with self._db:
+            self._db.execute(
+                "DELETE FROM message WHERE box = ? AND uid = ? AND id != ?", (box, uid, entry.id)
+            )
+            self._db.execute("UPDATE message SET uid = ?, gone_ms = 0 WHERE id = ?", (uid, entry.id))
 
     def drop(self, entry: Entry) -> None:
         """As if it had never been seen: its file is gone, and the worker never had it."""
