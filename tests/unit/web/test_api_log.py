@@ -1,12 +1,10 @@
 """The log by the API: events as objects, in pages, and as they happen."""
 
-import http.client
 import json
 import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
 
 import pytest
 
@@ -14,6 +12,7 @@ from cmail.admin import journal as journal_module
 from cmail.mail.queue_id import print_queue_id
 from cmail.observe import maillog
 from cmail.web.api import log as log_api
+from tests.support.event_stream import EventStream
 from tests.support.fake_web import served
 from tests.support.journal import message, new_id, writing
 from tests.unit.web.test_api import Api, errors, problem
@@ -68,23 +67,12 @@ def test_what_cannot_be_asked(office: Office) -> None:
         assert office.ask("GET", f"/log?before={before}").status_code in (200, 400)
 
 
-class Stream:
-    """Reads Server-Sent Events."""
+class Stream(EventStream):
+    """Of the API, with a token that may read."""
 
     def __init__(self, office: Office, url: str, path: str, last: str = "") -> None:
-        self._connection = http.client.HTTPConnection(urlsplit(url).netloc, timeout=60)
-        headers = {"authorization": f"Bearer {office.tokens['read']}"}
-        self._connection.request("GET", f"/api/v1{path}", headers={**headers, "last-event-id": last})
-        self.answer = self._connection.getresponse()
-
-    def event(self) -> dict[str, str]:
-        """The next one."""
-        found: dict[str, str] = {}
-        while (line := self.answer.readline().decode().rstrip("\n")) or not found:
-            name, colon, value = line.partition(": ")
-            if colon:
-                found[name] = value
-        return found
+        headers = {"authorization": f"Bearer {office.tokens['read']}", "last-event-id": last}
+        super().__init__(url, f"/api/v1{path}", headers)
 
     def log(self) -> dict[str, Any]:
         """The next that is an event of the log."""
@@ -99,10 +87,6 @@ class Stream:
         while (found := self.event()).get("event") != "place":
             pass
         return found["id"]
-
-    def close(self) -> None:
-        self.answer.close()
-        self._connection.close()
 
 
 @pytest.fixture

@@ -1,12 +1,10 @@
 """The page of the log: what it asks for, what it shows, what it sends live, and to how many at once."""
 
-import http.client
 import re
 import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
-from urllib.parse import urlsplit
 
 import pytest
 from starlette.testclient import TestClient
@@ -18,6 +16,7 @@ from cmail.observe import maillog
 from cmail.web.application import application
 from cmail.web.door import Door
 from cmail.web.pages import log as log_page
+from tests.support.event_stream import EventStream
 from tests.support.fake_web import OneSession, fake_context, served
 from tests.support.journal import CLIENT, message, new_id, writing
 
@@ -174,22 +173,11 @@ def test_home_and_message_have_events(office: Office) -> None:
 # Live.
 
 
-class Stream:
+class Stream(EventStream):
     """A browser that listens to /live/log."""
 
     def __init__(self, url: str, path: str, last: str = "") -> None:
-        place = urlsplit(url)
-        self._connection = http.client.HTTPConnection(place.hostname or "", place.port, timeout=60)
-        self._connection.request("GET", path, headers={"last-event-id": last} if last else {})
-        self.answer = self._connection.getresponse()
-
-    def event(self) -> dict[str, str]:
-        """The next one, with its fields."""
-        fields: dict[str, str] = {}
-        while line := self.answer.readline().decode().rstrip("\n"):
-            name, _, value = line.partition(": ")
-            fields[name] = f"{fields[name]}\n{value}" if name in fields else value
-        return fields
+        super().__init__(url, path, {"last-event-id": last} if last else {})
 
     def rows(self) -> dict[str, str]:
         """The next one with rows."""
@@ -197,10 +185,6 @@ class Stream:
         while "data" not in (found := self.event()):
             assert time.monotonic() < until
         return found
-
-    def close(self) -> None:
-        self.answer.close()
-        self._connection.close()
 
 
 @pytest.fixture
