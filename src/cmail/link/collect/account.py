@@ -17,6 +17,7 @@ from cmail.link.collect.box import (
     BoxError,
     Fault,
     GoneError,
+    Idle,
     Listed,
     WithheldError,
     box_name,
@@ -146,22 +147,23 @@ class Fetcher:
             while True:
                 self.is_collecting = True
                 result = await self._collect(box)
-                if not (self._account.idle and box.can_idle and is_idle_wanted()):
+                idle = box.idle if self._account.idle else None
+                if idle is None or not is_idle_wanted():
                     return await self._end(box, result, ended)
                 ended(self._count(result))
                 self.is_collecting = False
-                await self._listen(box, found_none=not (result.fetched or result.previewed or result.left))
-                if not box.can_idle:  # it offers that, and refuses it
+                await self._listen(idle, found_none=not (result.fetched or result.previewed or result.left))
+                if box.idle is None:  # it offers that, and refuses it
                     await box.done()
                     return
         finally:
             box.close()
 
-    async def _listen(self, box: Box, *, found_none: bool) -> None:
+    async def _listen(self, idle: Idle, *, found_none: bool) -> None:
         """Until there is more. A server that says so over and over, and has nothing, is asked less often."""
         loop = asyncio.get_running_loop()
         began = loop.time()
-        await box.idle()
+        await idle()
         self._vain = self._vain + 1 if found_none and loop.time() - began < VAIN_S else 0
         if self._vain > 1:
             await asyncio.sleep(min(2.0**self._vain, VAIN_S))

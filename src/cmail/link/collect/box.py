@@ -95,6 +95,7 @@ class Beginning:
 
 
 Take = Callable[[bytes], Awaitable[None]]  # a piece of content; may raise
+Idle = Callable[[], Awaitable[None]]  # waits for new mail, for half an hour at most
 
 
 class Box(Protocol):
@@ -133,10 +134,6 @@ class Box(Protocol):
         """The end; True: what was deleted is gone for good."""
         ...
 
-    async def idle(self) -> bool:
-        """Wait for new mail: True when there is some, False after half an hour. Only where can_idle."""
-        ...
-
     def close(self) -> None:
         """The end, whatever is under way."""
         ...
@@ -147,8 +144,8 @@ class Box(Protocol):
         ...
 
     @property
-    def can_idle(self) -> bool:
-        """Whether idle() can be."""
+    def idle(self) -> Idle | None:
+        """None: its server does not tell of new mail."""
         ...
 
     @property

@@ -16,11 +16,13 @@ from cmail.link.collect.box import (
     EnoughError,
     Fault,
     GoneError,
+    Idle,
     Listed,
     Take,
     WithheldError,
 )
 from cmail.link.collect.line import Line, Pace, connect
+from cmail.link.collect.line_box import LineBox
 from cmail.link.collect.log_ins import NOT_NOW, refused
 from cmail.protocol.imap_client import (
     ContentBegin,
@@ -44,13 +46,14 @@ UNTAGGED_MAX: Final = 100_000  # of one command: who says more never ends
 ANSWER_OCTETS_MAX: Final = 16 * 2**20  # to one command, but for content: so much is a large search
 
 
-class ImapBox:
+class ImapBox(LineBox):
     """See box.Box."""
 
     can_resume = True
 
     def __init__(self, line: Line, machine: ImapClient, access: Access) -> None:
-        self._line, self._machine, self._access = line, machine, access
+        super().__init__(line)
+        self._machine, self._access = machine, access
         self._capabilities: frozenset[str] = frozenset()
         self._validity = 0
         self._waiting: set[int] = set()  # marked as deleted, and not deleted
@@ -60,33 +63,12 @@ class ImapBox:
     async def open(cls, access: Access, resolver: Resolver) -> "ImapBox":
         """Connected, logged in, the folder open; BoxError when it does not come to that."""
         machine = ImapClient()
-        line = await connect(machine, access, resolver)
-        box = cls(line, machine, access)
-        try:
-            await box._begin()
-        except BaseException:
-            line.close()
-            raise
-        return box
+        return await cls(await connect(machine, access, resolver), machine, access).begun()
 
     @property
-    def peer(self) -> str:
-        """Its address."""
-        return self._line.peer
-
-    @property
-    def octets_in(self) -> int:
-        """What came over the line."""
-        return self._line.octets_in
-
-    @property
-    def can_idle(self) -> bool:
-        """Whether the server tells of new mail (RFC 2177)."""
-        return "IDLE" in self._capabilities and not self._refuses_idle
-
-    def close(self) -> None:
-        """The end, whatever is under way."""
-        self._line.close()
+    def idle(self) -> Idle | None:
+        """Where the server tells of new mail (RFC 2177)."""
+        return self._idle if "IDLE" in self._capabilities and not self._refuses_idle else None
 
     # The log-in.
 
@@ -327,12 +309,12 @@ class ImapBox:
         self._expect((await self._ask(b"EXPUNGE"))[0], "to delete what was fetched")
         return True
 
-    async def idle(self) -> bool:
-        """Until the server tells of new mail (True), or it is time to begin anew (RFC 2177)."""
+    async def _idle(self) -> None:
+        """Until the server tells of new mail, or it is time to begin anew."""
         loop = asyncio.get_running_loop()
         until, most = loop.time() + IDLE_S, self._line.octets_in + ANSWER_OCTETS_MAX
         if self._has_news:  # told while it was collected
-            return True
+            return
         self._line.write(self._machine.command(b"IDLE")[1])
         while not self._has_news:
             left = until - loop.time()
@@ -346,7 +328,7 @@ class ImapBox:
                 break
             if isinstance(event, Tagged):
                 self._refuses_idle = not event.is_ok  # some offer it, and not to everybody
-                return self._has_news
+                return
             if self._line.octets_in > most:
                 raise BoxError(f"{self._access.host} talks without end while it is to be silent")
         self._line.write(b"DONE\r\n")
@@ -355,7 +337,6 @@ class ImapBox:
             answer = await self._answered([])
         if isinstance(answer, Tagged):
             self._expect(answer, "IDLE")
-        return self._has_news
 
     async def done(self) -> bool:
         """LOGOUT; what is gone was gone before."""

@@ -22,6 +22,7 @@ from cmail.link.collect.box import (
     WithheldError,
 )
 from cmail.link.collect.line import ANSWER_S, Line, Pace, connect
+from cmail.link.collect.line_box import LineBox
 from cmail.link.collect.log_ins import refused
 from cmail.mail.headers import header_of, remove_fields
 from cmail.mail.limits import HEADER_OCTETS_MAX
@@ -52,13 +53,15 @@ _Found = TypeVar("_Found")
 _NOTES: Final = (b"status", b"x-status", b"x-uidl", b"x-keywords")
 
 
-class Pop3Box:
-    """See box.Box."""
+class Pop3Box(LineBox):
+    """See box.Box. Who leaves without done() has deleted nothing."""
 
-    can_resume = can_idle = False
+    can_resume = False
+    idle = None  # POP3 has none
 
     def __init__(self, line: Line, machine: Pop3Client, access: Access) -> None:
-        self._line, self._machine, self._access = line, machine, access
+        super().__init__(line)
+        self._machine, self._access = machine, access
         self._offered = Capabilities()
         self._is_known = False  # what it can do
         self._has_deleted = False
@@ -69,28 +72,7 @@ class Pop3Box:
     async def open(cls, access: Access, resolver: Resolver) -> "Pop3Box":
         """Connected and logged in; BoxError when it does not come to that."""
         machine = Pop3Client()
-        line = await connect(machine, access, resolver)
-        box = cls(line, machine, access)
-        try:
-            await box._begin()
-        except BaseException:
-            line.close()
-            raise
-        return box
-
-    @property
-    def peer(self) -> str:
-        """Its address."""
-        return self._line.peer
-
-    @property
-    def octets_in(self) -> int:
-        """What came over the line."""
-        return self._line.octets_in
-
-    def close(self) -> None:
-        """The end, whatever is under way: what was to be deleted is not."""
-        self._line.close()
+        return await cls(await connect(machine, access, resolver), machine, access).begun()
 
     # The log-in.
 
@@ -285,10 +267,6 @@ class Pop3Box:
             if self._refused
             else ""
         )
-
-    async def idle(self) -> bool:
-        """There is none in POP3."""
-        raise NotImplementedError
 
     async def done(self) -> bool:
         """QUIT; True: what was deleted is gone."""
