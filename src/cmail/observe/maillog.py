@@ -266,31 +266,22 @@ def login_failed(
 ) -> None:
     """A log-in failed. Never the password, and not whether the name exists."""
     metrics.LOGINS_FAILED.of(service).value += 1
-    if _lines.is_json:
-        _sink.put(
-            _lines.event(
-                "login_failed",
-                service=service,
-                client=client,
-                mechanism=mechanism,
-                username=username,
-                reason=reason,
-            )
-        )
-        return
-    whose = f", sasl_username={username}" if username else ""
-    _sink.put(
-        f"{_lines.prefix(service)}warning: {client}: SASL {mechanism} authentication failed: {reason}{whose}"
-    )
+    _log_in("login_failed", "authentication failed", service, client, mechanism, username, reason)
 
 
 def login_put_off(service: str, client: str, *, mechanism: str, username: str, reason: str) -> None:
     """A log-in was not looked at: too many failed, or too many wait. Not a line that locks anybody out."""
     metrics.LOGINS_PUT_OFF.of(service).value += 1
+    _log_in("login_put_off", "log-in put off", service, client, mechanism, username, reason)
+
+
+def _log_in(
+    event: str, what: str, service: str, client: str, mechanism: str, username: str, reason: str
+) -> None:
     if _lines.is_json:
         _sink.put(
             _lines.event(
-                "login_put_off",
+                event,
                 service=service,
                 client=client,
                 mechanism=mechanism,
@@ -300,7 +291,7 @@ def login_put_off(service: str, client: str, *, mechanism: str, username: str, r
         )
         return
     whose = f", sasl_username={username}" if username else ""
-    _sink.put(f"{_lines.prefix(service)}warning: {client}: SASL {mechanism} log-in put off: {reason}{whose}")
+    _sink.put(f"{_lines.prefix(service)}warning: {client}: SASL {mechanism} {what}: {reason}{whose}")
 
 
 # Attempts
