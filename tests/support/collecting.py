@@ -7,9 +7,9 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
-from cmail.link.collect.account import Result
 from cmail.link.collect.collector import Collector
 from cmail.link.collect.parts import Terms
+from cmail.link.collect.result import Result
 from cmail.link.settings import CollectSettings
 from cmail.net.control import ControlError
 from tests.support.clock import FakeClock

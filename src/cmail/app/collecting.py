@@ -4,9 +4,9 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
 
 from cmail.app.snapshot import Snapshot
-from cmail.link.collect.account import Result
 from cmail.link.collect.collector import Collector
 from cmail.link.collect.parts import Terms
+from cmail.link.collect.result import Result
 from cmail.net.clock import RealClock
 from cmail.net.control import AnswerFunction, ControlClient
 from cmail.observe import maillog

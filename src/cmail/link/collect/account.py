@@ -7,7 +7,6 @@ import asyncio
 import hashlib
 import os
 from collections.abc import Awaitable, Callable, Coroutine, Sequence
-from dataclasses import dataclass, field
 from typing import Any, Final
 
 from cmail.link.collect import incoming
@@ -28,6 +27,7 @@ from cmail.link.collect.ledger import Entry, Ledger, State
 from cmail.link.collect.parts import Parts, RefusedError, Terms
 from cmail.link.collect.pop3 import Pop3Box
 from cmail.link.collect.preview import BEGINNING_OCTETS, compose_preview, print_size
+from cmail.link.collect.result import Result
 from cmail.link.collect.sorting import (
     Target,
     circle_of,
@@ -52,50 +52,6 @@ NOTES_MAX: Final = 3  # of a result: servers have many words
 WITHHELD_MAX: Final = 20  # messages that a server refuses to give; then it is the server
 VAIN_S: Final = 60.0  # the longest wait where a server tells of new mail over and over, and there is none
 SMALL: Final = (64 * 1024, 2**20)  # a big message never holds up a small one
-
-
-@dataclass(slots=True)
-class Result:
-    """How a collection ended."""
-
-    name: str
-    is_ok: bool = True
-    words: str = ""
-    fault: Fault | None = None
-    fetched: int = 0
-    quarantined: int = 0
-    previewed: int = 0
-    left: int = 0
-    deleted: int = 0
-    octets_in: int = 0
-    was_tried: bool = True
-    is_silence: bool = False  # nobody answered
-    notes: list[str] = field(default_factory=list)
-    told: int = 0  # of what was fetched
-
-    def fields(self) -> dict[str, Any]:
-        """For who asks."""
-        return {
-            "name": self.name,
-            "is_ok": self.is_ok,
-            "words": self.words,
-            "fetched": self.fetched,
-            "quarantined": self.quarantined,
-            "previewed": self.previewed,
-            "left": self.left,
-            "deleted": self.deleted,
-            "octets_in": self.octets_in,
-        }
-
-    def tell(self) -> str:
-        """One line for people."""
-        if not self.is_ok or not self.was_tried:
-            return f"{self.words} (before that {self.fetched} fetched)" if self.fetched else self.words
-        said = [f"{self.fetched} fetched" if self.fetched else "nothing new"]
-        said += [f"{self.quarantined} of them in quarantine"] if self.quarantined else []
-        said += [f"{self.previewed} too large, previews made"] if self.previewed else []
-        said += [f"{self.left} left there"] if self.left else []
-        return "; ".join([", ".join(said), *self.notes])
 
 
 def access_of(account: CollectSettings, terms: Terms) -> Access:

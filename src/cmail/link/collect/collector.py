@@ -7,10 +7,11 @@ from collections.abc import Callable, Coroutine, Mapping, Sequence
 from typing import Any, Final
 
 from cmail.link.collect import incoming
-from cmail.link.collect.account import Result, hand_over
+from cmail.link.collect.account import hand_over
 from cmail.link.collect.box import BoxError, box_name
 from cmail.link.collect.ledger import FILE_NAME, Entry, State
 from cmail.link.collect.parts import Ask, LedgerThread, Log, Parts, Terms
+from cmail.link.collect.result import Result
 from cmail.link.collect.watch import OFF_LINE, Watch
 from cmail.link.settings import CollectSettings
 from cmail.net.control import EX_TEMPFAIL, AnswerFunction, ControlError, Fields

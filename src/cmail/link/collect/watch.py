@@ -4,9 +4,10 @@ import asyncio
 from collections.abc import Callable
 from typing import Any, Final
 
-from cmail.link.collect.account import Fetcher, Result
+from cmail.link.collect.account import Fetcher
 from cmail.link.collect.box import BoxError, Fault
 from cmail.link.collect.parts import Parts, Terms
+from cmail.link.collect.result import Result
 from cmail.link.settings import CollectSettings
 
 OFF_LINE: Final = "we are off line: nothing is collected until the link is up"
