@@ -1,9 +1,9 @@
-"""reach(): a plain connection to the first address of a target that answers."""
+"""A plain connection to the first address of a target that answers; say(): one sentence, and what comes back."""
 
 import asyncio
 from typing import Final
 
-from cmail.link.kicks.target import ANSWER_OCTETS_MAX, Target
+from cmail.link.kicks.target import ANSWER_OCTETS_MAX, KickResult, Target, not_now, sent, shown
 
 ADDRESSES_MAX: Final = 6  # tried one after the other
 
@@ -34,6 +34,31 @@ def share_s(all_s: float, ways_count: int) -> float:
     return all_s / (ways_count + 1) if ways_count > 1 else all_s
 
 
+async def say(target: Target, octets: bytes, quiet_s: float | None = None) -> KickResult:
+    """Connect, send, read the answer; bounded in time and size."""
+    where = target.where
+    try:
+        async with asyncio.timeout(target.timeout_s):
+            answer = await _say(target, octets, quiet_s)
+    except TimeoutError:
+        return not_now(f"kick: {where} did not answer in {target.timeout_s:.0f} s")
+    except UnreachedError as error:
+        return not_now(f"kick: {where} cannot be reached: {error}")
+    except OSError as error:
+        return not_now(f"kick: {where} broke off: {error.strerror or str(error) or type(error).__name__}")
+    return sent(f"kick: {where} was told {target.text!r} and said: {shown(answer)}")
+
+
+async def _say(target: Target, octets: bytes, quiet_s: float | None) -> bytes:
+    reader, writer = await reach(target)
+    try:
+        writer.write(octets)
+        await writer.drain()
+        return await read_answer(reader, quiet_s)
+    finally:
+        leave(writer)
+
+
 async def read_answer(reader: asyncio.StreamReader, quiet_s: float | None = None) -> bytes:
     """What it says: to its end, to the bound, or (with quiet_s) until it has been quiet for so long.
     OSError when it broke off and had said nothing."""
@@ -62,8 +87,3 @@ def leave(writer: asyncio.StreamWriter) -> None:
         writer.transport.abort()
     else:
         writer.close()
-
-
-def words_of(error: OSError) -> str:
-    """What the system says of it."""
-    return error.strerror or str(error) or type(error).__name__
