@@ -23,6 +23,7 @@ from typing import Any, Final, Self
 from cmail.net.control import ControlError
 from tests.support.atrn_hub import hub_context
 from tests.support.house import RunningCmail, reachable, wait_for
+from tests.support.hub_and_site import CREW, hub_of, site_of
 from tests.support.ledger import Acknowledged, Senders, balance_of, message, queue_ids, tags_of
 from tests.support.netns import FAR, Net, There
 from tests.support.scripted_pop3 import ScriptedPop3
@@ -35,81 +36,17 @@ RATE: Final = 12.0  # messages a second, each way
 SIZES: Final = (800, 3000, 90_000, 1500, 300_000)
 POP3_EACH_S: Final = 0.4
 TWICE_MAX: Final = 20  # by one kill or cut: what of one connection has no reply yet
-CARLA: Final = "carla@ship.example"
 ANNA: Final = "anna@example.org"
-HERE: Final = "10.1.0.1"
 PLANS: Final = {
     "always": "",
     "exchanges": '\n[exchange]\nmessages = 8\nevery = "1m"\n',
 }
-_HUB: Final = f"""\
-[host]
-hostname = "mail.example.org"
-domains = ["example.org"]
-data_dir = "data"
-user = "nobody"
-workers = 2
-
-[[listener]]
-kind = "smtp"
-address = "{FAR}:2525"
-
-[[listener]]
-kind = "submission"
-address = "{FAR}:2587"
-
-[[listener]]
-kind = "odmr"
-address = "{FAR}:2366"
-
-[relay]
-networks = []
-
-[admin]
-address = ""
-
-[[site]]
-name = "ship"
-domains = ["ship.example"]
-user = "ship@example.org"
-"""
-_SHIP: Final = """\
-[host]
-hostname = "mail.ship.example"
-domains = ["ship.example"]
-data_dir = "data"
-user = "nobody"
-workers = 2
-
-[[listener]]
-kind = "smtp"
-address = "127.0.0.1:2525"
-
-[admin]
-address = ""
-
+_TABLES: Final = """
 [tls]
 ca_file = "{authority}"
 
 [queue]
 retry = ["1s"]
-
-[smtp]
-host = "{far}"
-port = 2587
-tls = "opportunistic"
-username = "ship@example.org"
-password_file = "{password}"
-
-[[link.kick]]
-method = "atrn"
-host = "{far}"
-port = 2366
-text = "ship.example"
-tls = "opportunistic"
-username = "ship@example.org"
-password_file = "{password}"
-wait = "3s"
 
 [[collect]]
 name = "isp"
@@ -119,8 +56,8 @@ port = {pop3}
 tls = "implicit"
 username = "carla"
 password_file = "{password}"
-to = "carla@ship.example"
-{more}"""
+to = "{to}"
+{plan}"""
 
 
 class LinkStorm:
@@ -146,10 +83,8 @@ class LinkStorm:
             self.hub, self.ship = self._servers()
             stack.enter_context(self.hub)
             stack.enter_context(self.ship)
-            self.to_ship = Senders(
-                lambda: 2525, (CARLA,), host=FAR, senders=2, rate=RATE, sizes=SIZES, name="h"
-            )
-            self.from_ship = Senders(lambda: 2525, (ANNA,), senders=2, rate=RATE, sizes=SIZES, name="s")
+            self.to_ship = Senders(lambda: 25, (CREW,), host=FAR, senders=2, rate=RATE, sizes=SIZES, name="h")
+            self.from_ship = Senders(lambda: 25, (ANNA,), senders=2, rate=RATE, sizes=SIZES, name="s")
             self.net.outside(self.to_ship.__enter__)  # threads are where they were begun
             self.net.inside(self.from_ship.__enter__)
             stack.callback(self._end_load)
@@ -165,32 +100,22 @@ class LinkStorm:
         self._stack.__exit__(kind, error, trace)
 
     def _servers(self) -> tuple[RunningCmail, RunningCmail]:
-        for name in ("hub", "ship"):
-            (self._folder / name).mkdir()
-        hub = RunningCmail(
-            self._folder / "hub",
-            settings=_HUB,
-            users=((ANNA, "secret"), ("ship@example.org", "sail")),
-            prefix=self.net.prefix_there,
-        )
-        password = reachable(self._folder / "ship") / "password"
-        password.write_text("sail\n")
-        password.chmod(0o644)
-        authority = password.with_name("authority.pem")
+        place = reachable(self._folder)
+        password, authority = place / "password", place / "authority.pem"
+        password.write_text("secret\n")
+        password.chmod(0o600)
         self._authority.cert_pem.write_to_path(authority)
         authority.chmod(0o644)
-        more = PLANS[self._plan]
-        ship = RunningCmail(
-            self._folder / "ship",
-            settings=_SHIP.format(
-                far=FAR, password=password, authority=authority, pop3=self.pop3.port, more=more
-            ),
-            users=((CARLA, "secret"),),
-            domains=("ship.example",),
-            prefix=self.net.prefix,
+        tables = _TABLES.format(
+            authority=authority,
+            far=FAR,
+            pop3=self.pop3.port,
+            password=password,
+            to=CREW,
+            plan=PLANS[self._plan],
         )
-        password.chmod(0o600)
-        return hub, ship
+        hub = hub_of(self.net, self._folder)
+        return hub, site_of(self.net, self._folder, "atrn", tables=tables, wait="3s")
 
     # The load.
 
@@ -316,7 +241,7 @@ class LinkStorm:
         self._end_load()
         self._drain()
         summary = Summary(broken=self.broken)
-        at_site, at_hub = tags_of(self.ship.mailbox(CARLA)), tags_of(self.hub.mailbox(ANNA))
+        at_site, at_hub = tags_of(self.ship.mailbox(CREW)), tags_of(self.hub.mailbox(ANNA))
         queued = queue_ids(self.hub.queue() + self.ship.queue())
         self._judge(summary, self.to_ship.acknowledged, at_site, queued, "to the site")
         self._judge(summary, self.from_ship.acknowledged, at_hub, queued, "from the site")

@@ -1,11 +1,12 @@
-"""A hub on the far host and a site here, both of them real servers, with a wire between that a test cuts."""
+"""A hub and a site that comes for its mail, both of them real servers: on one machine, or with a wire between them
+that a test cuts."""
 
 import contextlib
 import os
 import signal
 import smtplib
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
@@ -20,14 +21,10 @@ domains = ["example.org"]
 data_dir = "data"
 user = "nobody"
 workers = 2
-
 {listeners}
-[relay]
-networks = ["192.0.2.0/24"]
 [admin]
 address = ""
-[smtp.advanced]
-timeout = "5s"
+{tables}
 [[site]]
 name = "ship"
 domains = ["ship.example"]
@@ -40,68 +37,106 @@ domains = ["ship.example"]
 data_dir = "data"
 user = "nobody"
 workers = 2
-
-[[listener]]
-kind = "smtp"
-address = "0.0.0.0:25"
-
+{listeners}
 [admin]
 address = ""
+{tables}
 [smtp]
-host = "10.77.0.1"
-port = 587
-username = "ship@example.org"
-password_file = "{password}"
+host = "{hub}"
+port = {port}
+{log_in}
+"""
+_LISTENER: Final = '\n[[listener]]\nkind = "{kind}"\naddress = "{address}"\n'
+_LOG_IN: Final = 'username = "ship@example.org"\npassword_file = "{password}"'
+_STEP: Final = """
+[[link.kick]]
+method = "{method}"
+host = "{hub}"
+port = {port}
+text = "ship.example"
+{log_in}
+wait = "{wait}"
+"""
+PORTS: Final = {"smtp": 25, "submission": 587, "odmr": 366, "finger": 79}
+KICKED: Final = {"atrn": "odmr", "etrn": "submission", "finger": "finger"}  # which of the hub's listeners
+_STRANGERS: Final = """
+[relay]
+networks = ["192.0.2.0/24"]
+[smtp.advanced]
+timeout = "5s"
+"""
+_SOON: Final = """
 [smtp.advanced]
 timeout = "2s"
 [link]
 probe_every = "5s"
 """
-_STEP: Final = """
-[[link.kick]]
-method = "{method}"
-host = "10.77.0.1"
-port = {port}
-text = "ship.example"
-{log_in}
-wait = "60s"
-"""
-PORTS: Final = {"smtp": 25, "submission": 587, "odmr": 366, "finger": 79}
-PLANS: Final = {"atrn": 366, "etrn": 587, "finger": 79, "none": 0}
 
 
-def hub_of(net: Net, folder: Path, more: str = "") -> RunningCmail:
-    """Keeps mail for ship.example on the far host; `more` is of its [[site]]."""
+def hub_at(
+    folder: Path,
+    host: str,
+    ports: Mapping[str, int],
+    *,
+    tables: str = "",
+    more: str = "",
+    prefix: Sequence[str] = (),
+) -> RunningCmail:
+    """Keeps mail for ship.example and listens at these ports, by kind; `more` is of its [[site]]."""
     place = folder / "hub"
     place.mkdir()
-    listeners = "".join(
-        f'[[listener]]\nkind = "{kind}"\naddress = "{FAR}:{port}"\n' for kind, port in PORTS.items()
-    )
+    listeners = "".join(_LISTENER.format(kind=kind, address=f"{host}:{port}") for kind, port in ports.items())
     users = (("anna@example.org", "secret"), ("ship@example.org", "sail"))
-    return RunningCmail(
-        place, settings=_HUB.format(listeners=listeners), more=more, users=users, prefix=net.prefix_there
-    )
+    settings = _HUB.format(listeners=listeners, tables=tables)
+    return RunningCmail(place, settings=settings, more=more, users=users, prefix=prefix)
 
 
-def site_of(net: Net, folder: Path, method: str, more: str = "") -> RunningCmail:
-    """Comes for it by a kick at each link-up ("none": by none), and sends by the hub."""
+def site_at(
+    folder: Path,
+    hub: str,
+    ports: Mapping[str, int],
+    method: str,
+    *,
+    address: str = "0.0.0.0:25",
+    tables: str = "",
+    wait: str = "60s",
+    prefix: Sequence[str] = (),
+) -> RunningCmail:
+    """Comes to the hub by a kick at each link-up ("none": by none), and sends by it."""
     place = folder / "ship"
     place.mkdir()
     password = reachable(place) / "password"
     password.write_text("sail\n")
     password.chmod(0o600)
-    log_in = (
-        f'username = "ship@example.org"\npassword_file = "{password}"' if method in ("atrn", "etrn") else ""
+    log_in = _LOG_IN.format(password=password)
+    settings = _SITE.format(
+        listeners=_LISTENER.format(kind="smtp", address=address),
+        tables=tables,
+        hub=hub,
+        port=ports["submission"],
+        log_in=log_in,
     )
-    step = "" if method == "none" else _STEP.format(method=method, port=PLANS[method], log_in=log_in)
+    if method != "none":
+        settings += _STEP.format(
+            method=method,
+            hub=hub,
+            port=ports[KICKED[method]],
+            log_in="" if method == "finger" else log_in,
+            wait=wait,
+        )
     return RunningCmail(
-        place,
-        settings=_SITE.format(password=password) + step,
-        more=more,
-        users=((CREW, "c"),),
-        domains=("ship.example",),
-        prefix=net.prefix,
+        place, settings=settings, users=((CREW, "c"),), domains=("ship.example",), prefix=prefix
     )
+
+
+def hub_of(net: Net, folder: Path, more: str = "") -> RunningCmail:
+    """On the far host; everybody there is a stranger to it."""
+    return hub_at(folder, FAR, PORTS, tables=_STRANGERS, more=more, prefix=net.prefix_there)
+
+
+def site_of(net: Net, folder: Path, method: str, *, tables: str = _SOON, wait: str = "60s") -> RunningCmail:
+    """On this side of the wire."""
+    return site_at(folder, FAR, PORTS, method, tables=tables, wait=wait, prefix=net.prefix)
 
 
 def post(host: str, port: int, sender: str, to: str, subject: str, octets: int = 100) -> None:
