@@ -15,14 +15,14 @@ SHIP: Final = "whoever@ship.example"
 WAITS: Final = 452
 
 
-def site(house: House, typed: dict[str, str | bool]) -> dict[str, Any]:
+def site(house: House, typed: dict[str, str | bool], password: str = "") -> dict[str, Any]:
     """A site is added; each has a name of its own, as what is known of it goes by that."""
     first: dict[str, str | bool] = {
         "name": f"ship-{next(_NUMBERS)}",
         "domains": "ship.example",
         "user": "carl@example.org",
     }
-    return add(house, "site", {**first, **typed})
+    return add(house, "site", {**first, **typed}, password)
 
 
 def takes(house: House, to: str = SHIP, text: str = MAIL) -> int:
@@ -63,6 +63,19 @@ def _(house: House) -> None:
     site(house, {"user": "carl@example.org"})
     takes(house)
     assert asks(house, "anna@example.org") >= 400 and asks(house, "carl@example.org") < 300
+
+
+@column("site.password_file")
+def _(house: House) -> None:
+    """As it was typed, without a restart; in a file that only the server can read."""
+    row = site(house, {"user": "carl@example.org"}, "digested")
+    with house.client("odmr") as client:
+        client.ehlo()
+        client.user, client.password = "carl@example.org", "digested"
+        assert client.auth("CRAM-MD5", client.auth_cram_md5, initial_response_ok=False)[0] == 235
+        assert client.docmd("ATRN")[0] == 453
+    [kept] = (house.cmail.data / "secrets").glob("site-password-*")
+    assert str(kept) == row["password_file"] and kept.stat().st_mode & 0o777 == 0o600
 
 
 @column("site.networks")

@@ -24,7 +24,7 @@ assert rows_of_links and rows_of_mailboxes and rows_of_sites, "they fill COLUMNS
 def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
     folder = tmp_path_factory.mktemp("rows")
     users = (("anna@example.org", "secret"), ("carl@example.org", "secret"))
-    settings = START.format(port=kept_port())
+    settings = START.format(port=kept_port()) + '\n[[listener]]\nkind = "odmr"\naddress = "127.0.0.1:0"\n'
     with Peers() as peers, RunningCmail(folder, settings=settings, users=users) as cmail:
         own(cmail)
         command(cmail, "page", "password", "--stdin", stdin=PASSWORD + "\n")
