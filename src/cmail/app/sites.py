@@ -64,6 +64,7 @@ class Sites:
         self._came_at: dict[str, tuple[str, float]] = {}
         self._tasks: set[asyncio.Task[None]] = set()
         self._is_holding = False
+        self._is_saving = self._has_news = False
 
     # What the worker calls.
 
@@ -300,12 +301,21 @@ class Sites:
             maillog.warned(f"worker-0 was not told that site {name} was here: {error}")
 
     async def _save(self) -> None:
-        seen = {site.name: self.book.presence(site.name) for site in self.book.sites}
-        found = {name: (p.seen_wall_ms, p.how) for name, p in seen.items() if p.seen_wall_ms}
+        """One at a time; who is seen meanwhile is in the next one."""
+        self._has_news = True
+        if self._is_saving:
+            return
+        self._is_saving = True
         try:
-            await asyncio.to_thread(write_seen, self.place.data_dir, found)
+            while self._has_news:
+                self._has_news = False
+                seen = {site.name: self.book.presence(site.name) for site in self.book.sites}
+                found = {name: (p.seen_wall_ms, p.how) for name, p in seen.items() if p.seen_wall_ms}
+                await asyncio.to_thread(write_seen, self.place.data_dir, found)
         except OSError as error:
             maillog.warned(f"which sites were here cannot be noted: {error.strerror or error}")
+        finally:
+            self._is_saving = False
 
     async def _release(self, queue_id: QueueId, names: Sequence[str]) -> int:
         """Let go what is held here of a message for these sites."""

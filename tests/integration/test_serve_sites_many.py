@@ -1,0 +1,32 @@
+"""A hub for many sites that come at once."""
+
+import json
+from pathlib import Path
+
+from tests.integration.test_serve_sites import customer, hub, send, subjects_of
+from tests.support.house import wait_for
+
+NAMES = [f"s{number}" for number in range(12)]
+
+
+def test_one_who_comes_for_many_sites(tmp_path: Path) -> None:
+    """A server of several sites takes the mail of all of them on one connection, and each was here: it is noted for all,
+    whichever worker it came to, and nothing is said of trouble with that."""
+    sites = "".join(
+        f'\n[[site]]\nname = "{name}"\ndomains = ["{name}.example"]\nuser = "ship@example.org"\n'
+        for name in NAMES
+    )
+    with hub(tmp_path, sites) as cmail:
+        for _ in range(3):
+            for name in NAMES:
+                send(cmail, name, to=f"x@{name}.example")
+            with customer(cmail) as ship:
+                assert ship.says("ATRN").startswith("250")
+                ship.serve()
+            assert subjects_of(ship.taken) == sorted(NAMES)
+            wait_for(lambda: not cmail.queue(), "an empty queue")
+        noted = cmail.data / "sites.json"
+        wait_for(
+            lambda: noted.exists() and sorted(json.loads(noted.read_text())) == sorted(NAMES), "all of them"
+        )
+        assert "warning" not in cmail.log(), cmail.log()
