@@ -35,6 +35,7 @@ class AdminProcess:
         self._workers_count = estate.workers_count
         self._workers = [f"worker-{number}" for number in range(estate.workers_count)]
         self._snapshot = estate.snapshot
+        self._settings_file = estate.settings_file
         self._data_dir = estate.data_dir
         self._started_wall_ms = estate.started_wall_ms
         self._history: History
@@ -98,7 +99,7 @@ class AdminProcess:
             figures=self._figures,
             processes=processes,
             overviews=overviews,
-            desk=FileDesk(self._snapshot.path, self._data_dir, apply),
+            desk=FileDesk(self._snapshot.path, self._data_dir, apply, self._settings_file),
             keys=Keys(self._data_dir),
             sessions=Sessions(),
             journal=self._journal,

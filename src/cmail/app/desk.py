@@ -53,13 +53,16 @@ NO_SECRETS: Final[Mapping[str, str]] = {}
 class FileDesk:
     """See web.desk.Desk. One admin process has it; all of it runs in its event loop."""
 
-    def __init__(self, config: str, data_dir: str, apply: Callable[[], Awaitable[object]]) -> None:
-        """`apply` has the running server read its settings anew (ControlError when it does not)."""
+    def __init__(
+        self, config: str, data_dir: str, apply: Callable[[], Awaitable[object]], reach: str = ""
+    ) -> None:
+        """`apply` has the running server read its settings anew (ControlError when it does not). `reach`: the
+        file as we get to it, where that is not by its path."""
         folder = os.path.join(data_dir, "admin")
         self._secrets = Secrets(data_dir)
         self._apply = apply
         self._catalog = read_catalog(Settings)
-        self._file = SettingsFile(config, Versions(os.path.join(folder, "versions")))
+        self._file = SettingsFile(config, Versions(os.path.join(folder, "versions")), reach)
         self._draft = KeptDraft(folder, frozenset(key for key, _ in all_settings(self._catalog)))
         self._is_saving = asyncio.Lock()
 

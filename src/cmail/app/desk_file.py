@@ -16,13 +16,15 @@ from cmail.web.desk import Change, DraftError, Problem
 class SettingsFile:
     """Everything raises DraftError, with words for people."""
 
-    def __init__(self, path: str, versions: Versions) -> None:
+    def __init__(self, path: str, versions: Versions, reach: str = "") -> None:
+        """`reach`: how it is opened, where that is not by its path."""
         self._path, self.versions = path, versions
+        self._reach = reach or path
 
     def text(self) -> str:
         """As it stands there."""
         try:
-            return read(self._path)
+            return read(self._reach)
         except SettingError as error:
             raise DraftError(problems_of(error)) from None
 
@@ -48,8 +50,8 @@ class SettingsFile:
         """Durably; what it was and what it is are kept as versions. Blocks."""
         self.versions.keep(self.text(), "", ())
         try:
-            mode = os.stat(self._path).st_mode & 0o777
-            durable.write_durably(self._path, text.encode(), mode)
+            mode = os.stat(self._reach).st_mode & 0o777
+            durable.write_durably(self._reach, text.encode(), mode)
         except OSError as error:
             folder = os.path.dirname(os.path.abspath(self._path))
             words = f"{self._path} cannot be written: {(error.strerror or str(error)).lower()}"

@@ -29,6 +29,7 @@ class Estate:
     started_wall_ms: int
     lived: LivedClock  # one for all processes
     places: KnownPlaces = field(default_factory=KnownPlaces)  # for all workers, and those started later
+    settings_file: str = ""  # as the page gets to it (Source.reach)
 
     @property
     def settings(self) -> Settings:

@@ -52,6 +52,7 @@ def serve(config: str | None = None) -> int:
         estate = _acquire(snapshot, owner, started_wall_ms)
         house.import_parts(owner)
         rights.drop(owner)
+        estate.settings_file = source.reach()
         _open_journal(estate)
         user = first_user(estate.settings)
     except (GroundError, PortError) as error:

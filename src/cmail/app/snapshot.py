@@ -50,6 +50,13 @@ class Source:
             reason = f"cannot be read: {(error.strerror or str(error)).lower()}"
             raise SettingError((SettingProblem("settings file", reason),), self.path) from None
 
+    def reach(self) -> str:
+        """The file as the user of the server gets to it: by its path, else by the folder that is held open
+        (a checkout under /root)."""
+        if os.access(os.path.dirname(self.path), os.X_OK):
+            return self.path
+        return f"/proc/self/fd/{self._folder}/{os.path.basename(self.path)}"
+
     def read(self, number: int, files_held: tuple[str, ...] = ()) -> Snapshot:
         """Read and check everything; SettingError carries all that is wrong."""
         text = config.read(self.path, self._folder)

@@ -64,6 +64,18 @@ def starter_data_dir(config: str, user: str = "cmail") -> str:
     return beside if can_reach(os.path.dirname(beside), user) else SYSTEM_DATA
 
 
+def hand_over(folder: str, path: str, user: str = "cmail") -> None:
+    """What root has just made for settings is the server's user's: else the page could never save."""
+    if os.geteuid() != 0:
+        return
+    try:
+        entry = pwd.getpwnam(user)
+    except KeyError:
+        return  # whoever starts the server is told
+    for place in (path, folder):
+        os.chown(place, entry.pw_uid, entry.pw_gid, follow_symlinks=False)
+
+
 def can_reach(folder: str, user: str) -> bool:
     """Whether a user can go through a folder and all above it (one that is not there yet: through
     those that are)."""

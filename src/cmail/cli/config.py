@@ -94,20 +94,24 @@ def _plain(value: Any) -> Any:
 @click.option("--if-missing", is_flag=True, help="Leave an existing file as it is, and be content.")
 def init(if_missing: bool) -> int:
     """Write a starter file that works as it stands, on this machine alone."""
-    from cmail.app.starter import starter_data_dir, starter_text
+    from cmail.app.starter import hand_over, starter_data_dir, starter_text
 
     path = config_option() or os.environ.get("CMAIL_CONFIG", "") or _START
     if os.path.exists(path):
         if if_missing:
             return Exit.OK
         raise Refusal(f"{path} is there already and stays as it is", Exit.CANNOT_CREATE)
+    folder = os.path.dirname(os.path.abspath(path))
+    is_new = not os.path.exists(folder)
     try:
-        os.makedirs(os.path.dirname(os.path.abspath(path)), exist_ok=True)
+        os.makedirs(folder, exist_ok=True)
         with open(path, "x", encoding="utf-8") as file:
             os.fchmod(file.fileno(), 0o644)  # no secrets in it, and sendmail of everybody reads it
             file.write(starter_text(starter_data_dir(path)))
             file.flush()
             os.fsync(file.fileno())
+        if is_new:
+            hand_over(folder, path)
     except OSError as error:
         reason = (error.strerror or str(error)).lower()
         raise Refusal(f"{path} cannot be written: {reason}", Exit.CANNOT_CREATE) from error

@@ -55,6 +55,8 @@ def write_new(path: str, octets: bytes, mode: int = 0o600) -> None:
     fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW, mode)
     try:
         with os.fdopen(fd, "wb", buffering=0) as file:
+            if mode & 0o077:
+                os.fchmod(file.fileno(), mode)  # the server's umask lets nobody else in
             _write_all(file.fileno(), octets)
             os.fsync(file.fileno())
     except OSError:
