@@ -1,9 +1,11 @@
 """A hub for many sites that come at once."""
 
 import json
+import os
+import signal
 from pathlib import Path
 
-from tests.integration.test_serve_sites import customer, hub, send, subjects_of
+from tests.integration.test_serve_sites import SITE, customer, hub, send, spread, subjects_of
 from tests.support.house import wait_for
 
 NAMES = [f"s{number}" for number in range(12)]
@@ -30,3 +32,25 @@ def test_one_who_comes_for_many_sites(tmp_path: Path) -> None:
             lambda: noted.exists() and sorted(json.loads(noted.read_text())) == sorted(NAMES), "all of them"
         )
         assert "warning" not in cmail.log(), cmail.log()
+
+
+def test_a_worker_that_is_started_anew_while_the_site_is_there(tmp_path: Path) -> None:
+    """What it has comes over the connection that waits: who knows when the site comes the next time."""
+    with hub(tmp_path, SITE) as cmail:
+        sent = spread(cmail, 6)
+        with customer(cmail) as ship:
+            log = wait_for(
+                lambda: cmail.log() if "odmr/smtpd[" in cmail.log() else "", "whose connection it is"
+            )
+            here = int(log.partition("odmr/smtpd[")[2].partition("]")[0])
+            own, other = sorted(("worker-0", "worker-1"), key=lambda name: cmail.pid(name) != here)
+            own_count = cmail.ask(own, "queue.figures")["messages"]
+
+            def reply(count: int) -> str:
+                if count == own_count - 1:  # the other's turn comes next
+                    os.kill(cmail.pid(other), signal.SIGKILL)
+                return "250 2.0.0 taken"
+
+            assert ship.says("ATRN").startswith("250")
+            ship.serve(reply=reply)
+        assert subjects_of(ship.taken) == sorted(sent)

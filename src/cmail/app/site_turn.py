@@ -17,6 +17,8 @@ from cmail.queue.scheduler import Scheduler
 
 SIGN_OF_LIFE_S: Final = 3.0  # a worker says so often how far it is
 ASK_S: Final = 15.0
+AGAIN_FOR_S: Final = 10.0  # a worker that cannot be asked is asked again
+AGAIN_S: Final = 0.3
 BEGIN_S: Final = 15.0  # a shard that has no connection to spare by then has had its turn
 _slots: Final[set[int]] = set()  # numbers of the sockets that are in use in this process
 
@@ -93,21 +95,31 @@ class TurnOwner:
     async def _turns(self, pipe: TurnedPipe, request: Fields) -> bool:
         """Whether the connection came back clean from all."""
         for name in (None, *self._place.others):
+            is_clean = await self._turn_of(name, pipe, request)
+            if not is_clean or pipe.is_over:
+                return False
+        return True
+
+    async def _turn_of(self, name: str | None, pipe: TurnedPipe, request: Fields) -> bool:
+        """One worker's; whether the connection came back clean. One that starts anew just now is asked again:
+        the site is here, and who knows when it comes the next time."""
+        until = asyncio.get_running_loop().time() + AGAIN_FOR_S
+        while True:
             rows = self._own(request) if name is None else self._rows(name, request)
-            borrowed = pipe.borrowed_count
-            is_clean = False
-            count = 0
+            borrowed, count, is_clean = pipe.borrowed_count, 0, False
             try:
                 async for row in rows:
                     count = int(row.get("transactions", 0))
                     is_clean = bool(row.get("is_clean"))
             except ControlError as error:
+                has_had_it = pipe.borrowed_count != borrowed
+                if not (has_had_it or pipe.is_over) and asyncio.get_running_loop().time() < until:
+                    await asyncio.sleep(AGAIN_S)
+                    continue
                 maillog.warned(f"site {self._names[0]}: {name or 'own'}: {error}")
-                is_clean = pipe.borrowed_count == borrowed  # it has never had it
+                is_clean = not has_had_it
             self._count += count
-            if not is_clean or pipe.is_over:
-                return False
-        return True
+            return is_clean
 
     def _rows(self, name: str, request: Fields) -> AsyncIterator[Fields]:
         return ControlClient(self._place.run_folder, name, ASK_S).rows("site.turn", request)
