@@ -9,6 +9,10 @@ import pytest
 from cmail.admin import mailbox_test
 from cmail.admin.mailbox_test import Tried
 from cmail.link.collect.box import Access
+from cmail.link.collect.log_ins import refused
+from cmail.link.collect.pop3 import Pop3Box
+from cmail.protocol.pop3_client import Capabilities, LogInError, log_in
+from cmail.protocol.sasl_client import Credentials
 from tests.support.fake_dns import FakeResolver
 from tests.support.ports import free_port
 from tests.support.scripted_imap import ScriptedImap
@@ -54,6 +58,20 @@ def test_what_is_wrong_and_what_to_do() -> None:
     assert "no password yet" in tried(ScriptedPop3(), "pop3", password="").words
     found = tried(ScriptedPop3(answers={"greeting": b"-ERR closed today\r\n"}), "pop3")
     assert not found.is_ok and "closed today" in found.words
+
+
+def test_who_would_hear_the_password_is_not_told_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Elsewhere, without encryption: that is said, and not that the password may be wrong."""
+
+    async def opened(access: Access, _: Any) -> Any:
+        try:
+            list(log_in(Credentials("anna", "secret"), Capabilities(), is_safe=False))
+        except LogInError as error:
+            raise refused(access, error) from None
+
+    monkeypatch.setattr(Pop3Box, "open", opened)
+    found = tried(ScriptedPop3(), "pop3")
+    assert "the connection is not encrypted" in found.words and found.advice.startswith("Choose TLS")
 
 
 def test_a_server_that_hangs_is_not_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:

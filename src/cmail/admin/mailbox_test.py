@@ -20,6 +20,9 @@ _ADVICE: Final = {
     Fault.OURS: "",
 }
 
+_IN_CLEAR: Final = "the connection is not encrypted"  # see pop3_client, imap_client_login
+_ENCRYPT: Final = "Choose TLS from the first byte, or STARTTLS, always, under Security."
+
 
 @dataclass(frozen=True, slots=True)
 class Tried:
@@ -38,7 +41,9 @@ async def test_mailbox(protocol: str, access: Access, resolver: Resolver) -> Tri
         async with asyncio.timeout(TEST_S):
             count = await _count(protocol, access, resolver)
     except BoxError as error:
-        return Tried(False, f"{error.words[:1].upper()}{error.words[1:]}.", _ADVICE[error.fault])
+        is_shown = error.fault is Fault.LOG_IN and _IN_CLEAR in error.words
+        advice = _ENCRYPT if is_shown else _ADVICE[error.fault]
+        return Tried(False, f"{error.words[:1].upper()}{error.words[1:]}.", advice)
     except TimeoutError:
         return Tried(False, f"It took more than {TEST_S:.0f} s and was ended.", _ADVICE[Fault.NETWORK])
     there = {0: "no message waits", 1: "one message waits"}.get(count, f"{count} messages wait")

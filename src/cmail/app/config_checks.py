@@ -8,7 +8,7 @@ from datetime import timedelta
 from typing import Any, Final
 
 from cmail.app.catalog import LISTENERS_NOT_YET
-from cmail.app.config_checks_collect import check_collects, collect_notes
+from cmail.app.config_checks_collect import by_challenge, check_collects, collect_notes
 from cmail.app.config_checks_kick import check_kicks, kick_notes
 from cmail.app.config_checks_link import check_links, link_notes
 from cmail.app.config_checks_site import check_sites, site_notes
@@ -100,8 +100,8 @@ def notes(settings: Settings) -> list[str]:
         said.append("smtp.host is empty: mail for the Internet waits in the queue until it is set.")
     if smtp.username and smtp.tls in ("none", "opportunistic"):
         said.append(
-            f'smtp.tls = "{smtp.tls}": the upstream server is not verified, and it is sent a password;'
-            ' "required" (STARTTLS) or "implicit" (port 465) is safer.'
+            f'smtp.tls = "{smtp.tls}": the upstream server is not verified, and it is sent a'
+            f' password{by_challenge(smtp.tls)}; "required" (STARTTLS) or "implicit" (port 465) is safer.'
         )
     if smtp.username and not smtp.password_file and not os.environ.get("CMAIL_SMTP_PASSWORD"):
         said.append("smtp.username is set, but neither smtp.password_file nor $CMAIL_SMTP_PASSWORD.")

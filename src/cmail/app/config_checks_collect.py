@@ -34,6 +34,11 @@ def check_collects(accounts: Sequence[CollectSettings], is_taken: Callable[[str]
             say(f"{key}.username", f"this is the mailbox of [[collect]] number {first} already")
 
 
+def by_challenge(tls: str) -> str:
+    """How a password is sent without encryption; "" where there may be some."""
+    return ", unencrypted by CRAM-MD5 or SCRAM alone" if tls == "none" else ""
+
+
 def collect_notes(accounts: Sequence[CollectSettings]) -> list[str]:
     """What is allowed and yet worth a word."""
     said = []
@@ -41,7 +46,7 @@ def collect_notes(accounts: Sequence[CollectSettings]) -> list[str]:
         if account.tls in ("none", "opportunistic"):
             said.append(
                 f'collect {account.name}: tls = "{account.tls}": its server is not verified, and it is sent a'
-                ' password; "implicit" (or "required") is safer.'
+                f' password{by_challenge(account.tls)}; "implicit" (or "required") is safer.'
             )
     return said
 

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from datetime import timedelta
 from typing import Final
 
+from cmail.app.config_checks_collect import by_challenge
 from cmail.delivery.settings import SmtpSettings
 from cmail.link.kicks.target import is_one_line
 from cmail.link.kicks.texts import atrn_line, etrn_argument, unescape
@@ -29,7 +30,7 @@ def kick_notes(kicks: Sequence[KickSettings]) -> list[str]:
     """What is allowed and yet worth a word."""
     return [
         f'link.kick number {number}: tls = "{kick.tls}": its server is not verified, and it is sent a'
-        ' password; "required" (or "implicit") is safer.'
+        f' password{by_challenge(kick.tls)}; "required" (or "implicit") is safer.'
         for number, kick in enumerate(kicks, 1)
         if kick.username and kick.tls in ("none", "opportunistic")
     ]

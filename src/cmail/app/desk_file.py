@@ -55,7 +55,7 @@ class SettingsFile:
         except OSError as error:
             folder = os.path.dirname(os.path.abspath(self._path))
             words = f"{self._path} cannot be written: {(error.strerror or str(error)).lower()}"
-            advice = f"give {folder} to the user that the server runs as"
-            raise DraftError([Problem("settings file", words, advice)]) from None
+            words += f"; give {folder} to the user that the server runs as"
+            raise DraftError([Problem("settings file", words)]) from None
         self.versions.keep(text, by, changes)
         maillog.noted(f"settings saved by {by}: {', '.join(change.key for change in changes)}")

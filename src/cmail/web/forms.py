@@ -1,6 +1,7 @@
 """Forms of settings: a Field for each control, and the values that come back."""
 
 import re
+import tomllib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
@@ -77,8 +78,17 @@ def error_of(key: str, problems: Sequence[Problem]) -> str:
     """What is wrong with a setting, and what would be right."""
     for each in problems:
         if each.key == key or each.key.startswith((f"{key}[", f"{key}.")):
-            return sentence(each.reason) + (f" For example: {each.example}" if each.example else "")
+            return sentence(each.reason) + (f" For example: {plain(each.example)}" if each.example else "")
     return ""
+
+
+def plain(example: str) -> str:
+    """`domains = ["a", "b"]`, as somebody types it: a or b (of a list each stands on a line of its own)."""
+    try:
+        value = next(iter(tomllib.loads(example).values()))
+    except (tomllib.TOMLDecodeError, StopIteration):
+        return example
+    return " or ".join(map(str, value)) if isinstance(value, list) else in_control(value)
 
 
 def sentence(reason: str) -> str:

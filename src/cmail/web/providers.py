@@ -69,8 +69,9 @@ def unverified(tls: str, host: str, username: str) -> str:
     """Of a password that anybody in between could be given (a log-in page of a hotel); "" for nothing."""
     if not username or tls not in ("none", "opportunistic") or _is_here(host):
         return ""
+    shown = ", and unencrypted it is sent by CRAM-MD5 or SCRAM alone" if tls == "none" else ""
     return (
-        "The password goes to a server that is not verified: choose STARTTLS, always, or TLS from the"
+        f"The password goes to a server that is not verified{shown}: choose STARTTLS, always, or TLS from the"
         " first byte."
     )
 

@@ -210,6 +210,13 @@ def test_what_is_wrong_is_said_beside_its_control(house: House, kind: TableKind)
     assert house.drafted(kind) == [] and "[[" not in text
 
 
+def test_examples_are_as_somebody_types_them(house: House) -> None:
+    """On every page: not as the file has them, in quotes."""
+    text = house.post("/advanced", {"exchange.every": "1 hour", "exchange.at": "8am"})
+    assert house.status == 422 and "For example: 1h</strong>" in text
+    assert "For example: 08:00 or Mon-Fri 12:30 or 22:00-06:00</strong>" in text
+
+
 def test_one_more_than_there_may_be(tmp_path: Path) -> None:
     """Said of the whole list, as a sentence with the words of the page; all that there may be are shown."""
     house = House(tmp_path, "".join(f'[[link.via]]\nname = "v{n}"\n' for n in range(32)))

@@ -2,7 +2,6 @@
 
 import hashlib
 import json
-import tomllib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
@@ -100,17 +99,8 @@ def problems_of_row(
     for each in problems:
         name = each.key.removeprefix(place).partition("[")[0]
         if each.key.startswith(place) and name in kind.columns:
-            right = "" if name == PASSWORD else _plain(each.example)
+            right = "" if name == PASSWORD else each.example
             mine.append(Problem(f"{kind.key}.{name}", each.reason, right))
         else:
             others.append(each)
     return mine, others
-
-
-def _plain(example: str) -> str:
-    """`domains = ["a", "b"]`, as somebody types it: a, b."""
-    try:
-        value = next(iter(tomllib.loads(example).values()))
-    except (tomllib.TOMLDecodeError, StopIteration):
-        return example
-    return ", ".join(map(str, value)) if isinstance(value, list) else in_control(value)
