@@ -15,6 +15,9 @@ class ScriptedImap:
     validity: int = 7
     answers: dict[str, bytes] = field(default_factory=dict)  # command -> octets; TAG in them is its tag
     refused: dict[int, bytes] = field(default_factory=dict)  # UID -> what FETCH of its content is told
+    breaks: dict[int, str] = field(
+        default_factory=dict
+    )  # UID -> with this in a FETCH of it the connection ends
     knows_parts: bool = True  # else all of a message comes, whatever part was asked for
     cut_content_after: int = -1  # octets, once
     body_as: str = "literal"  # or "quoted", "nil", "uid behind", "other uid"
@@ -88,6 +91,8 @@ class ScriptedImap:
 
     def _fetch(self, uid: int, command: str) -> bytes:
         octets = self.messages[uid]
+        if uid in self.breaks and self.breaks[uid] in command:
+            raise _CutError(b"")
         if "BODY" not in command:
             return f"* 1 FETCH (UID {uid} RFC822.SIZE {len(octets)})\r\n".encode()
         name = "BODY[]"

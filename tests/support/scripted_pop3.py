@@ -23,6 +23,7 @@ class ScriptedPop3:
     renames: bool = False  # other unique-ids in each session
     forgets_deletes: bool = False
     refused: dict[str, bytes] = field(default_factory=dict)  # unique-id -> what RETR and DELE of it are told
+    breaks: set[str] = field(default_factory=set)  # unique-ids at whose RETR the connection ends
     vanished: set[str] = field(default_factory=set)  # listed, and not there any more
     status_field: bool = False  # "Status: RO" is written into what was fetched
     heard: list[str] = field(default_factory=list)
@@ -119,6 +120,8 @@ class ScriptedPop3:
     async def _retrieve(self, message: tuple[str, bytes], writer: asyncio.StreamWriter) -> None:
         uid, octets = message
         self.retrieved.append(uid)
+        if uid in self.breaks:
+            raise ConnectionResetError
         wire = b"+OK\r\n" + stuffed(octets) + b".\r\n"
         if self.cut_retr_after >= 0:
             writer.write(wire[: self.cut_retr_after])

@@ -10,6 +10,7 @@ from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from typing import Any, Final
 
 from cmail.link.collect import incoming
+from cmail.link.collect.blame import Blame
 from cmail.link.collect.box import (
     Access,
     Box,
@@ -48,6 +49,7 @@ PORTS: Final = {
 }
 DELETE_EACH: Final = 20  # messages: then IMAP is told to delete them
 ROOM_MIN: Final = 64 * 2**20  # octets that stay free on our disk
+LATER: Final = "one message at which sessions have ended is tried by itself the next time"
 NOTES_MAX: Final = 3  # of a result: servers have many words
 WITHHELD_MAX: Final = 20  # messages that a server refuses to give; then it is the server
 VAIN_S: Final = 60.0  # the longest wait where a server tells of new mail over and over, and there is none
@@ -76,8 +78,8 @@ def port_of(account: CollectSettings) -> int:
 class Fetcher:
     """One session with one box."""
 
-    def __init__(self, account: CollectSettings, terms: Terms, parts: Parts) -> None:
-        self._account, self._terms, self._parts = account, terms, parts
+    def __init__(self, account: CollectSettings, terms: Terms, parts: Parts, blame: Blame) -> None:
+        self._account, self._terms, self._parts, self._blame = account, terms, parts, blame
         self._target = Target(account.to)
         self._number = 0  # of the box in the ledger
         self._known: dict[str, Entry] = {}
@@ -168,20 +170,35 @@ class Fetcher:
         had = [each for each in listed if self._is_had(each.uid)]
         unlisted = (uid for uid in self._known if uid not in self._present and self._is_had(uid))
         await self._delete(box, [*had, *box.hidden(unlisted)])
-        new = [each for each in listed if self._is_new(each.uid)]
-        taken: list[Listed] = []
-        for each in sorted(await box.sizes(new), key=_rank):
-            if await self._take(box, each):
-                taken.append(each)
-            self._count(result)  # a budget is not to be used up without anybody knowing
-            if len(taken) >= DELETE_EACH:
-                await self._delete(box, taken)
-                taken = []
-        await self._delete(box, taken)
+        await self._fetch_new(box, [each for each in listed if self._is_new(each.uid)])
         if self._withheld:
             result.is_ok, result.fault = False, Fault.SERVER
             result.words = f"{len(self._withheld)} could not be had: {self._withheld[0]}"
         return result
+
+    async def _fetch_new(self, box: Box, new: Sequence[Listed]) -> None:
+        """Small ones first; behind all others, one by one, those at which a session has ended before."""
+        self._blame.keep(self._present)
+        await self._fetch_some(box, [each for each in new if not self._blame.times(each)])
+        for each in sorted((each for each in new if self._blame.times(each)), key=self._blame.times):
+            if self._pending and self._blame.times(each) > 1:
+                self._result.is_ok, self._result.fault, self._result.words = False, Fault.SERVER, LATER
+                return  # POP3 deletes at the end of a session, which is to be a good one
+            await self._fetch_some(box, [each])
+
+    async def _fetch_some(self, box: Box, some: Sequence[Listed]) -> None:
+        with self._blame.on(some):
+            sized = await box.sizes(some)
+        taken: list[Listed] = []
+        for each in sorted(sized, key=_rank):
+            with self._blame.on([each]):
+                if await self._take(box, each):
+                    taken.append(each)
+            self._count(self._result)  # a budget is not to be used up without anybody knowing
+            if len(taken) >= DELETE_EACH:
+                await self._delete(box, taken)
+                taken = []
+        await self._delete(box, taken)
 
     def _is_had(self, uid: str) -> bool:
         entry = self._known.get(uid)

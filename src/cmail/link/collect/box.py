@@ -7,7 +7,7 @@ from typing import Final, Protocol
 
 from cmail.link.settings import CollectSettings
 
-BEGINNING_MAX: Final = 256 * 1024  # a header section may have as much
+BEGINNING_MAX: Final = 2**20  # a new session costs octets too
 ENOUGH: Final = "of a large message more came than its beginning: the session was ended, and is begun anew"
 
 

@@ -5,6 +5,7 @@ from collections.abc import Callable
 from typing import Any, Final
 
 from cmail.link.collect.account import Fetcher
+from cmail.link.collect.blame import Blame
 from cmail.link.collect.box import BoxError, Fault
 from cmail.link.collect.parts import Parts, Terms
 from cmail.link.collect.result import Result
@@ -24,6 +25,7 @@ class Watch:
         self.account = account
         self.is_planned = False  # exchanges say when
         self._terms, self._parts, self._room = terms, parts, room
+        self._blame = Blame()
         self._living: asyncio.Task[None] | None = None
         self._session: asyncio.Task[None] | None = None
         self._fetcher: Fetcher | None = None
@@ -169,7 +171,7 @@ class Watch:
 
     async def _turn(self) -> None:
         """One session; when it has collected and listens, its room is for others."""
-        fetcher = self._fetcher = Fetcher(self.account, self._terms, self._parts)
+        fetcher = self._fetcher = Fetcher(self.account, self._terms, self._parts, self._blame)
         has_ended = asyncio.Event()
 
         def ended(result: Result) -> None:
