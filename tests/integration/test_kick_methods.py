@@ -24,7 +24,7 @@ from cmail.protocol.sasl_client import Credentials
 from cmail.world import DnsError, IPAddress, NoSuchDomainError
 from tests.support.atrn_hub import hub_context
 from tests.support.house import wait_for
-from tests.support.sink_mx import CLOSE, HANG, SinkMx
+from tests.support.sink_mx import CLOSE, HANG, LEAVES, SinkMx
 
 Serve = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
 HERE = (ip_address("127.0.0.1"),)
@@ -314,6 +314,15 @@ def test_etrn_under_tls_with_a_log_in() -> None:
     assert [line.split()[0] for line in sink.heard] == ["EHLO", "STARTTLS", "EHLO", "AUTH", "ETRN", "QUIT"]
     result, _ = etrn_with(script, credentials=Credentials("anna", "wrong"), way="opportunistic", **more)
     assert result.verdict is Verdict.REFUSED and "log-in" in result.words and "wrong" not in result.words
+
+
+def test_a_server_that_goes_when_tls_begins() -> None:
+    """It is said that it has: a sentence that ends with a colon tells nothing."""
+    more: dict[str, Any] = {"tls": hub_context()[0], "offers": ("ETRN",)}
+    result, _ = etrn_with({"STARTTLS": LEAVES}, way="required", **more)
+    assert result.verdict is Verdict.NOT_NOW and result.words.endswith("the connection was closed"), (
+        result.words
+    )
 
 
 @pytest.mark.parametrize(

@@ -208,4 +208,4 @@ def _tls_words(error: Exception) -> str:
         return f"the certificate is not good: {error.verify_message}"
     if isinstance(error, ssl.SSLError):
         return f"the handshake failed: {(error.reason or str(error)).lower().replace('_', ' ')}"
-    return f"the handshake failed: {error or type(error).__name__}"
+    return f"the handshake failed: {str(error) or 'the connection was closed'}"
