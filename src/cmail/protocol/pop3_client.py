@@ -132,6 +132,8 @@ class Pop3Client:
         return events
 
     def _take_line(self, line: bytes, events: list[Event]) -> None:
+        if not self._expected and line[:4].upper() == b"-ERR":  # a last word, as some say before they hang up
+            raise Pop3Error(f"the server ended the session: {shown(line[5:])}")
         if not self._expected or b"\n" in line or b"\0" in line:
             raise Pop3Error(f"the server said what nobody asked: {shown(line)!r}")
         kind = self._expected[0]

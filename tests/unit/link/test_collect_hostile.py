@@ -62,6 +62,7 @@ BAD: Final[dict[str, Bad]] = {
     "POP3: a status, an octet at a time": Bad("pop3", b"LIST", b"+OK ", b"x", 0.1),
     "POP3: a list, a line at a time": Bad("pop3", b"LIST", b"+OK\r\n", b"1 2\r\n", 0.1),
     "POP3: answers that nobody asked for": Bad("pop3", b"DELE", b"", b"+OK\r\n", words="what nobody asked"),
+    "POP3: a last word": Bad("pop3", b"LIST", b"+OK\r\n1 9\r\n.\r\n-ERR [SYS/TEMP] disk\r\n", words="ended the session: [SYS/TEMP] disk"),
     "POP3: a negative size": Bad("pop3", b"LIST", b"+OK\r\n1 -5\r\n.\r\n", words="its list of sizes"),
     "POP3: a number of many digits": Bad("pop3", b"LIST", b"+OK\r\n1 " + b"9" * 5000 + b"\r\n.\r\n", words="its list of sizes"),
     "POP3: a name without a message": Bad("pop3", b"UIDL", b"+OK\r\nx a\x1bb\r\n.\r\n", words="its list of unique-ids"),
