@@ -26,6 +26,8 @@ class Quick(NamedTuple):
 
     def say(self) -> int:
         """Tell the server, print what follows from it; the exit code."""
+        if self.is_by_hook and not self.name:
+            raise Refusal("--hook needs the name of a network device", Exit.USAGE)
         place = find_place(self.config)
         words = _hook_words if self.is_by_hook else _words_of(self.verb)  # all is loaded, and then
         become_owner(place, needs_groups=False)  # who may not be able to read where this program lies

@@ -132,6 +132,11 @@ def read_fields(
     return found
 
 
+def _bare(line: str) -> str:
+    """ "22:00-06:00", as a file has it: without quotes and comma. Nothing of a list begins with a quote."""
+    return line.removesuffix(",").strip('"') if line.startswith('"') else line
+
+
 def _value(kind: str, text: str) -> Any:
     stripped = text.strip()
     if kind in ("number", "size") and stripped.isascii() and stripped.isdigit() and len(stripped) < 18:
@@ -139,6 +144,6 @@ def _value(kind: str, text: str) -> Any:
     if kind == "decimal" and _DECIMAL.fullmatch(stripped):
         return float(stripped)
     if kind == "list":
-        lines = [line.strip() for line in text.replace("\r\n", "\n").split("\n")]
+        lines = [_bare(line.strip()) for line in text.replace("\r\n", "\n").split("\n")]
         return [line for line in lines if line][:LINES_MAX]
     return stripped

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from cmail.cli.exits import Refusal
 from cmail.cli.link_quick import Quick, parse_quick
 
 LINES = {
@@ -32,6 +33,13 @@ LINES = {
 def test_what_is_taken(line: str) -> None:
     """What is plain; everything else is for click, which knows what to say of it."""
     assert parse_quick(line.split()) == LINES[line]
+
+
+def test_a_hook_that_knows_no_device() -> None:
+    """Its variable is empty: nobody is told that all links are up, or down."""
+    with pytest.raises(Refusal, match="needs the name of a network device") as refused:
+        Quick("up", is_by_hook=True).say()
+    assert refused.value.code == 64
 
 
 def test_nothing_heavy_is_imported(tmp_path: Path) -> None:

@@ -217,6 +217,21 @@ def test_examples_are_as_somebody_types_them(house: House) -> None:
     assert "For example: 08:00 or Mon-Fri 12:30 or 22:00-06:00</strong>" in text
 
 
+def test_lists_that_are_typed_as_a_file_has_them(house: House) -> None:
+    """With the quotes that the sentences show, and commas: they are meant for the file."""
+    house.row(
+        VIA, "add", {"name": "satellite", "window": '"22:00-06:00",\r\n "Mon-Fri 12:00-13:00"\r\n08:00-09:00'}
+    )
+    assert house.drafted(VIA)[0]["window"] == ["22:00-06:00", "Mon-Fri 12:00-13:00", "08:00-09:00"]
+
+
+def test_what_somebody_else_has_saved_or_discarded(house: House) -> None:
+    """Save Settings in a page that is older than that: nothing is said to be saved."""
+    house.row(VIA, "add", {"name": "satellite"})
+    house.post("/save/discard", {})
+    assert "There was nothing to be saved" in house.post("/save", {}) and "Saved." not in house.get("/save")
+
+
 def test_one_more_than_there_may_be(tmp_path: Path) -> None:
     """Said of the whole list, as a sentence with the words of the page; all that there may be are shown."""
     house = House(tmp_path, "".join(f'[[link.via]]\nname = "v{n}"\n' for n in range(32)))

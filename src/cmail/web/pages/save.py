@@ -33,6 +33,8 @@ def routes(pages: Pages) -> list[Route]:
 
     async def save(request: Request) -> Response:
         form = await read_form(request)
+        if not desk.changes():  # somebody else has saved or discarded them
+            return go_to(request, "/save", "There was nothing to be saved (any more).", "note")
         keep = {key.removeprefix("keep-"): text_of(form, key) for key in form if key.startswith("keep-")}
         try:
             said = await desk.save(session_of(request).name, keep)
