@@ -3,6 +3,7 @@
 from typing import TYPE_CHECKING, Final
 
 from cmail.delivery.agent import Transaction
+from cmail.policy.order import MIDDLING_MAX, SMALL_MAX
 from cmail.policy.orders import NO_LIMIT, NOTHING
 from cmail.policy.routing import LOCAL
 from cmail.storage.spool import ALL, Wanted
@@ -10,6 +11,7 @@ from cmail.storage.spool import ALL, Wanted
 if TYPE_CHECKING:
     from cmail.queue.route_queue import RouteQueue
 
+THIN_LARGE_S: Final = 3  # on a thin link what takes longer than that is large
 LARGE_MAX_HERE: Final = 1 << 30  # large messages into mailboxes here at once: the disk carries them all
 NOTHING_ELSE: Final = Wanted(0, NOTHING, NOTHING)
 
@@ -84,6 +86,14 @@ class Gate:
         route, scheduler = self._route, self._route.scheduler
         is_thin = route.needs_link and scheduler.admission.orders.is_thin
         return is_thin or scheduler.connections_max(route.name) == 1
+
+    @property
+    def large_above(self) -> int:
+        """What is larger holds up others, whatever its rank says: on a thin link what takes seconds."""
+        route, orders = self._route, self._route.scheduler.admission.orders
+        if not (route.needs_link and orders.is_thin):
+            return NO_LIMIT
+        return max(SMALL_MAX, min(MIDDLING_MAX, orders.rate * 125 * THIN_LARGE_S))
 
     @property
     def large_max(self) -> int:

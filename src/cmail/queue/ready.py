@@ -6,16 +6,16 @@ from collections.abc import Callable, Iterator
 from typing import Final
 
 from cmail.delivery.agent import Transaction
-from cmail.policy.order import is_large
 
 _NO_RANK: Final = -1
 
 
 class Ready:
     """A queue for each rank; the smallest rank goes first. All methods but those of the first rank are
-    rare. While anything is there, something is in `_first`."""
+    rare. While anything is there, something is in `_first`. Large is what was called so when it came: on a
+    thin link a rank may have both."""
 
-    __slots__ = ("_count", "_first", "_others", "_rank", "_ranks", "is_large_first")
+    __slots__ = ("_count", "_first", "_large_count", "_others", "_rank", "_ranks")
 
     def __init__(self) -> None:
         self._count = 0
@@ -23,7 +23,7 @@ class Ready:
         self._first: deque[Transaction] = deque()
         self._others: dict[int, deque[Transaction]] = {}
         self._ranks: list[int] = []  # those of _others, in order
-        self.is_large_first = False  # what goes first may hold up others
+        self._large_count = 0
 
     def __len__(self) -> int:
         return self._count
@@ -33,6 +33,11 @@ class Ready:
         for rank in self._ranks:
             yield from self._others[rank]
 
+    @property
+    def is_large_first(self) -> bool:
+        """Whether what goes first may hold up others."""
+        return self._large_count > 0 and self._first[0].is_large
+
     def append(self, transaction: Transaction) -> None:
         """Behind all of its rank."""
         rank = transaction.recipients[0].rank
@@ -41,18 +46,21 @@ class Ready:
         else:
             self._queue(rank).append(transaction)
         self._count += 1
+        self._large_count += transaction.is_large
 
     def appendleft(self, transaction: Transaction) -> None:
         """Before all of its rank: it was taken and could not be sent."""
         rank = transaction.recipients[0].rank
         (self._first if rank == self._rank else self._queue(rank)).appendleft(transaction)
         self._count += 1
+        self._large_count += transaction.is_large
 
     def popleft(self) -> Transaction:
         """What goes first; there must be something."""
         first = self._first
         transaction = first.popleft()
         self._count -= 1
+        self._large_count -= transaction.is_large
         if not first and self._ranks:
             self._begin(self._ranks.pop(0))
         return transaction
@@ -61,23 +69,29 @@ class Ready:
         """What goes first of all that holds up nobody; None: all of it is large."""
         if not self.is_large_first:
             return self.popleft() if self._count else None
-        rank = next((rank for rank in self._ranks if not is_large(rank)), None)
-        if rank is None:
+        if not self.small_count():
             return None
-        transaction = self._others[rank].popleft()
-        self._count -= 1
-        self._forget_if_empty(rank)
-        return transaction
+        for rank in (self._rank, *self._ranks):
+            queue = self._first if rank == self._rank else self._others[rank]
+            for place, transaction in enumerate(queue):
+                if not transaction.is_large:
+                    del queue[place]
+                    self._count -= 1
+                    if rank != self._rank:
+                        self._forget_if_empty(rank)
+                    return transaction
+        return None
 
     def pop_last(self) -> Transaction:
         """What would go last; there must be something."""
-        if not self._ranks:
-            self._count -= 1
-            return self._first.pop()
-        rank = self._ranks[-1]
-        transaction = self._others[rank].pop()
         self._count -= 1
-        self._forget_if_empty(rank)
+        if self._ranks:
+            rank = self._ranks[-1]
+            transaction = self._others[rank].pop()
+            self._forget_if_empty(rank)
+        else:
+            transaction = self._first.pop()
+        self._large_count -= transaction.is_large
         return transaction
 
     @property
@@ -89,8 +103,7 @@ class Ready:
 
     def small_count(self) -> int:
         """How many hold up nobody."""
-        count = 0 if self.is_large_first else len(self._first)
-        return count + sum(len(self._others[rank]) for rank in self._ranks if not is_large(rank))
+        return self._count - self._large_count
 
     def remove_if(self, is_meant: Callable[[Transaction], bool]) -> list[Transaction]:
         """Take out what is meant, wherever it stands."""
@@ -101,7 +114,7 @@ class Ready:
             self._others.clear()
             self._ranks.clear()
             self._first.clear()
-            self._count = 0
+            self._count = self._large_count = 0
             for transaction in kept:
                 self.append(transaction)
         return removed
@@ -109,12 +122,12 @@ class Ready:
     def _queue(self, rank: int) -> deque[Transaction]:
         """The queue of a rank that is not the first one's; it may become the first one."""
         if not self._first:
-            self._rank, self.is_large_first = rank, is_large(rank)
+            self._rank = rank
             return self._first
         if rank < self._rank:
             insort(self._ranks, self._rank)
             self._others[self._rank] = self._first
-            self._rank, self.is_large_first, self._first = rank, is_large(rank), deque()
+            self._rank, self._first = rank, deque()
             return self._first
         found = self._others.get(rank)
         if found is None:
@@ -123,7 +136,7 @@ class Ready:
         return found
 
     def _begin(self, rank: int) -> None:
-        self._rank, self.is_large_first, self._first = rank, is_large(rank), self._others.pop(rank)
+        self._rank, self._first = rank, self._others.pop(rank)
 
     def _forget_if_empty(self, rank: int) -> None:
         if not self._others[rank]:

@@ -11,7 +11,7 @@ from cmail.mail.limits import RECIPIENTS_PER_TRANSACTION
 from cmail.mail.outcome import Outcome, PermanentFailure, TemporaryFailure
 from cmail.mail.status import EXPIRED
 from cmail.policy.concurrency import Window
-from cmail.policy.order import is_large
+from cmail.policy.order import SMALL_MAX, is_large
 from cmail.policy.retry import PERIODS_TO_EXPIRE
 from cmail.policy.routing import SITE_PREFIX, is_internet
 from cmail.queue.gate import Gate
@@ -203,6 +203,8 @@ class RouteQueue:
         """Make transactions of it; recipients share one (RFC 5321 §4.5.3.1.8: 100 at most)."""
         scheduler, base = self.scheduler, message.queue_id << KEY_BITS
         size, is_big = len(message.content.octets), is_large(recipients[0].rank)
+        if not is_big and message.content.size_bytes > SMALL_MAX:
+            is_big = message.content.size_bytes > self.gate.large_above
         if len(recipients) == 1:
             scheduler.active.add(base | recipients[0].position)
             self.octets += size

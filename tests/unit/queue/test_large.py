@@ -151,6 +151,30 @@ def test_on_a_thin_link_one_large_message_goes_at_a_time_and_stands_aside() -> N
     run(test, connections=4)
 
 
+def test_on_a_thin_link_what_takes_seconds_is_large() -> None:
+    """900 KiB are half a minute of it: one such message goes at a time and stands aside for small mail, with a
+    deadline (RFC 2852) too. What takes less is no trouble."""
+
+    async def test(house: House) -> None:
+        house.order(THIN)
+        house.smtp.large_gate.clear()
+        for number in range(3):
+            by_ms = house.clock.link_ms() + 3_600_000 if number else 0
+            await house.send(f"large{number}@example.net", size=900 << 10, deliver_by_ms=by_ms, by_mode="N")
+        await house.until(lambda: house.smtp.open_count)
+        await house.settle_down()
+        route = house.scheduler.routes["relay"]
+        assert route.large_count == 1 and len(route.ready) == 2
+        for number in range(3):
+            await house.send(f"small{number}@example.net", size=100_000)
+        await house.until(lambda: sent(house) == [f"small{n}" for n in range(3)])
+        assert route.large_count == 1
+        house.smtp.large_gate.set()
+        await house.until(lambda: not house.waiting())
+
+    run(test, connections=4)
+
+
 def test_on_a_wide_link_nothing_stands_aside() -> None:
     """Where both fit, both go."""
 

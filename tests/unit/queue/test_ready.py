@@ -12,7 +12,7 @@ ORDINARY, URGENT, LARGE, LOW = rank_of(0, 0, 1), rank_of(4, 0, 1), rank_of(0, 0,
 
 def of(rank: int, number: int = 1) -> Transaction:
     found = transaction(number)
-    found.recipients[0].rank = rank
+    found.recipients[0].rank, found.is_large = rank, is_large(rank)
     return found
 
 
@@ -42,6 +42,18 @@ def test_what_holds_up_nobody_can_be_taken_alone() -> None:
     assert ready.pop_small() is None and len(ready) == 2 and ready.small_count() == 0
     ready.append(of(ORDINARY, 7))
     assert not ready.is_large_first and ready.small_count() == 1
+
+
+def test_a_rank_may_have_both() -> None:
+    """On a thin link what is large hangs on the rate: the small one behind it in its own rank is found."""
+    ready = Ready()
+    for number in range(3):
+        one = of(ORDINARY, number)
+        one.is_large = not number
+        ready.append(one)
+    assert ready.is_large_first and ready.small_count() == 2
+    assert [found.message.queue_id for _ in range(2) if (found := ready.pop_small())] == [1, 2]
+    assert ready.pop_small() is None and names(ready) == [0]
 
 
 def test_it_is_what_a_sorted_list_would_be() -> None:
