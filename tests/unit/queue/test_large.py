@@ -166,7 +166,7 @@ def test_on_a_thin_link_what_takes_seconds_is_large() -> None:
         route = house.scheduler.routes["relay"]
         assert route.large_count == 1 and len(route.ready) == 2
         for number in range(3):
-            await house.send(f"small{number}@example.net", size=100_000)
+            await house.send(f"small{number}@example.net", size=80_000)
         await house.until(lambda: sent(house) == [f"small{n}" for n in range(3)])
         assert route.large_count == 1
         house.smtp.large_gate.set()
