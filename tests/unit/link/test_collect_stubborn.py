@@ -445,3 +445,16 @@ def test_other_numbers_and_the_same_large_message(tmp_path: Path) -> None:
             await office.collector.stop()
 
     run(test)
+
+
+def test_inbox_in_whatever_case(tmp_path: Path) -> None:
+    """It is one folder: nothing that was kept there comes again when it is written in another way."""
+
+    async def test() -> None:
+        office = Office(tmp_path)
+        async with ScriptedImap(dict(UIDS)) as server:
+            for folder in ("INBOX", "Inbox", "inbox"):
+                await office.collect(imap(server.port, keep=True, folder=folder))
+            assert len(office.taken) == 3
+
+    run(test)

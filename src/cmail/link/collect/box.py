@@ -65,7 +65,10 @@ class Access:
 
 def box_name(account: CollectSettings) -> str:
     """What the ledger knows a box by: another name, port or encryption does not make it another box."""
-    folder = f"/{account.folder or 'INBOX'}" if account.protocol == "imap" else ""
+    folder = account.folder or "INBOX"
+    if folder.upper() == "INBOX":  # RFC 3501 §5.1: in whatever case
+        folder = "INBOX"
+    folder = f"/{folder}" if account.protocol == "imap" else ""
     return f"{account.protocol}://{account.username}@{account.host.lower()}{folder}"
 
 
