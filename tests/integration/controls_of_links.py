@@ -120,7 +120,7 @@ def _(house: House) -> None:
     house.save()
     change(house, "link.small")
     [row] = house.cmail.ask("link", "link.status")["links"]
-    assert "200" in row["policy"] or "204" in row["policy"], row["policy"]
+    assert row["policy"].startswith("mail up to 200 KiB and urgent"), row["policy"]
 
 
 def offered(house: House) -> dict[str, str]:

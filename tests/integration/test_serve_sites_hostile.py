@@ -80,7 +80,7 @@ def test_etrn_without_end_from_a_site(tmp_path: Path) -> None:
             assert said > ETRN_COUNT
             assert cmail.log().count("it is there") <= 10
             assert ship.connections <= 20
-            time.sleep(1.1)
+            time.sleep(1.1)  # whoever asks again within a second is not heard
             peers.heal(ship)
             sock, file = _raw(cmail.port("smtp"))
             with sock:

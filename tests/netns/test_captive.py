@@ -3,7 +3,6 @@ it is told. It is never told a password; nothing counts, and when it is gone eve
 
 import json
 import ssl
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,8 +10,9 @@ from typing import Any
 import pytest
 import trustme
 
-from tests.netns.test_link_state import _Dns, attempts, status, submit, wait_until_down, wait_until_up
+from tests.support.cut_house import give, status, tries, wait_until_down, wait_until_up
 from tests.support.house import RunningCmail, reachable, wait_for
+from tests.support.lying_dns import LyingDns
 from tests.support.netns import FAR, Net, There
 from tests.support.sink_mx import SinkMx
 
@@ -22,14 +22,6 @@ PORTAL = "10.1.0.2"  # the router of the hotel
 HOST = "smtp.isp.example"
 USERS = {"anna4711": "s3cret"}
 PORTS = {"implicit": 465, "required": 587}
-
-
-@pytest.fixture
-def net() -> Iterator[Net]:
-    """One wire."""
-    with Net() as made:
-        made.wire("wire")
-        yield made
 
 
 def certified(authority: trustme.CA, *names: str) -> ssl.SSLContext:
@@ -49,7 +41,7 @@ class Hotel:
         self.authority = trustme.CA()
         self.upstream = self._server(FAR, certified(self.authority, HOST))
         self.portal = self._server(PORTAL, certified(trustme.CA(), "login.hotel.example"))
-        self.names: Any = _Dns({(HOST, "A"): [FAR]})
+        self.names: Any = LyingDns({(HOST, "A"): [FAR]})
         self.names.host = PORTAL
 
     def _server(self, address: str, context: ssl.SSLContext) -> SinkMx:
@@ -89,22 +81,22 @@ def test_a_portal_behind_all_names(net: Net, tmp_path: Path, tls: str) -> None:
     hotel = Hotel(tls)
     with There(net, hotel.upstream, hotel.portal, hotel.names):
         with RunningCmail(tmp_path, more=hotel.settings(tmp_path), prefix=net.prefix) as cmail:
-            submit(net, cmail, subject="before")
+            give(net, cmail, "before")
             wait_for(lambda: len(hotel.upstream.taken) == 1, "the first message to arrive")
             net.cut("wire")
             wait_until_down(cmail)
-            submit(net, cmail, subject="waits")
+            give(net, cmail, "waits")
             hotel.names.lie = PORTAL
             net.there("addr", "del", f"{FAR}/32", "dev", "lo")  # it lets nobody through
             net.join("wire")
             wait_for(lambda: "log-in page" in status(cmail)["words"], "the portal to be seen", 30)
             every_name = f"a log-in page stands in between: every name has the same address ({PORTAL})"
             assert status(cmail)["words"] == every_name and status(cmail)["is_down"]
-            submit(net, cmail, subject="comes")
+            give(net, cmail, "comes")
             probed = len(hotel.names.asked)
             wait_for(lambda: len(hotel.names.asked) >= probed + 6, "two probes more", 30)
             assert status(cmail)["words"] == every_name
-            assert attempts(cmail) == [0, 0], cmail.queue()
+            assert tries(cmail) == [0, 0], cmail.queue()
             kept = json.loads((cmail.data / "link.json").read_text())
             assert PORTAL not in kept["upstream"], "workers would be told of it"
             assert not has_heard_a_password(hotel.portal)
@@ -127,15 +119,15 @@ def test_a_portal_that_takes_the_address_itself(net: Net, tmp_path: Path, tls: s
     with There(net, hotel.portal, hotel.names):
         with RunningCmail(tmp_path, more=hotel.settings(tmp_path), prefix=net.prefix) as cmail:
             wait_for(lambda: status(cmail)["links"][0]["state"] == "up", "the line to be seen")
-            submit(net, cmail, subject="meets it")
+            give(net, cmail, "meets it")
             wait_for(lambda: "log-in page" in status(cmail)["words"], "the portal to be seen", 30)
             assert status(cmail)["words"] == (
                 f"a log-in page stands in between: {HOST} shows a certificate for login.hotel.example"
             )
-            submit(net, cmail, subject="comes")
+            give(net, cmail, "comes")
             probed = len(hotel.names.asked)
             wait_for(lambda: len(hotel.names.asked) >= probed + 2, "a probe more", 30)
-            assert status(cmail)["is_down"] and attempts(cmail) == [0, 0], cmail.queue()
+            assert status(cmail)["is_down"] and tries(cmail) == [0, 0], cmail.queue()
             assert not has_heard_a_password(hotel.portal)
             assert hotel.portal.tls is not None
             hotel.authority.issue_cert(HOST).configure_cert(hotel.portal.tls)

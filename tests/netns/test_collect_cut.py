@@ -11,9 +11,8 @@ from typing import Any, Final
 
 import pytest
 
-from tests.netns.test_exchanges import command
-from tests.netns.test_link_state import sink, status, submit, wait_until_down, wait_until_up
 from tests.support.atrn_hub import hub_context
+from tests.support.cut_house import FarSink, command, give, status, wait_until_down, wait_until_up
 from tests.support.dovecot_server import DovecotServer
 from tests.support.gate import Gate
 from tests.support.house import RunningCmail, reachable, wait_for
@@ -26,14 +25,6 @@ pytestmark = [pytest.mark.needs("root", "ip", "dovecot"), pytest.mark.limit(240)
 ANNA: Final = "anna@example.org"
 IDLE: Final = "idle@isp.example"
 LARGE: Final = 400_000  # more than a piece of FETCH, or than what lies in buffers
-
-
-@pytest.fixture
-def net() -> Iterator[Net]:
-    """One wire."""
-    with Net() as made:
-        made.wire("wire")
-        yield made
 
 
 @dataclass(frozen=True)
@@ -153,7 +144,7 @@ def collecting(
     """A server that collects, of which each session has come to its cut, and one listens."""
     upstream = f'\n[smtp]\nhost = "{FAR}"\nport = 2525\n[smtp.advanced]\ntimeout = "2s"\n'
     upstream += '[link]\nprobe_every = "5s"\n'
-    with There(net, sink(), *boxes.gates, boxes.listening, *others) as there:
+    with There(net, FarSink(), *boxes.gates, boxes.listening, *others) as there:
         settings = upstream + more + boxes.settings(folder)
         with RunningCmail(folder, more=settings, prefix=net.prefix) as cmail:
             boxes.wait_until_held()
@@ -197,7 +188,7 @@ def test_a_line_that_falls_silent(net: Net, tmp_path: Path) -> None:
         net.silence("wire")
         there.call(boxes.lose)
         boxes.put(IDLE, 100)
-        submit(net, cmail)
+        give(net, cmail)
         assert wait_until_down(cmail, 60).startswith("nothing answers: ")
         wait_for(lambda: set(states(cmail).values()) == {"off line"}, "the sessions to end", 5)
         assert set(arrived(cmail)) != set(boxes.numbers)
@@ -254,13 +245,13 @@ def test_all_that_waits_elsewhere_after_a_cut(net: Net, tmp_path: Path) -> None:
         wait_until_down(cmail)
         there.call(boxes.lose)
         trigger.heard.clear()  # of the start
-        assert "we are off line" in command(cmail, "collect", code=75) and not trigger.heard
+        assert "we are off line" in command(cmail, "link", "collect", code=75) and not trigger.heard
         net.join("wire")
         all_is_here(cmail, boxes)
         wait_for(lambda: trigger.heard == [b"example.org\r\n"], "the kick at link-up")
         wait_for(lambda: not status(cmail)["is_kicking"], "its end", 20)
         boxes.put(IN_CONTENT[0].user, 100)
-        said = command(cmail, "collect")
+        said = command(cmail, "link", "collect")
         assert trigger.heard == [b"example.org\r\n"] * 2
         assert "pop-content: 1 fetched" in said and "imap-content: nothing new" in said
         assert "kick: 1/1 finger" in said and "no mail came within 1 s" in said

@@ -4,29 +4,21 @@ running server: its link goes down and up, and mail moves at once."""
 import shutil
 import subprocess
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from tests.netns.test_exchanges import Finger
-from tests.netns.test_link_state import attempts, serve, sink, status, submit, wait_until_down, wait_until_up
+from tests.support.cut_house import FarSink, give, serve, status, tries, wait_until_down, wait_until_up
 from tests.support.hooked import HookedMachine
 from tests.support.house import RunningCmail, wait_for
 from tests.support.netns import Net, There
 from tests.support.sink_mx import SinkMx
+from tests.support.trigger import Trigger
 
 pytestmark = [pytest.mark.needs("root", "ip", "nsenter", "run-parts"), pytest.mark.limit(240)]
 
 DISPATCHER = "/etc/NetworkManager/dispatcher.d/50-cmail"
-
-
-@pytest.fixture
-def net() -> Iterator[Net]:
-    """One wire."""
-    with Net() as made:
-        made.wire("wire")
-        yield made
 
 
 def run_parts(machine: HookedMachine, which: str) -> None:
@@ -48,9 +40,9 @@ def check_down_and_up(
     """The kernel shows nothing, as with a modem that dials on demand: the hook alone says that it has hung up."""
     hang_up()
     assert wait_until_down(cmail) == "wire was said to be down"
-    submit(net, cmail)
+    give(net, cmail)
     time.sleep(1)
-    assert attempts(cmail) == [0] and not peer.taken
+    assert tries(cmail) == [0] and not peer.taken
     dial()
     wait_for(lambda: len(peer.taken) == 1, "the message to arrive", 5)
     assert not status(cmail)["is_down"]
@@ -59,7 +51,7 @@ def check_down_and_up(
 def test_ppp(net: Net, tmp_path: Path) -> None:
     """run-parts with what pppd's scripts say: down, mail waits uncounted; up, it moves at once; the log of the
     system says both."""
-    peer = sink()
+    peer = FarSink()
     with There(net, peer), serve(net, tmp_path) as cmail, HookedMachine(net, tmp_path, cmail) as machine:
         wait_for(lambda: status(cmail)["links"][0]["state"] == "up", "the line to be seen")
         check_down_and_up(
@@ -86,15 +78,15 @@ def test_ifupdown(net: Net, tmp_path: Path) -> None:
         "auto lo wire\niface lo inet loopback\n"
         "iface wire inet static\n    address 10.1.0.1/24\n    gateway 10.1.0.2\n"
     )
-    peer = sink()
+    peer = FarSink()
     with There(net, peer), serve(net, tmp_path) as cmail, HookedMachine(net, tmp_path, cmail) as machine:
         wait_for(lambda: status(cmail)["links"][0]["state"] == "up", "the line to be seen")
         files = ["--force", "-i", str(interfaces), "--state-dir", str(state)]
         machine.run(str(programs / "ifdown"), *files, "wire")
         wait_until_down(cmail)
-        submit(net, cmail)
+        give(net, cmail)
         time.sleep(1)
-        assert attempts(cmail) == [0] and not peer.taken
+        assert tries(cmail) == [0] and not peer.taken
         machine.run(str(programs / "ifup"), *files, "--all")
         wait_for(lambda: len(peer.taken) == 1, "the message to arrive", 5)
         machine.wait_for_log("ifupdown: up wire: noted of wire: the link is up")
@@ -103,7 +95,7 @@ def test_ifupdown(net: Net, tmp_path: Path) -> None:
 
 def test_ifupdown_of_a_device_that_stays(net: Net, tmp_path: Path) -> None:
     """What ifup and ifdown say to their hooks, of a device of which the kernel shows no change."""
-    peer = sink()
+    peer = FarSink()
     with There(net, peer), serve(net, tmp_path) as cmail, HookedMachine(net, tmp_path, cmail) as machine:
         wait_for(lambda: status(cmail)["links"][0]["state"] == "up", "the line to be seen")
         device = {"IFACE": "wire", "LOGICAL": "wire", "ADDRFAM": "inet", "METHOD": "ppp"}
@@ -121,7 +113,7 @@ def test_ifupdown_of_a_device_that_stays(net: Net, tmp_path: Path) -> None:
 def test_networkmanager(net: Net, tmp_path: Path) -> None:
     """When it finds that its page on the Internet does not answer, or answers again, CMail looks by itself, and
     does not wait an hour to look again. up and down, of devices and of a VPN; a lease that is renewed says nothing."""
-    peer, far = sink(), "10.88.0.1"
+    peer, far = FarSink(), "10.88.0.1"
     probed = f'[link]\nprobe = "{far}:25"\nprobe_every = "1h"\n'
     net.there("route", "add", "prohibit", f"{far}/32")
     forward = ["ip", "netns", "exec", net.there_name, "sysctl", "-qw", "net.ipv4.ip_forward=1"]
@@ -155,9 +147,9 @@ def test_networkmanager(net: Net, tmp_path: Path) -> None:
 
 def test_a_link_up_is_one_kick(net: Net, tmp_path: Path) -> None:
     """The kernel shows the cable first, and the hook says it a moment later: who keeps mail for us is kicked once."""
-    finger = Finger()
+    finger = Trigger()
     with (
-        There(net, sink(), finger),
+        There(net, FarSink(), finger),
         serve(net, tmp_path) as cmail,
         HookedMachine(net, tmp_path, cmail) as machine,
     ):

@@ -4,16 +4,16 @@ middle of it or of the mail that it brings."""
 import smtplib
 import time
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.netns.test_link_state import sink, status, submit, wait_until_down, wait_until_up
 from tests.support.atrn_hub import AtrnHub, hub_context
+from tests.support.cut_house import FarSink, give, serve_both_ways, status, wait_until_down, wait_until_up
 from tests.support.gate import Gate
-from tests.support.house import SETTINGS, RunningCmail, reachable, wait_for
+from tests.support.house import RunningCmail, reachable, wait_for
 from tests.support.netns import FAR, Net, There
 from tests.support.sink_mx import SinkMx
 from tests.support.trigger import FLOOD, HANG, Trigger
@@ -22,14 +22,6 @@ pytestmark = [pytest.mark.needs("root", "ip"), pytest.mark.limit(240)]
 
 ANNA = "anna@example.org"
 ETRN_PORT, HUB_PORT = 2526, 366
-
-
-@pytest.fixture
-def net() -> Iterator[Net]:
-    """One wire."""
-    with Net() as made:
-        made.wire("wire")
-        yield made
 
 
 def step(place: Path, method: str, port: int, wait: str = "60s", **more: Any) -> str:
@@ -45,15 +37,6 @@ def step(place: Path, method: str, port: int, wait: str = "60s", **more: Any) ->
         for key, value in values.items()
     )
     return "\n[[link.kick]]\n" + "\n".join(lines) + "\n"
-
-
-def serve(net: Net, folder: Path, plan: str) -> RunningCmail:
-    """It takes mail from there, too, and notices within seconds when nothing answers."""
-    upstream = f'\n[smtp]\nhost = "{FAR}"\nport = 2525\n[smtp.advanced]\ntimeout = "2s"\n'
-    settings = SETTINGS.replace("127.0.0.1:0", "0.0.0.0:25", 1)
-    return RunningCmail(
-        folder, settings=settings, more=upstream + '[link]\nprobe_every = "5s"\n' + plan, prefix=net.prefix
-    )
 
 
 def message(number: int, octets: int = 100) -> bytes:
@@ -108,7 +91,7 @@ def test_who_is_kicked_hears_of_us_at_link_up(net: Net, tmp_path: Path, method: 
 
     said = {"finger": "example.org\r\n", "etrn": "ETRN example.org", "atrn": "ATRN example.org"}[method]
     plan = step(tmp_path, method, ports[method], "1s")
-    with There(net, sink(), trigger, etrn, odmr), serve(net, tmp_path, plan) as cmail:
+    with There(net, FarSink(), trigger, etrn, odmr), serve_both_ways(net, tmp_path, plan) as cmail:
         for _ in range(2):
             cut(net, cmail)
             before = len(heard())
@@ -122,7 +105,10 @@ def test_who_is_kicked_hears_of_us_at_link_up(net: Net, tmp_path: Path, method: 
 def test_the_connection_turns_round_at_link_up(net: Net, tmp_path: Path) -> None:
     """ATRN: the mail comes over the connection that we opened, under its TLS, and that answers the kick."""
     odmr = hub([], port=HUB_PORT)
-    with There(net, sink(), odmr), serve(net, tmp_path, step(tmp_path, "atrn", HUB_PORT)) as cmail:
+    with (
+        There(net, FarSink(), odmr),
+        serve_both_ways(net, tmp_path, step(tmp_path, "atrn", HUB_PORT)) as cmail,
+    ):
         cut(net, cmail)
         odmr.messages, odmr.turned = [message(1), message(2, 200_000)], 0
         net.join("wire")
@@ -143,7 +129,7 @@ def test_the_plan_goes_on_when_no_mail_comes(net: Net, tmp_path: Path) -> None:
     odmr = hub([], port=HUB_PORT)
     plan = step(tmp_path, "finger", 79, "1s") + step(tmp_path, "string", 7001, "1s", text="go")
     plan += step(tmp_path, "finger", 7002, "1s") + step(tmp_path, "atrn", HUB_PORT)
-    with There(net, sink(), plain, garbage, flood, odmr), serve(net, tmp_path, plan) as cmail:
+    with There(net, FarSink(), plain, garbage, flood, odmr), serve_both_ways(net, tmp_path, plan) as cmail:
         cut(net, cmail)
         for each in (plain, garbage, flood):
             each.heard.clear()
@@ -162,7 +148,7 @@ def test_a_cable_that_is_pulled_in_the_middle_of_a_plan(net: Net, tmp_path: Path
     link-up it begins anew, at once, and mail answers it."""
     first, second = Trigger(), Trigger(port=7001)
     plan = step(tmp_path, "finger", 79) + step(tmp_path, "finger", 7001)
-    with There(net, sink(), first, second), serve(net, tmp_path, plan) as cmail:
+    with There(net, FarSink(), first, second), serve_both_ways(net, tmp_path, plan) as cmail:
         cut(net, cmail)
         first.heard.clear()
         before = cmail.log().count("said: yes")
@@ -208,8 +194,8 @@ def test_a_cut_in_the_middle_of_a_turned_connection(
     trusted.chmod(0o644)
     odmr, gate = AtrnHub(port=BEHIND), Gate(BEHIND, port=HUB_PORT, tls=context)
     plan = step(tmp_path, "atrn", HUB_PORT).replace("opportunistic", "implicit")
-    with There(net, sink(), odmr, gate) as there:
-        with serve(net, tmp_path, plan + f'\n[tls]\nca_file = "{trusted}"\n') as cmail:
+    with There(net, FarSink(), odmr, gate) as there:
+        with serve_both_ways(net, tmp_path, plan + f'\n[tls]\nca_file = "{trusted}"\n') as cmail:
             cut(net, cmail)
             odmr.messages, odmr.turned = SENT, 0
             gate.octets, gate.word = octets, word
@@ -219,7 +205,7 @@ def test_a_cut_in_the_middle_of_a_turned_connection(
                 cut(net, cmail)
             else:
                 net.silence("wire")
-                submit(net, cmail)
+                give(net, cmail)
                 wait_until_down(cmail, 60)
             there.call(gate.lose)
             if how == "pulled":

@@ -5,9 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.netns.test_kick_cut import serve
 from tests.support.atrn_hub import AtrnHub, hub_context
-from tests.support.cut_house import command, status
+from tests.support.cut_house import command, serve_both_ways, status
 from tests.support.house import reachable, wait_for
 from tests.support.netns import FAR, Net, There
 from tests.support.sink_mx import SinkMx
@@ -46,7 +45,7 @@ def test_ports_that_nobody_has_said(net: Net, tmp_path: Path) -> None:
         for host, port in ((FAR, 366), (BESIDE, 25))
     ]
     sinks = [SinkMx(host=host, port=port, script=said) for host, port in ((FAR, 25), (THIRD, 587))]
-    with There(net, *hubs, *sinks), serve(net, tmp_path, plan) as cmail:
+    with There(net, *hubs, *sinks), serve_both_ways(net, tmp_path, plan) as cmail:
         wait_for(lambda: status(cmail)["links"][0]["state"] == "up", "the line to be seen")
         wait_for(lambda: not status(cmail)["is_kicking"], "the kick of the start", 30)
         for hub in hubs:

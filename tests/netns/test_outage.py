@@ -2,7 +2,6 @@
 cable out, in silence, with a DNS that lies meanwhile. What fails on line counts as ever."""
 
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
@@ -33,14 +32,6 @@ SHORT: Final = (
     '[link]\nprobe_every = "5s"\n'
 )
 WISHES: Final = {"plain": (), "notify": ("BY=3;N",), "return": ("BY=3;R",)}
-
-
-@pytest.fixture
-def net() -> Iterator[Net]:
-    """One wire, as most have."""
-    with Net() as made:
-        made.wire("wire")
-        yield made
 
 
 def give_all(net: Net, cmail: RunningCmail) -> None:

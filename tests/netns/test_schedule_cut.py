@@ -3,7 +3,6 @@
 
 import re
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
@@ -27,14 +26,6 @@ from tests.support.netns import Net, There
 pytestmark = [pytest.mark.needs("root", "ip"), pytest.mark.limit(240)]
 
 MORE: Final = '[limits]\ndeliver_by = "1s"\n[queue]\nretry = ["1s"]\n'
-
-
-@pytest.fixture
-def net() -> Iterator[Net]:
-    """One wire."""
-    with Net() as made:
-        made.wire("wire")
-        yield made
 
 
 def mail_lines(peer: FarSink) -> dict[str, str]:

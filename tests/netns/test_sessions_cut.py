@@ -1,7 +1,6 @@
 """A connection and the link under it: it ends the moment the cable is out, but for one that awaits the reply to
 its final dot; it ends when its address is another's; silence in the middle of a large message is noticed."""
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -23,14 +22,6 @@ from tests.support.netns import Net, There
 from tests.support.sink_mx import HANG
 
 pytestmark = [pytest.mark.needs("root", "ip"), pytest.mark.limit(240)]
-
-
-@pytest.fixture
-def net() -> Iterator[Net]:
-    """One wire."""
-    with Net() as made:
-        made.wire("wire")
-        yield made
 
 
 def test_the_reply_to_a_final_dot_is_waited_for(net: Net, tmp_path: Path) -> None:

@@ -1,9 +1,7 @@
 """Two cables: a fibre that carries all, a satellite that carries little; what waits for which, in words; by hand;
 a window; what was paid stands in the history."""
 
-import datetime
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
@@ -24,7 +22,7 @@ from tests.support.cut_house import (
 )
 from tests.support.house import reachable, wait_for
 from tests.support.netns import Net, There
-from tests.support.wrong_clock import WrongClock
+from tests.support.wrong_clock import WrongClock, offset_to
 
 pytestmark = [pytest.mark.needs("root", "ip"), pytest.mark.limit(240)]
 
@@ -44,13 +42,9 @@ budget = "1MiB"
 
 
 @pytest.fixture
-def net() -> Iterator[Net]:
-    """A fibre, and a satellite that the kernel goes by when the fibre has no carrier."""
-    with Net() as made:
-        made.set_here("net.ipv4.conf.all.ignore_routes_with_linkdown", "1")
-        made.wire("fibre", metric=100)
-        made.wire("sat0", metric=200)
-        yield made
+def net(two: Net) -> Net:
+    """Both of them."""
+    return two
 
 
 def test_what_waits_for_the_fibre_while_the_satellite_carries(net: Net, tmp_path: Path) -> None:
@@ -113,10 +107,3 @@ def test_the_window_of_a_link(net: Net, tmp_path: Path) -> None:
         wait_until_taken(peer, 1, "it to go at ten", 60)
         assert peer.addresses == ["10.2.0.1"]
         wait_until_up(cmail)
-
-
-def offset_to(time_of_day: str) -> int:
-    """Seconds from now to a time of today."""
-    hour, minute, second = (int(part) for part in time_of_day.split(":"))
-    now = datetime.datetime.now()
-    return round((now.replace(hour=hour, minute=minute, second=second) - now).total_seconds())

@@ -4,7 +4,6 @@ an exchange that begins into it is over and costs nothing."""
 import socket
 import struct
 import threading
-from collections.abc import Iterator
 from contextlib import AbstractContextManager, closing
 from pathlib import Path
 from typing import Final
@@ -32,14 +31,6 @@ pytestmark = [pytest.mark.needs("root", "ip"), pytest.mark.limit(240)]
 PROBES: Final = '[link]\nprobe_every = "5s"\n'
 _ALL_PROTOCOLS: Final = 3
 _ECHO: Final = 8
-
-
-@pytest.fixture
-def net() -> Iterator[Net]:
-    """One wire."""
-    with Net() as made:
-        made.wire("wire")
-        yield made
 
 
 class Ear:

@@ -4,12 +4,11 @@ middle of it loses nothing, sends nothing twice that was acknowledged, and tells
 import smtplib
 import ssl
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from tests.netns.test_link_state import status, wait_until_down
+from tests.support.cut_house import connections, status, wait_until_down
 from tests.support.house import RunningCmail, wait_for
 from tests.support.hub_and_site import (
     all_has_come,
@@ -28,14 +27,6 @@ from tests.support.netns import FAR, Net
 pytestmark = [pytest.mark.needs("root", "ip"), pytest.mark.limit(240)]
 
 
-@pytest.fixture
-def net() -> Iterator[Net]:
-    """One wire."""
-    with Net() as made:
-        made.wire("wire")
-        yield made
-
-
 # What the hub must know of the site, by the way it comes.
 KNOWN = {
     "atrn": "",
@@ -43,6 +34,9 @@ KNOWN = {
     "finger": 'networks = ["10.1.0.0/24"]\n',
     "none": 'host = "10.1.0.1:25"\n',  # it logs in to send something
 }
+
+
+ON_ITS_WAY = 10  # messages of 60 KB on one connection, of which the hub has no reply: half a megabyte
 
 
 def submit_at(net: Net, site: RunningCmail) -> None:
@@ -104,6 +98,7 @@ def test_a_cut_in_the_middle_of_it(net: Net, tmp_path: Path, method: str, how: s
         wait_for(lambda: arrived(site), "the first of it", 20)
         with standing_still(site):
             assert waiting(hub), "it is all there already"
+            most = ON_ITS_WAY * max(1, connections(hub))
             if how == "pulled":
                 net.cut("wire")
             else:
@@ -121,7 +116,7 @@ def test_a_cut_in_the_middle_of_it(net: Net, tmp_path: Path, method: str, how: s
             site.ask("link", "link.up")
         all_has_come(site, hub, sent, 60)
         twice = sum(arrived(site).values()) - len(sent)
-        assert twice <= 20, arrived(site)
+        assert twice <= most, arrived(site)
         nobody_was_told(hub)
 
 
@@ -144,7 +139,9 @@ def test_a_large_message_for_a_site(net: Net, tmp_path: Path, method: str) -> No
         wait_for(lambda: set(arrived(site)) == set(sent), "the small ones", 30)
         [notice] = site.wait_for_mail("postmaster@ship.example")
         assert f"ETRN #{held['id']}".encode() in notice
-        assert [row["state"] for row in waiting(hub)] == ["held"]
+        wait_for(
+            lambda: [row["state"] for row in waiting(hub)] == ["held"], "the hub to know that they have come"
+        )
         assert net.inside(lambda: etrn(f"#{held['id']}")) == 250
         if method == "atrn":
             net.cut("wire")

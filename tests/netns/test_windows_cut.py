@@ -1,9 +1,7 @@
 """What begins and ends an exchange, each once over a real wire: by the clock, by what waits, after a cut in the
 middle of one, after one that was missed; mail for people here never waits."""
 
-import datetime
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -27,17 +25,9 @@ from tests.support.cut_house import (
 from tests.support.house import RunningCmail, reachable, wait_for
 from tests.support.netns import Net, There
 from tests.support.sink_mx import HANG
-from tests.support.wrong_clock import WrongClock
+from tests.support.wrong_clock import WrongClock, offset_to
 
 pytestmark = [pytest.mark.needs("root", "ip", "faketime"), pytest.mark.limit(240)]
-
-
-@pytest.fixture
-def net() -> Iterator[Net]:
-    """One wire."""
-    with Net() as made:
-        made.wire("wire")
-        yield made
 
 
 def wait_until_closed(cmail: RunningCmail) -> None:
@@ -53,14 +43,6 @@ def assert_waits(net: Net, cmail: RunningCmail, peer: FarSink, fields: str = "")
     give(net, cmail, "here", to=ANNA)
     cmail.wait_for_mail(ANNA, count + 1)
     assert set(attempts(cmail).values()) == {0} and len(peer.taken) == before
-
-
-def at(time_of_day: str, days: int = 0) -> int:
-    """Seconds from now to a time of today, or of a day after it."""
-    hour, minute, second = (int(part) for part in time_of_day.split(":"))
-    now = datetime.datetime.now()
-    then = now.replace(hour=hour, minute=minute, second=second) + datetime.timedelta(days=days)
-    return round((then - now).total_seconds())
 
 
 def test_every_so_often(net: Net, tmp_path: Path) -> None:
@@ -101,18 +83,18 @@ def test_when_the_oldest_has_waited_and_when_mail_is_urgent(net: Net, tmp_path: 
 
 def test_at_its_time_and_when_that_was_missed(net: Net, tmp_path: Path) -> None:
     """At eight all goes. The next day the cable is out at eight: that exchange is made up for at link-up."""
-    clock = WrongClock(reachable(tmp_path), at("07:55:00"))
+    clock = WrongClock(reachable(tmp_path), offset_to("07:55:00"))
     peer = FarSink()
     more = '[exchange]\nat = ["08:00"]\n'
     with There(net, peer), serve(net, tmp_path, more, environ=clock.environ) as cmail:
         assert_waits(net, cmail, peer)
-        clock.set(at("07:59:58"))
+        clock.set(offset_to("07:59:58"))
         wait_until_taken(peer, 1, "it to go at eight", 40)
         wait_until_closed(cmail)
         assert_waits(net, cmail, peer)
         net.cut("wire")
         wait_until_down(cmail)
-        clock.set(at("08:10:00", days=1))
+        clock.set(offset_to("08:10:00", days=1))
         time.sleep(2)
         assert set(attempts(cmail).values()) == {0} and len(peer.taken) == 1
         net.join("wire")
@@ -122,16 +104,16 @@ def test_at_its_time_and_when_that_was_missed(net: Net, tmp_path: Path) -> None:
 
 def test_a_window_is_open_to_its_end(net: Net, tmp_path: Path) -> None:
     """From ten to five past mail goes as it comes; then it waits again."""
-    clock = WrongClock(reachable(tmp_path), at("21:58:00"))
+    clock = WrongClock(reachable(tmp_path), offset_to("21:58:00"))
     peer = FarSink()
     more = '[exchange]\nat = ["22:00-22:05"]\nurgent = false\n'
     with There(net, peer), serve(net, tmp_path, more, environ=clock.environ) as cmail:
         assert_waits(net, cmail, peer)
-        clock.set(at("22:01:00"))
+        clock.set(offset_to("22:01:00"))
         wait_until_taken(peer, 1, "it to go in its window", 40)
         give(net, cmail, "as it comes")
         wait_until_taken(peer, 2, "the next one", 10)
-        clock.set(at("22:05:01"))
+        clock.set(offset_to("22:05:01"))
         wait_until_closed(cmail)
         wait_until_empty(cmail)
         assert_waits(net, cmail, peer)

@@ -13,7 +13,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Final
 
-from tests.support.house import RunningCmail, wait_for
+from tests.support.house import SETTINGS, RunningCmail, wait_for
 from tests.support.netns import FAR, Net
 from tests.support.sink_mx import Script, SinkMx, Taken
 
@@ -66,10 +66,16 @@ def serve(net: Net, folder: Path, more: str = "", upstream: str = UPSTREAM, **op
     return RunningCmail(folder, more=upstream + more, prefix=net.prefix, **options)
 
 
+def serve_both_ways(net: Net, folder: Path, more: str) -> RunningCmail:
+    """It takes mail from there, too, and notices within seconds when nothing answers."""
+    settings = SETTINGS.replace("127.0.0.1:0", "0.0.0.0:25", 1)
+    return serve(net, folder, '[link]\nprobe_every = "5s"\n' + more, settings=settings)
+
+
 def give(
     net: Net,
     cmail: RunningCmail,
-    subject: str,
+    subject: str = "hello",
     *said: str,
     size: int = 500,
     sender: str = ANNA,
@@ -116,6 +122,11 @@ def wait_until_empty(cmail: RunningCmail, timeout_s: float = 20.0) -> None:
 def attempts(cmail: RunningCmail) -> dict[str, int]:
     """How often each recipient in the queue was tried, by its address."""
     return {row["to"]: row["attempts"] for row in cmail.queue()}
+
+
+def tries(cmail: RunningCmail) -> list[int]:
+    """How often each recipient in the queue was tried."""
+    return [row["attempts"] for row in cmail.queue()]
 
 
 def connections(cmail: RunningCmail) -> int:

@@ -2,6 +2,7 @@
 
 That is also what a machine does that sleeps: CLOCK_MONOTONIC stands still meanwhile, the wall clock has jumped."""
 
+import datetime
 import glob
 import os
 import time
@@ -39,3 +40,11 @@ class WrongClock:
     def now(self) -> float:
         """What the server takes for now."""
         return time.time() + self.offset_s
+
+
+def offset_to(time_of_day: str, days: int = 0) -> int:
+    """Seconds from now to a time of today, or of a day after it."""
+    hour, minute, second = (int(part) for part in time_of_day.split(":"))
+    now = datetime.datetime.now()
+    then = now.replace(hour=hour, minute=minute, second=second) + datetime.timedelta(days=days)
+    return round((then - now).total_seconds())
