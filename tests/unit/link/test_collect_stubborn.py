@@ -458,3 +458,19 @@ def test_inbox_in_whatever_case(tmp_path: Path) -> None:
             assert len(office.taken) == 3
 
     run(test)
+
+
+@pytest.mark.parametrize("number", [0, -1, 2**63, 10**40, True, "1", None])
+def test_a_number_that_is_none(tmp_path: Path, number: object) -> None:
+    """Whatever is asked for, it is answered that there is no such message, and nothing goes wrong here."""
+
+    async def test() -> None:
+        office = Office(tmp_path)
+        async with ScriptedPop3(list(THREE)) as server:
+            await office.begin(pop3(server.port))
+            with pytest.raises(ControlError) as caught:
+                await office.collector.answers()["collect.fetch"]({"name": "isp", "id": number})  # type: ignore[misc]
+            assert caught.value.code == 64
+            await office.collector.stop()
+
+    run(test)

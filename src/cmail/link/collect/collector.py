@@ -20,6 +20,7 @@ from cmail.world import Clock, Resolver
 AT_ONCE_MAX: Final = 4  # boxes that are being collected; those that only listen do not count
 RECOVER_AGAIN_S: Final = 10.0
 LOOK_AGAIN_S: Final = 60.0
+NUMBER_END: Final = 2**63  # SQLite's
 EX_USAGE: Final = 64
 EX_NOUSER: Final = 67
 
@@ -213,7 +214,7 @@ class Collector:
         """{name, id}: fetch all of a message that was too large: {result} when it is here."""
         watch = self._watch(str(request.get("name", "")))
         number = request.get("id")
-        if type(number) is not int:
+        if type(number) is not int or not 0 < number < NUMBER_END:
             raise ControlError("id must be the number of a message", EX_USAGE)
         name = box_name(watch.account)
         entry: Entry | None = await self._run(lambda ledger: ledger.want(ledger.box(name), number))
