@@ -32,7 +32,7 @@ from cmail.storage.spool import NewMessage, SpoolError, SpoolFullError
 FOLDER: Final = os.path.join("collect", "incoming")  # in the data folder
 EX_DATA: Final = 65  # the message is at fault: it is not asked again
 EX_USAGE: Final = 64
-RECIPIENTS_MAX: Final = 100
+RECIPIENTS_MAX: Final = 1000
 TAKEN: Final = ".taken"
 _TOKEN: Final = re.compile(r"[0-9a-f]{8,64}\Z")
 Fields = dict[str, Any]

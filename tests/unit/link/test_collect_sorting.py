@@ -60,6 +60,15 @@ HEADERS = {
         b"Received: by b for <anna@example.org>; x\r\n",
         (ANNA,),
     ),
+    "for many": (
+        b"".join(b"Delivered-To: u%d@example.org\r\n" % n for n in range(300)),
+        tuple(f"u{n}@example.org" for n in range(300)),
+    ),
+    "as qmail has it not": (
+        b"Delivered-To: example.org-.x@example.org\r\nDelivered-To: example.org-@example.org\r\n",
+        ("example.org-.x@example.org", "example.org-@example.org"),
+    ),
+    "as qmail has it": (b"Delivered-To: example.org-anna@example.org\r\n", (ANNA,)),
     "the box alone": (b"Delivered-To: all@example.org\r\nTo: anna@example.org\r\n", ("all@example.org",)),
     "Delivered-To before Received": (
         b"Received: by a for <anna@example.org>; x\r\nDelivered-To: bert@example.org\r\n",

@@ -10,9 +10,9 @@ from cmail.mail.trace import is_looping
 
 # Where servers write whom they were given a message for, the surest first.
 FIELDS: Final = (b"delivered-to", b"x-original-to", b"envelope-to", b"x-envelope-to")
-RECIPIENTS_MAX: Final = 100
+RECIPIENTS_MAX: Final = 1000  # more than any server takes for one message
 ROUNDS_MAX: Final = 3  # so often may a message come through one box; then it goes round in circles
-_FIELDS_MAX: Final = 200
+_FIELDS_MAX: Final = 1000
 _VALUE_MAX: Final = 4096
 
 
@@ -34,12 +34,21 @@ def recipients_of(header: bytes, domain: str, box: str = "") -> tuple[str, ...]:
     address of the same domain: that a message came into the box does not say whom it was for."""
     own = ""
     for addresses in _hints(header):
-        ours = [each.text for each in addresses if each.domain == domain]
+        ours = [_plain(each) for each in addresses if each.domain == domain]
         found = dict.fromkeys(each for each in ours if each.lower() != box.lower())
         if found:
             return tuple(found)[:RECIPIENTS_MAX]
         own = own or next(iter(ours), "")
     return (own,) if own else ()
+
+
+def _plain(address: Address) -> str:
+    """Where a server with many domains wrote example.org-anna@example.org, as qmail does: without that."""
+    prefix = f"{address.domain}-"
+    if address.text.lower().startswith(prefix):
+        plain = _address(address.text[len(prefix) :].encode())
+        return plain.text if plain is not None else address.text
+    return address.text
 
 
 def _hints(header: bytes) -> Iterator[list[Address]]:
