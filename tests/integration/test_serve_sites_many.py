@@ -3,10 +3,13 @@
 import json
 import os
 import signal
+import socket
+import time
 from pathlib import Path
 
 from tests.integration.test_serve_sites import SITE, customer, hub, send, spread, subjects_of
 from tests.support.house import wait_for
+from tests.support.hub_and_site import post
 
 NAMES = [f"s{number}" for number in range(12)]
 
@@ -54,3 +57,30 @@ def test_a_worker_that_is_started_anew_while_the_site_is_there(tmp_path: Path) -
             assert ship.says("ATRN").startswith("250")
             ship.serve(reply=reply)
         assert subjects_of(ship.taken) == sorted(sent)
+
+
+def _not_acknowledged(port: int) -> int:
+    """Octets that the kernel of the hub holds for the site's socket at this port."""
+    for line in Path("/proc/net/tcp").read_text().splitlines()[1:]:
+        words = line.split()
+        if int(words[2].partition(":")[2], 16) == port:
+            return int(words[4].partition(":")[0], 16)
+    raise AssertionError("there is no such connection")
+
+
+def test_what_is_on_its_way_to_a_thin_site_is_where_it_can_be_seen(tmp_path: Path) -> None:
+    """A site that reads next to nothing has next to nothing of a large message in the kernel, where nobody who awaits the
+    reply sees whether it moves: else that would be demanded before the message is there, at each visit."""
+    with hub(tmp_path, SITE) as cmail:
+        post("127.0.0.1", cmail.port("smtp"), "b@example.net", "x@ship.example", "large", 4_000_000)
+        with customer(cmail) as ship:
+            sock = ship._socket
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+            assert ship.says("ATRN").startswith("250")
+            ship.sends("220 ship.example ready")
+            for reply in ("250 ship.example", "250 ok", "250 ok", "250 ok", "354 go on"):
+                ship._line()
+                ship.sends(reply)
+            wait_for(lambda: _not_acknowledged(sock.getsockname()[1]) > 4096, "the content to come")
+            time.sleep(0.5)
+            assert _not_acknowledged(sock.getsockname()[1]) < 500_000

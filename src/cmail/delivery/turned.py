@@ -14,7 +14,7 @@ from typing import Any, Final, cast
 
 from cmail.delivery.agent import Ending, Finished, Work
 from cmail.delivery.blame import Blame
-from cmail.delivery.fit import FAST, still_answers
+from cmail.delivery.fit import FAST, keep_little, still_answers
 from cmail.delivery.line import Line, SessionLimits
 from cmail.delivery.session import HALTED_DOT_TIMEOUT_S, Session
 from cmail.net.control import listen, socket_path
@@ -26,7 +26,7 @@ IDLE_S: Final = 10.0  # a shard that has something which does not come to memory
 BORROW_S: Final = 10.0
 LENT: Final = b"220 It is yours\r\n"  # what a shard hears when it has the connection
 QUIT_S: Final = 10.0
-BUFFER_MAX: Final = 64 * 1024  # octets between a shard and the site
+BUFFER_MAX: Final = 32 * 1024  # octets between a shard and the site
 _ENDLESS: Final = 1 << 40  # transactions
 HANDSHAKE_ERRORS: Final = (HandshakeError, OSError)
 
@@ -61,6 +61,11 @@ class TurnedSession(Session):
         super().__init__(loop, limits)
         self._is_drained = is_drained
         self.is_clean = False
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """From the transport."""
+        super().connection_made(transport)
+        keep_little(self._socket)
 
     def _rest(self, work: Work) -> None:
         if not self._is_stopping and self._is_drained():
@@ -139,7 +144,9 @@ class TurnedPipe(asyncio.Protocol):
     def take_over(self) -> None:
         """Be the connection's protocol from now on."""
         self._transport.set_protocol(self)
-        FAST.suit(self._transport.get_extra_info("socket"))  # what is dead is noticed, sooner or later
+        sock = self._transport.get_extra_info("socket")
+        FAST.suit(sock)  # what is dead is noticed, sooner or later
+        keep_little(sock)
         self._transport.set_write_buffer_limits(BUFFER_MAX)
 
     async def shake(self, hostname: str) -> Offers:
