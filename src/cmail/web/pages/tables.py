@@ -55,7 +55,9 @@ class TablePage:
 
     async def get(self, request: Request) -> Response:
         """GET /collect."""
-        kind, view = self._kind, self._view()
+        kind, settings = self._kind, self._desk.settings()  # once: each reads the file
+        view, smtp_host = settings[kind.key], str(settings["smtp.host"].value)
+        saved = {mark_of(row) for row in view.saved} if isinstance(view.saved, list) else set()
         try:
             rows, trouble = rows_of(view), ""
         except TypeError as error:
@@ -67,8 +69,8 @@ class TablePage:
                 "words": sentence_of(kind, view, row),
                 "mark": mark_of(row),
                 "is_fixed": is_of_file(row),
-                "warn": self._unverified(row),
-                "is_new": not isinstance(view.saved, list) or row not in view.saved,
+                "warn": self._unverified(whole(row, view), smtp_host),
+                "is_new": mark_of(row) not in saved,
             }
             for number, row in enumerate(rows, 1)
         ]
@@ -83,14 +85,11 @@ class TablePage:
             first=self._first_kick() if kind is KICK else "",
         )
 
-    def _unverified(self, row: Mapping[str, Any]) -> str:
+    def _unverified(self, row: Mapping[str, Any], smtp_host: str) -> str:
         """Where the password of a row goes."""
-        view = self._view()
         if not {PASSWORD, "username"} <= set(self._kind.columns):
             return ""
-        said = whole(row, view)
-        host = said["host"] or self._desk.settings()["smtp.host"].value
-        return unverified(str(said["tls"]), str(host), str(said["username"]))
+        return unverified(str(row["tls"]), str(row["host"] or smtp_host), str(row["username"]))
 
     def _title(self, number: int, row: Mapping[str, Any]) -> str:
         return (
