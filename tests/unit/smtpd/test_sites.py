@@ -1,6 +1,8 @@
 """ETRN, ATRN and finger at the door: who may ask, each reply that there is, however it comes in packets."""
 
 import asyncio
+import base64
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -8,6 +10,8 @@ import pytest
 from cmail.delivery.site_settings import SiteSettings
 from cmail.mail.queue_id import QueueId, print_queue_id
 from cmail.policy.rates import Buckets
+from cmail.protocol.cram_md5 import digest
+from cmail.protocol.sasl import ScramKeys
 from cmail.protocol.smtp.site_commands import parse_etrn
 from cmail.smtpd.connection import Connection
 from cmail.smtpd.etrn import answer_etrn, offer
@@ -16,6 +20,7 @@ from cmail.smtpd.finger import TOO_OFTEN, UNKNOWN, answer_finger
 from cmail.smtpd.intake import Intake
 from cmail.smtpd.odmr import NO_MAIL, NO_SITE, NOT_NOW, NOT_YOURS, answer_atrn
 from cmail.smtpd.roles import Waiting
+from cmail.storage.passwords import nobodys_keys
 from tests.support.conversation import Conversation, check, conversations, split_replies
 from tests.support.fake_sites import SHIP, FakeSites, FakeTurn
 from tests.support.intake import make_context
@@ -134,6 +139,58 @@ def test_each_answer_to_atrn(
     found = asyncio.run(answer_atrn(sites, session(sites, "odmr", username), domains))
     assert found == answer if answer is not None else isinstance(found, FakeTurn)
     assert ("turn ship" in sites.events) == (answer is None)
+
+
+class Accounts:
+    """Nobody has one; log-ins are counted."""
+
+    def __init__(self) -> None:
+        self.ended: list[tuple[str, bool]] = []
+
+    def at(self, _client_address: str) -> "Accounts":
+        return self
+
+    def scram_keys(self, username: str) -> ScramKeys | None:
+        return nobodys_keys(username.lower(), b"secret")
+
+    def scram_ended(self, username: str, _client_address: str, *, is_success: bool) -> None:
+        self.ended.append((username, is_success))
+
+    def knows(self, _place: str) -> bool:
+        return False
+
+
+def test_without_tls_a_site_logs_in_by_a_digest_alone() -> None:
+    """Where its password is in a file, at the ODMR listener; no other log-in is offered or taken there in clear, none at all
+    elsewhere, and each counts for the brakes."""
+    sites, accounts = FakeSites(), Accounts()
+    sites.book.update([replace(SHIP, password_file="f")], {"f": "digested"})
+
+    async def main() -> None:
+        context = make_context(sites=sites, accounts=accounts)
+        assert context.facts("smtp").mechanisms(is_private=False) == ()
+        intake, client = Intake(context), context.client("198.51.100.9")
+        intake.admit(client, "smtpd")
+        connection = Connection(intake, context.facts("odmr"), client, is_tls=False)
+        transport = FakeTransport()
+        connection.connection_made(transport)
+
+        def says(line: bytes) -> bytes:
+            before = len(transport.written)
+            connection.data_received(line + b"\r\n")
+            return bytes(transport.written[before:])
+
+        assert b"AUTH CRAM-MD5\r\n" in says(b"EHLO ship.example")
+        assert says(b"AUTH PLAIN AGEAYg==").startswith(b"538") and says(b"AUTH X").startswith(b"538")
+        challenge = base64.b64decode(says(b"AUTH CRAM-MD5")[4:])
+        answer = base64.b64encode(b"ship@example.org " + digest("digested", challenge))
+        assert says(answer).startswith(b"235")
+        assert accounts.ended == [("ship@example.org", True)]
+        assert says(b"MAIL FROM:<a@ship.example>").startswith(b"502")
+        connection.connection_lost(None)
+        await intake.stop(0.1)
+
+    asyncio.run(main())
 
 
 def test_no_site_no_command() -> None:
