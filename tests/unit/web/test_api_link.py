@@ -36,6 +36,17 @@ def test_answers_are_as_described(api: Api, path: str) -> None:
     assert answer.status_code == 200 and check(operation.result, answer.json()) == []
 
 
+def test_what_takes_no_body_refuses_what_is_in_one(api: Api) -> None:
+    """By name: an exchange of one link is not answered as if it were one."""
+    for path in ("/exchanges", "/kick"):
+        answer = api.ask("POST", path, "admin", json={"name": "fibre"})
+        assert answer.status_code == 422 and errors(answer)["/name"] == "is not known here; there is: nothing"
+        assert api.ask("POST", path, "admin", content=b"name=fibre").status_code == 415
+    assert not [asked for _, asked, _ in api.processes.asked if asked in ("link.exchange", "link.collect")]
+    api.processes.answers["link", "link.exchange"] = {"is_new": True, "begin_ms": 1}
+    assert api.ask("POST", "/exchanges", "admin", json={}).status_code == 202
+
+
 def test_links_and_their_plan(api: Api) -> None:
     """What a program needs to show the same as the page."""
     fibre, lte, satellite = api.ask("GET", "/links", "read").json()["links"]

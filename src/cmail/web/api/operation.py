@@ -13,11 +13,12 @@ from starlette.types import Receive, Scope, Send
 from cmail.admin.keys import Token
 from cmail.web.api import bodies
 from cmail.web.api.problems import ApiError, problem_of
-from cmail.web.api.schema import Schema, check
+from cmail.web.api.schema import Schema, check, fields
 from cmail.web.context import WebContext
 
 PREFIX: Final = "/api/v1"
 RAW: Final = "message/rfc822"
+_NOTHING: Final = fields({})
 _SCOPE_WORDS: Final = {
     "read": "This token may only send mail; looking needs the scope read or admin.",
     "send": "This token may not send mail; that needs the scope send or admin.",
@@ -133,8 +134,17 @@ class Resource:
         return JSONResponse(answered, operation.status)
 
 
+async def _read_nothing(request: Request, media: str) -> None:
+    """A body where none is asked for may say nothing: what somebody means by it would not be done."""
+    if media not in bodies.JSON:
+        raise ApiError(415, "There is to be no body here.")
+    await bodies.read_json(request, _NOTHING)
+
+
 async def _read_body(request: Request, operation: Operation, media: str) -> Any:
     if operation.body is None:
+        if request.method not in ("GET", "HEAD") and bodies.has_body(request):
+            await _read_nothing(request, media)
         return None
     if operation.is_raw_taken and media == RAW:
         return None
