@@ -10,6 +10,7 @@ from typing import Final
 from cmail.mail.queue_id import print_queue_id
 from cmail.net.control import Fields
 from cmail.policy.orders import Orders
+from cmail.policy.routing import is_internet
 from cmail.queue.scheduler import Scheduler
 from cmail.storage.spool import FIRST, QueuedMessage, place_of
 
@@ -52,7 +53,7 @@ class WorkerWaiting:
         listed: list[Fields] = []
         for scheduler in self._schedulers():
             waits = await scheduler.spool.waits(scheduler.admission.wanted)
-            needy = [each for each in waits if scheduler.router.needs_link(each.route)]
+            needy = [each for each in waits if _waits_for_exchange(scheduler, each.route)]
             for each in needy:
                 found["messages"] += each.messages_count
                 found["octets"] += each.octets
@@ -65,6 +66,11 @@ class WorkerWaiting:
                 routes = [each.route for each in needy][:ROUTES_LISTED_MAX]
                 listed += [row for route in routes for row in await _listed(scheduler, route, limit)]
         return {**found, "listed": listed}
+
+
+def _waits_for_exchange(scheduler: Scheduler, route: str) -> bool:
+    """What needs the link; and with queue.batch also what goes through an upstream server on loopback."""
+    return scheduler.router.needs_link(route) or (scheduler.is_batched and is_internet(route))
 
 
 async def _listed(scheduler: Scheduler, route: str, limit: int) -> list[Fields]:

@@ -7,6 +7,7 @@ import pytest
 from cmail.app import worker_waiting
 from cmail.app.worker_waiting import WorkerWaiting
 from cmail.policy.orders import Orders
+from cmail.queue.settings import QueueSettings
 from tests.unit.queue.house import House, run
 
 KEPT = Orders(is_exchange_open=False)
@@ -84,3 +85,17 @@ def test_what_its_sender_holds_is_not_in_the_plan() -> None:
         assert [row["priority"] for row in found["listed"]] == [5, 5, 5]
 
     run(test)
+
+
+def test_what_is_batched_waits_through_a_server_on_loopback_too() -> None:
+    """queue.batch holds it whatever its next hop is: the plan must not say that nothing waits."""
+
+    async def test(house: House) -> None:
+        waiting = WorkerWaiting(lambda: [house.scheduler])
+        await house.send("bob@example.net")
+        await house.send("you@example.org")
+        await house.settle_down()
+        found = await waiting.answer({"limit": 3})
+        assert (found["messages"], len(found["listed"])) == (1, 1)
+
+    run(test, settings=QueueSettings(batch=True), host="127.0.0.1")
