@@ -188,16 +188,23 @@ def test_an_account_that_is_locked_is_the_password(tmp_path: Path) -> None:
     run(test)
 
 
-def test_a_preview_where_there_is_no_top(tmp_path: Path) -> None:
-    """Neither CAPA nor TOP (RFC 1939 §7: it is optional): the preview says what is known, and all of it can be
-    had."""
+@pytest.mark.parametrize("capabilities", [None, ("USER", "UIDL", "TOP"), ("USER", "UIDL")])
+@pytest.mark.parametrize("renames", [False, True])
+def test_a_preview_where_there_is_no_top(
+    tmp_path: Path, capabilities: tuple[str, ...] | None, renames: bool
+) -> None:
+    """TOP is optional (RFC 1939 §7), and some offer it and refuse it: the preview says what is known, comes once, and
+    all of it can be had."""
 
     async def test() -> None:
         office = Office(tmp_path)
-        async with ScriptedPop3(list(THREE), capabilities=None, has_top=False) as server:
+        async with ScriptedPop3(
+            list(THREE), capabilities=capabilities, has_top=False, renames=renames
+        ) as server:
             await office.begin(pop3(server.port, largest=100_000))
-            [result] = await office.collector.run_all("demand")
-            assert result.is_ok and result.previewed == 1
+            for count in (1, 0, 0):
+                [result] = await office.collector.run_all("demand")
+                assert result.is_ok and result.previewed == count
             [preview] = [each for each in office.contents if b"not fetched yet" in each]
             assert b"cmail collect fetch isp" in preview
             answers = office.collector.answers()

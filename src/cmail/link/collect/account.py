@@ -388,9 +388,9 @@ class Fetcher:
         header = header_of(normalize(beginning))
         domain = self._target.domain
         recipients = self._named(header) if domain else (self._account.to,)
-        digest = hashlib.sha256(incoming.plain(header)).hexdigest() + f":{listed.size}" if header else ""
-        for entry in await self._ledger(lambda ledger: ledger.previewed(self._number, digest)):
-            if digest and entry.uid not in self._present:  # its server has changed its names
+        digest = hashlib.sha256(incoming.plain(header)).hexdigest() if header else ""
+        for entry in await self._ledger(lambda ledger: ledger.previewed(self._number, listed.size, digest)):
+            if entry.uid not in self._present:  # its server has changed its names
                 await self._rename(entry, listed)
                 return await self._fetch(box, listed) if entry.is_wanted else False
         number = await self._ledger(lambda ledger: ledger.number(self._number, listed.uid, listed.size))

@@ -124,11 +124,12 @@ class Ledger:
         )
         return [_entry(row) for row in rows]
 
-    def previewed(self, box: int, digest: str) -> list[Entry]:
-        """Those with the same beginning of which a preview was delivered."""
+    def previewed(self, box: int, size: int, digest: str) -> list[Entry]:
+        """Those of which a preview was delivered, with this size and header; "": it is not known."""
         rows = self._db.execute(
-            f"SELECT {_COLUMNS} FROM message WHERE box = ? AND digest = ? AND state = ?",
-            (box, digest, State.PREVIEWED),
+            f"SELECT {_COLUMNS} FROM message WHERE box = ?1 AND state = ?2 AND size = ?3"
+            " AND (digest = ?4 OR digest = '' OR ?4 = '')",
+            (box, State.PREVIEWED, size, digest),
         )
         return [_entry(row) for row in rows]
 

@@ -63,7 +63,6 @@ class Pop3Box(LineBox):
         super().__init__(line)
         self._machine, self._access = machine, access
         self._offered = Capabilities()
-        self._is_known = False  # what it can do
         self._has_deleted = False
         self._refused = 0  # deletions that the server would not do
         self._refusal = ""  # what it said last of a message or of that
@@ -104,7 +103,7 @@ class Pop3Box(LineBox):
     async def _ask_capabilities(self) -> None:
         status, lines = await self._ask_listing(b"CAPA")
         if status.is_ok:
-            self._offered, self._is_known = parse_capabilities(lines), True
+            self._offered = parse_capabilities(lines)
 
     async def _log_in(self) -> None:
         access, line = self._access, self._line
@@ -209,15 +208,10 @@ class Pop3Box(LineBox):
             return b""
         found = Beginning()
         try:
-            is_there = await self._retrieve(
-                b"TOP %d %d" % (listed.handle, octets // _LINE_OCTETS), found.take
-            )
+            await self._retrieve(b"TOP %d %d" % (listed.handle, octets // _LINE_OCTETS), found.take)
         except EnoughError:
-            is_there = True
             self._line.end(ENOUGH)
-        if not is_there and self._is_known:
-            raise GoneError("")
-        return found.octets  # TOP need not be there (RFC 1939 §7), and only CAPA tells
+        return found.octets  # TOP need not be there (RFC 1939 §7), whatever CAPA says
 
     async def _retrieve(self, command: bytes, take: Take) -> bool:
         """False: the server says no."""
