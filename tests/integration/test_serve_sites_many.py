@@ -4,6 +4,7 @@ import json
 import os
 import signal
 import socket
+import threading
 import time
 from pathlib import Path
 
@@ -56,6 +57,23 @@ def test_a_worker_that_is_started_anew_while_the_site_is_there(tmp_path: Path) -
 
             assert ship.says("ATRN").startswith("250")
             ship.serve(reply=reply)
+        assert subjects_of(ship.taken) == sorted(sent)
+
+
+def test_a_site_that_comes_again_while_its_connection_of_before_ends(tmp_path: Path) -> None:
+    """It hung up in the middle and dials anew at once: the shard that was being sent is sent on the new connection, and
+    does not wait for the visit after that."""
+    with hub(tmp_path, SITE) as cmail:
+        sent = spread(cmail, 6)
+        before = customer(cmail)
+        assert before.says("ATRN").startswith("250")
+        for reply in ("220 ship.example ready", "250 ship.example", "250 ok"):
+            before.sends(reply)
+            before._line()  # EHLO, RSET, MAIL
+        with customer(cmail) as ship:
+            assert ship.says("ATRN").startswith("250")
+            threading.Timer(2.5, before._socket.close).start()
+            ship.serve()
         assert subjects_of(ship.taken) == sorted(sent)
 
 

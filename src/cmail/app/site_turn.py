@@ -19,6 +19,7 @@ SIGN_OF_LIFE_S: Final = 3.0  # a worker says so often how far it is
 ASK_S: Final = 15.0
 AGAIN_FOR_S: Final = 10.0  # a worker that cannot be asked is asked again
 AGAIN_S: Final = 0.3
+ENDING_S: Final = 5.0  # what another connection that lives does not send by then it goes on with
 BEGIN_S: Final = 15.0  # a shard that has no connection to spare by then has had its turn
 _slots: Final[set[int]] = set()  # numbers of the sockets that are in use in this process
 
@@ -160,10 +161,20 @@ async def _all(shards: Sequence[Shard], folder: str, request: Fields, progress: 
             await _one(shard, route, Turn(folder, socket, offers, relay, is_drained), progress)
 
 
+async def _begins(agent: SiteAgent, route: str, turn: Turn) -> bool:
+    """A connection of before that was cut a moment ago is known to be dead a moment later."""
+    until = asyncio.get_running_loop().time() + ENDING_S
+    while not agent.begin(route, turn):
+        if asyncio.get_running_loop().time() >= until:
+            return False
+        await asyncio.sleep(AGAIN_S)
+    return True
+
+
 async def _one(shard: Shard, route: str, turn: Turn, progress: Progress) -> None:
     """One shard's turn for one site."""
     scheduler, agent = shard.scheduler, shard.agent
-    if not agent.begin(route, turn):
+    if not await _begins(agent, route, turn):
         return  # another connection of the site has its turn here
     try:
         await queue_sites.begin(scheduler, route)
