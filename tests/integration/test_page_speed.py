@@ -2,8 +2,6 @@
 
 import http.client
 import re
-import subprocess
-import sys
 import time
 from pathlib import Path
 from urllib.parse import urlencode
@@ -13,6 +11,7 @@ import pytest
 from cmail.admin.overview import FRESH_S
 from cmail.web.page import MENU
 from tests.integration.test_commands import good
+from tests.support.full_queue import fill
 from tests.support.house import SETTINGS, RunningCmail
 
 PASSWORD = "correct horse battery"
@@ -69,32 +68,3 @@ class Page:
             best = min(best, (time.perf_counter() - began) * 1000)
             looks += 1
         return best
-
-
-def fill(house: RunningCmail) -> None:
-    """50,000 messages in each of two shards, as the server's user writes them."""
-    entry = house.data.stat()
-    code = (
-        "import asyncio, os, sys\n"
-        "from cmail.mail.address import parse_address as address\n"
-        "from cmail.mail.content import from_plain\n"
-        "from cmail.mail.envelope import Envelope, Recipient\n"
-        "from cmail.net.clock import RealClock\n"
-        "from cmail.storage.spool import NewMessage\n"
-        "from cmail.storage.spool_sqlite import SqliteSpool\n"
-        "os.setgid(int(sys.argv[2])); os.setuid(int(sys.argv[3]))\n"
-        "async def fill(shard):\n"
-        "    spool = SqliteSpool.open(sys.argv[1], shard, RealClock())\n"
-        "    for page in range(25):\n"
-        "        await asyncio.gather(*(spool.accept(message(spool, page * 2000 + n)) for n in range(2000)))\n"
-        "    await spool.close()\n"
-        "NOW = RealClock().wall_ms()\n"
-        "def message(spool, number):\n"
-        "    to = Recipient(address(b'u%d@example.net' % number))\n"
-        "    envelope = Envelope(address(b'anna@example.org'), (to,))\n"
-        "    content = from_plain(b'Subject: hello\\n\\nHello.\\n')\n"
-        "    return NewMessage(spool.new_queue_id(), envelope, content, ('relay',), NOW, NOW, 1 << 60)\n"
-        "asyncio.run(fill(0)); asyncio.run(fill(1))\n"
-    )
-    arguments = [str(house.data / "spool"), str(entry.st_gid), str(entry.st_uid)]
-    subprocess.run([sys.executable, "-c", code, *arguments], check=True)
