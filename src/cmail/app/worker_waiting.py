@@ -12,7 +12,7 @@ from cmail.net.control import Fields
 from cmail.policy.orders import Orders
 from cmail.policy.routing import is_internet
 from cmail.queue.scheduler import Scheduler
-from cmail.storage.spool import FIRST, QueuedMessage, place_of
+from cmail.storage.spool import FIRST, QueuedMessage, Wanted, place_of
 
 LISTED_MAX: Final = 100  # of what waits, for a plan
 ROUTES_LISTED_MAX: Final = 50
@@ -52,7 +52,7 @@ class WorkerWaiting:
         found: Fields = {**dict.fromkeys(_SUMS, 0), "oldest_ms": 0}
         listed: list[Fields] = []
         for scheduler in self._schedulers():
-            waits = await scheduler.spool.waits(scheduler.admission.wanted)
+            waits = await scheduler.spool.waits(_wanted(scheduler))
             needy = [each for each in waits if _waits_for_exchange(scheduler, each.route)]
             for each in needy:
                 found["messages"] += each.messages_count
@@ -68,6 +68,15 @@ class WorkerWaiting:
         return {**found, "listed": listed}
 
 
+def _wanted(scheduler: Scheduler) -> Wanted:
+    """What may go. Off line nobody knows which link will be up, and a plan is wanted all the same: all but
+    what never could."""
+    if not scheduler.link_clock.is_down:
+        return scheduler.admission.wanted
+    ever = scheduler.admission.orders.size_ever
+    return Wanted(0, ever, ever)
+
+
 def _waits_for_exchange(scheduler: Scheduler, route: str) -> bool:
     """What needs the link; and with queue.batch also what goes through an upstream server on loopback."""
     return scheduler.router.needs_link(route) or (scheduler.is_batched and is_internet(route))
@@ -75,7 +84,7 @@ def _waits_for_exchange(scheduler: Scheduler, route: str) -> bool:
 
 async def _listed(scheduler: Scheduler, route: str, limit: int) -> list[Fields]:
     """The first of a route, due or not; but what its sender holds yet (RFC 4865) goes in no exchange."""
-    wall_ms, wanted = scheduler.clock.wall_ms(), scheduler.admission.wanted
+    wall_ms, wanted = scheduler.clock.wall_ms(), _wanted(scheduler)
     rows: list[Fields] = []
     after = FIRST
     for _ in range(PAGES_MAX):

@@ -99,3 +99,19 @@ def test_what_is_batched_waits_through_a_server_on_loopback_too() -> None:
         assert (found["messages"], len(found["listed"])) == (1, 1)
 
     run(test, settings=QueueSettings(batch=True), host="127.0.0.1")
+
+
+def test_off_line_the_plan_says_what_will_go() -> None:
+    """In its order: that is when people look."""
+
+    async def test(house: House) -> None:
+        house.order(Orders(size_max=-1, urgent_size_max=-1))
+        house.link(is_up=False)
+        waiting = WorkerWaiting(lambda: [house.scheduler])
+        await house.send("bob@example.net")
+        await house.send("bob@example.net", priority=4)
+        found = await waiting.answer({"limit": 3})
+        assert (found["messages"], found["admitted_messages"]) == (2, 2)
+        assert [row["priority"] for row in found["listed"]] == [4, 0]
+
+    run(test)

@@ -119,7 +119,7 @@ _WAITS: Final = fields(
         "messages": whole("For the Internet."),
         "octets": whole(),
         "urgent": whole("Of these messages."),
-        "admitted_messages": whole("That the links which are up may carry."),
+        "admitted_messages": whole("That the links which are up may carry; off line: that any could."),
         "admitted_octets": whole(),
     }
 )
