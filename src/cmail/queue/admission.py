@@ -168,15 +168,17 @@ def cannot_fit(size_bytes: int, orders: Orders) -> str:
 
 def kept_words(orders: Orders, size_bytes: int, rank: int, was_too_large: bool = False) -> str:
     """Why the orders keep a message, as a sentence; "" when they let it go."""
-    if not orders.is_exchange_open:
-        return "It waits for the next exchange."
     is_urgent = priority_of(rank) > 0
     size_max = min(orders.urgent_size_max if is_urgent else orders.size_max, orders.size_ever)
     by = f"; {orders.words}" if orders.words else ""
+    too_large = f"is larger than what may go over the links that are up ({size_words(size_max)}{by})"
+    if not orders.is_exchange_open:
+        is_small = was_too_large or size_max < 0 or size_bytes <= size_max  # below 0: perhaps until the next
+        return f"It waits for the next exchange{'' if is_small else f', and {too_large}'}."
     if size_max < 0:
         if is_urgent or orders.urgent_size_max < 0:
             return f"The links that are up may carry no mail now{by}."
         return "Only urgent mail goes now."
     if was_too_large or size_bytes <= size_max:
         return ""
-    return f"It is larger than what may go over the links that are up ({size_words(size_max)}{by})."
+    return f"It {too_large}."

@@ -5,7 +5,9 @@ from dataclasses import replace
 from typing import Any
 
 from cmail.mail.outcome import NotNow, TemporaryFailure
+from cmail.policy.order import rank_of
 from cmail.policy.orders import FREE, NOTHING, Orders
+from cmail.queue.admission import kept_words
 from cmail.queue.settings import QueueSettings
 from cmail.storage.spool import Change, Deferral, QueueFilter, RecipientState, Settlement, Wanted
 from tests.support.fake_agent import deliver
@@ -30,6 +32,19 @@ async def mixed(house: House) -> dict[str, Any]:
         "urgent": await house.send("urgent@example.net", priority=1),
         "both": await house.send("both@example.net", priority=1, size=9 * MIB),
     }
+
+
+def test_why_it_would_not_go_in_an_exchange_either() -> None:
+    """What waits for an exchange and for another link is not said to wait for an exchange alone."""
+    closed = Orders(MIB, 5 * MIB, is_exchange_open=False, words="satellite: mail up to 1 MiB")
+    rank, alone = rank_of(0, 0, 2 * MIB), "It waits for the next exchange."
+    assert kept_words(closed, MIB, rank) == alone
+    assert kept_words(closed, 2 * MIB, rank) == (
+        "It waits for the next exchange, and is larger than what may go over the links that are up"
+        " (1 MiB; satellite: mail up to 1 MiB)."
+    )
+    assert kept_words(closed, 2 * MIB, rank, was_too_large=True) == alone
+    assert kept_words(replace(closed, size_max=NOTHING), MIB, rank) == alone
 
 
 def test_only_what_the_orders_admit_goes() -> None:
