@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from cmail.app import site_turn
 from cmail.app.site_turn import TurnOwner
 from cmail.app.site_turned import TurnedHere
 from cmail.net.control import ControlError, Fields
@@ -62,10 +63,15 @@ class Owner(TurnOwner):
     ],
     ids=["all clean", "own unclean", "another unclean", "died with it", "never had it"],
 )
-def test_who_has_a_turn(answers: dict[str, str], asked: list[str], is_clean: bool) -> None:
-    """A worker that is away and never had the connection is passed over; one that died with it, or did not
-    bring it back clean, ends it."""
+def test_who_has_a_turn(
+    answers: dict[str, str], asked: list[str], is_clean: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A worker that is away and never had the connection is passed over, once it was asked again in vain; one that died
+    with it, or did not bring it back clean, ends it."""
+    monkeypatch.setattr(site_turn, "AGAIN_FOR_S", 0.05)
+    monkeypatch.setattr(site_turn, "AGAIN_S", 0.01)
     pipe: Any = Pipe()
     owner = Owner(answers, pipe)
     assert asyncio.run(owner._turns(pipe, {})) == is_clean
-    assert owner.asked == asked
+    assert list(dict.fromkeys(owner.asked)) == asked
+    assert (len(owner.asked) > len(asked)) == ("away" in answers.values())
