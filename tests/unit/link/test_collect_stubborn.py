@@ -11,6 +11,7 @@ import apsw
 import pytest
 
 from cmail.link.collect import account as account_module
+from cmail.link.collect import watch
 from cmail.link.collect.box import Fault
 from cmail.link.collect.ledger import FILE_NAME
 from cmail.net.control import ControlError
@@ -479,5 +480,32 @@ def test_a_number_that_is_none(tmp_path: Path, number: object) -> None:
                 await office.collector.answers()["collect.fetch"]({"name": "isp", "id": number})  # type: ignore[misc]
             assert caught.value.code == 64
             await office.collector.stop()
+
+    run(test)
+
+
+def test_many_that_hang_keep_no_other_waiting(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Six mailboxes of a provider whose server says nothing any more, at whatever command: that of another provider
+    is collected all the same."""
+    monkeypatch.setattr(watch, "QUIET_S", 0.2)
+
+    async def test() -> None:
+        office = Office(tmp_path)
+        async with contextlib.AsyncExitStack() as stack:
+            hanging = [
+                pop3(
+                    (await stack.enter_async_context(ScriptedPop3(list(THREE), hang_at=at))).port,
+                    name=f"hangs{number}",
+                    username=f"user{number}",
+                )
+                for number, at in enumerate(("CAPA", "PASS", "LIST", "UIDL", "RETR", "DELE"))
+            ]
+            good = await stack.enter_async_context(ScriptedPop3(list(THREE)))
+            await office.begin(*hanging, pop3(good.port))
+            everybody = asyncio.create_task(office.collector.run_all("exchange"))
+            await _until(lambda: not good.messages)
+            assert not everybody.done()
+            await office.collector.stop()
+            everybody.cancel()
 
     run(test)

@@ -126,6 +126,11 @@ class Fetcher:
         if self._vain > 1:
             await asyncio.sleep(min(2.0**self._vain, VAIN_S))
 
+    @property
+    def octets_in(self) -> int:
+        """What has come of the box; before the log-in nothing."""
+        return self._box.octets_in if self._box is not None else 0
+
     def broken(self, error: BoxError) -> Result:
         """How a session ended that came to no good end: with what it brought until then."""
         result = self._count(self._result if self.is_collecting else Result(self._account.name))
@@ -135,7 +140,7 @@ class Fetcher:
 
     def _count(self, result: Result) -> Result:
         """With all that has come until now, which is told."""
-        total = self._box.octets_in if self._box is not None else 0
+        total = self.octets_in
         octets, self._counted = total - self._counted, total
         result.octets_in += octets
         messages, result.told = result.fetched - result.told, result.fetched

@@ -15,6 +15,7 @@ OFF_LINE: Final = "we are off line: nothing is collected until the link is up"
 CUT: Final = "the link went down while it was collected; it goes on at the next link-up"
 # How long to wait after a failure; the last one repeats.
 WAITS_S: Final = (60.0, 120.0, 300.0, 600.0, 900.0)
+QUIET_S, QUIET_OCTETS = 10.0, 1024  # a session of which so little comes in this time takes no room
 LOG_IN_WAIT_S: Final = 3600.0  # who tries a wrong password too often is locked out
 
 
@@ -184,7 +185,7 @@ class Watch:
         session = self._session
         waiting = asyncio.create_task(has_ended.wait())
         try:
-            await asyncio.wait((session, waiting), return_when=asyncio.FIRST_COMPLETED)
+            await self._need_room(fetcher, session, waiting)
         finally:
             self._room.release()
             waiting.cancel()
@@ -193,6 +194,19 @@ class Watch:
         finally:
             session.cancel()
             self._session = self._fetcher = None
+
+    async def _need_room(
+        self, fetcher: Fetcher, session: asyncio.Task[None], waiting: asyncio.Task[bool]
+    ) -> None:
+        """Until it has collected, or nothing comes: servers that hang must not keep others waiting."""
+        octets, more = 0, QUIET_OCTETS
+        while more >= QUIET_OCTETS:
+            done, _ = await asyncio.wait(
+                (session, waiting), timeout=QUIET_S, return_when=asyncio.FIRST_COMPLETED
+            )
+            if done:
+                return
+            more, octets = fetcher.octets_in - octets, fetcher.octets_in
 
     async def _guarded(self, fetcher: Fetcher, ended: Callable[[Result], None]) -> None:
         name = self.account.name
