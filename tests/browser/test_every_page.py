@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from cmail.web.page import MENU
-from tests.support.browser import NARROW, WIDE, chromium, log_in, window
+from tests.support.browser import NARROW, WIDE, log_in, window
 from tests.support.house import SETTINGS, RunningCmail
 from tests.support.office import PASSWORD, command, further_pages, office
 
@@ -52,12 +52,6 @@ def add_row(page: Any, address: str, values: dict[str, str]) -> None:
 def url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     with office(tmp_path_factory.mktemp("office")) as (_, url):
         yield url
-
-
-@pytest.fixture(scope="module")
-def launched() -> Iterator[Any]:
-    with chromium() as launched:
-        yield launched
 
 
 @pytest.mark.parametrize("look", LOOKS)

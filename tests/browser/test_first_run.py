@@ -9,7 +9,7 @@ from typing import Any, Final
 
 import pytest
 
-from tests.support.browser import NARROW, WIDE, chromium, window
+from tests.support.browser import NARROW, WIDE, window
 from tests.support.house import SETTINGS, RunningCmail, wait_for
 from tests.support.peers import Peers
 from tests.support.sink_mx import SinkMx
@@ -18,12 +18,6 @@ PASSWORD: Final = "a long password"
 COMMENT: Final = "# a comment of the administrator's\n"
 
 pytestmark = [pytest.mark.needs("chromium"), pytest.mark.limit(300)]
-
-
-@pytest.fixture(scope="module")
-def launched() -> Iterator[Any]:
-    with chromium() as launched:
-        yield launched
 
 
 class Beginner:

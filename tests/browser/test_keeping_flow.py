@@ -4,19 +4,16 @@ import re
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
-from typing import Any, Final
+from typing import Any
 
 import pytest
 
 from tests.browser.test_users_page import Person
-from tests.support.browser import chromium, window
+from tests.support.browser import SCRIPTS, window
 from tests.support.house import SETTINGS, RunningCmail, wait_for
 from tests.support.office import PASSWORD, command, leave_broken
 
 pytestmark = [pytest.mark.needs("chromium"), pytest.mark.limit(240)]
-SCRIPTS: Final = pytest.mark.parametrize(
-    "has_scripts", [True, False], ids=["with scripts", "without scripts"]
-)
 
 
 @pytest.fixture
@@ -25,12 +22,6 @@ def house(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningCmail]:
     with RunningCmail(tmp_path_factory.mktemp("house"), settings=settings) as house:
         command(house, "page", "password", "--stdin", stdin=PASSWORD + "\n")
         yield house
-
-
-@pytest.fixture(scope="module")
-def launched() -> Iterator[Any]:
-    with chromium() as launched:
-        yield launched
 
 
 def look(person: Person) -> str:

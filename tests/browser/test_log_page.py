@@ -8,7 +8,7 @@ from typing import Any, Final
 
 import pytest
 
-from tests.support.browser import NARROW, chromium, log_in, window
+from tests.support.browser import NARROW, log_in, window
 from tests.support.house import RunningCmail, wait_for
 from tests.support.office import PASSWORD, office, send
 
@@ -22,12 +22,6 @@ ROWS: Final = "#log-rows li"
 def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[RunningCmail, str]]:
     with office(tmp_path_factory.mktemp("office")) as found:
         yield found
-
-
-@pytest.fixture(scope="module")
-def launched() -> Iterator[Any]:
-    with chromium() as launched:
-        yield launched
 
 
 def sentences(page: Any) -> list[str]:

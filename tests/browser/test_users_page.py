@@ -4,18 +4,15 @@ import re
 import smtplib
 import ssl
 from collections.abc import Iterator
-from typing import Any, Final
+from typing import Any
 
 import pytest
 
-from tests.support.browser import chromium, log_in, window
+from tests.support.browser import SCRIPTS, log_in, window
 from tests.support.house import SETTINGS, RunningCmail, wait_for
 from tests.support.office import PASSWORD, command, send
 
 pytestmark = [pytest.mark.needs("chromium"), pytest.mark.limit(240)]
-SCRIPTS: Final = pytest.mark.parametrize(
-    "has_scripts", [True, False], ids=["with scripts", "without scripts"]
-)
 
 
 @pytest.fixture(scope="module")
@@ -24,12 +21,6 @@ def house(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningCmail]:
     with RunningCmail(tmp_path_factory.mktemp("house"), settings=settings) as house:
         command(house, "page", "password", "--stdin", stdin=PASSWORD + "\n")
         yield house
-
-
-@pytest.fixture(scope="module")
-def launched() -> Iterator[Any]:
-    with chromium() as launched:
-        yield launched
 
 
 class Person:

@@ -6,6 +6,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any, Final
 
+import pytest
+
+SCRIPTS: Final = pytest.mark.parametrize(
+    "has_scripts", [True, False], ids=["with scripts", "without scripts"]
+)
 WIDE: Final = 1600
 NARROW: Final = 360
 _ARGUMENTS: Final = ["--disable-dev-shm-usage", "--force-color-profile=srgb"]
