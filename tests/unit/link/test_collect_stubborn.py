@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import os
 from collections.abc import Callable, Coroutine
 from datetime import timedelta
 from pathlib import Path
@@ -11,7 +12,7 @@ import apsw
 import pytest
 
 from cmail.link.collect import account as account_module
-from cmail.link.collect import watch
+from cmail.link.collect import collector, watch
 from cmail.link.collect.box import Fault
 from cmail.link.collect.ledger import FILE_NAME
 from cmail.net.control import ControlError
@@ -507,5 +508,27 @@ def test_many_that_hang_keep_no_other_waiting(tmp_path: Path, monkeypatch: pytes
             assert not everybody.done()
             await office.collector.stop()
             everybody.cancel()
+
+    run(test)
+
+
+def test_a_beginning_that_nobody_goes_on_with(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A line that broke in the middle of a message which then was deleted elsewhere: what came of it does not stay on
+    our disk until we are started again."""
+    monkeypatch.setattr(collector, "LOOK_AGAIN_S", 0.02)
+
+    async def test() -> None:
+        office = Office(tmp_path)
+        async with ScriptedImap({2: UIDS[2]}, cut_content_after=150_000) as server:
+            await office.begin(imap(server.port))
+            await office.collector.run_all("demand")
+            [part] = office.left_over()
+            server.messages.clear()
+            await office.collector.run_all("demand")
+            await asyncio.sleep(0.1)
+            assert office.left_over() == [part]
+            os.utime(office.incoming / part, (1e9, 1e9))
+            await _until(lambda: not office.left_over())
+            await office.collector.stop()
 
     run(test)

@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import os
+import time
 from collections.abc import Callable, Coroutine, Mapping, Sequence
 from typing import Any, Final
 
@@ -110,6 +111,7 @@ class Collector:
                 is_known = await asyncio.to_thread(os.path.isdir, self._parts.folder)
                 if is_known or self._watches:  # else nobody has ever collected here: no ledger is made
                     await self._hand_over_again()
+                    await asyncio.to_thread(incoming.forget_parts, self._parts.folder, time.time())
                 self.trouble = ""
                 wait_s, self._is_swept = LOOK_AGAIN_S, True
             except BoxError as error:

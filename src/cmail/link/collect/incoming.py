@@ -17,6 +17,7 @@ from cmail.storage import durable
 
 FOLDER: Final = os.path.join("collect", "incoming")  # in the data folder
 NEW_PREFIX: Final = "new-"
+PARTS_KEPT_S: Final = 7 * 86_400.0
 _PIECE: Final = 256 * 1024
 _BUFFER_OCTETS: Final = 256 * 1024
 # What a server or a mail program notes in a message: it is the same one still.
@@ -151,6 +152,16 @@ def sweep(folder: str, tokens: set[str]) -> None:
         for name in os.listdir(folder):
             if name.partition(".")[0] not in tokens:
                 durable.remove(os.path.join(folder, name))
+
+
+def forget_parts(folder: str, now_s: float) -> None:
+    """Remove the beginnings of messages that nobody has gone on with for long: they are not at the server any
+    more."""
+    with contextlib.suppress(FileNotFoundError):
+        for entry in os.scandir(folder):
+            is_part = entry.name.startswith(NEW_PREFIX)
+            if is_part and entry.stat(follow_symlinks=False).st_mtime < now_s - PARTS_KEPT_S:
+                durable.remove(entry.path)
 
 
 def _names(folder: str, token: str) -> list[str]:
