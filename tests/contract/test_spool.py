@@ -56,7 +56,8 @@ async def test_an_accepted_message_is_there_after_a_restart(place: SpoolPlace) -
         Recipient(parse_address(b'"o d d"@example.net'), "", Notify.NEVER),
         Recipient(parse_address("jürgen@bücher.example".encode())),
     )
-    envelope = Envelope(parse_address(b"anna@example.org"), recipients, "HDRS", "id 1", True, True, 3, 17, 0)
+    sender = parse_address(b"anna@example.org")
+    envelope = Envelope(sender, recipients, "HDRS", "id 1", True, True, 3, 17, 0, "N", is_priority_fixed=True)
     message = replace(
         place.message(origin="laptop[192.0.2.7]"), envelope=envelope, routes=("relay", "relay", "relay")
     )

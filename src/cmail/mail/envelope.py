@@ -40,6 +40,7 @@ class Envelope:
     deliver_by_ms: int = 0  # link-up time (it stands still off line); 0: no deadline (RFC 2852)
     hold_until_ms: int = 0  # wall time; 0: at once (RFC 4865)
     by_mode: str = ""  # of the deadline: "N" notify, "R" return, with "T" behind it trace (RFC 2852)
+    is_priority_fixed: bool = False  # 0, whatever the header section asks for
 
     @property
     def is_returned_late(self) -> bool:

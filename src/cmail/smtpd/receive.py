@@ -248,6 +248,7 @@ def new_message(
         wishes.deliver_by_ms,
         wishes.hold_until_ms,
         wishes.by_mode,
+        wishes.is_priority_fixed,
     )
     message = NewMessage(
         queue_id,

@@ -29,6 +29,9 @@ class Wishes:
     by_mode: str = ""
     hold_until_ms: int = 0  # wall
     said: bytes = OK
+    is_priority_fixed: bool = (
+        False  # 0, and the header asks for another: the next server must not believe that
+    )
 
 
 NO_WISHES: Final = Wishes()
@@ -73,7 +76,8 @@ def wishes_of(
     """What a message gets of what MAIL and its header section ask for."""
     if not may_ask(session):
         is_lowered = schedule is not None and schedule.priority
-        return Wishes(said=LOWERED) if is_lowered else NO_WISHES
+        said = LOWERED if is_lowered else OK
+        return Wishes(said=said, is_priority_fixed=True) if is_lowered or header_priority else NO_WISHES
     if schedule is None:
         return Wishes(header_priority)
     # RFC 6758: the field counts only where MAIL says nothing.
@@ -84,4 +88,6 @@ def wishes_of(
         deliver_by_ms = 0
     else:  # its time begins when it is released: nobody can ask for both and get neither
         deliver_by_ms = max(1, link_ms + held_ms + schedule.by_s * 1000)
-    return Wishes(asked, deliver_by_ms, schedule.by_mode, until_ms if held_ms else 0)
+    is_fixed = not asked and header_priority != 0
+    until_ms = until_ms if held_ms else 0
+    return Wishes(asked, deliver_by_ms, schedule.by_mode, until_ms, is_priority_fixed=is_fixed)

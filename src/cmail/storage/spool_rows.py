@@ -34,6 +34,7 @@ class Flag(IntFlag):
     BY_NOTIFY = 8  # the deadline: what its sender wants then, and whether he wants a trace
     BY_RETURN = 16
     BY_TRACE = 32
+    PRIORITY_FIXED = 64  # 0, whatever the header asks for
 
 
 _BY_FLAGS: Final = {
@@ -64,7 +65,11 @@ def accept_rows(message: NewMessage, needs_link: Callable[[str], bool]) -> list[
         envelope.reverse_path_text,
         envelope.ret,
         envelope.envid,
-        envelope.is_smtputf8 | envelope.is_8bit << 1 | content.has_8bit << 2 | _BY_FLAGS[envelope.by_mode],
+        envelope.is_smtputf8
+        | envelope.is_8bit << 1
+        | content.has_8bit << 2
+        | _BY_FLAGS[envelope.by_mode]
+        | envelope.is_priority_fixed << 6,
         envelope.priority,
         envelope.deliver_by_ms,
         envelope.hold_until_ms,
@@ -262,6 +267,7 @@ def queued_message(
         deliver_by_ms,
         hold_until_ms,
         _BY_MODES.get(flags & _BY_MASK, "N") if deliver_by_ms else "",
+        bool(flags & Flag.PRIORITY_FIXED),
     )
     content = Content(
         prefix, octets, size_bytes, path if is_file else "", wire_bytes, bool(flags & Flag.HAS_8BIT)

@@ -110,6 +110,25 @@ def test_the_header_counts_where_mail_says_nothing(said: str, field: bytes, prio
 
 
 @pytest.mark.parametrize(
+    ("said", "field", "client", "is_fixed"),
+    [
+        ("MT-PRIORITY=0", b"Priority: urgent\r\n", "127.0.0.1", True),
+        ("", b"Priority: urgent\r\n", "192.0.2.7", True),
+        ("MT-PRIORITY=0", b"", "127.0.0.1", False),
+        ("MT-PRIORITY=2", b"Priority: urgent\r\n", "127.0.0.1", False),
+        ("", b"Priority: urgent\r\n", "127.0.0.1", False),
+        ("", b"", "192.0.2.7", False),
+    ],
+)
+def test_that_the_header_does_not_count_is_known(
+    said: str, field: bytes, client: str, is_fixed: bool
+) -> None:
+    """The next server would believe the header where MAIL says nothing."""
+    envelope, _, _ = hand_in(said, field + BODY, client=client)
+    assert envelope.is_priority_fixed is is_fixed and (not is_fixed or envelope.priority == 0)
+
+
+@pytest.mark.parametrize(
     ("client", "kind", "username", "priority"),
     [
         ("127.0.0.1", "smtp", "", 4),

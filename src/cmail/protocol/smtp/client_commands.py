@@ -29,7 +29,7 @@ def mail_command(
             line += " RET=" + envelope.ret
         if envelope.envid:
             line += " ENVID=" + xtext(envelope.envid)
-    if envelope.priority and offers.has_mt_priority:
+    if (envelope.priority or envelope.is_priority_fixed) and offers.has_mt_priority:
         line += f" MT-PRIORITY={envelope.priority}"
     if by_s is not None and offers.has_deliverby:
         line += " BY=" + by_value(by_s, envelope.by_mode)

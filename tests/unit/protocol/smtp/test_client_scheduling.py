@@ -33,6 +33,8 @@ def due(by_s: int, mode: str, **options: object) -> Delivery:
         (delivery(priority=-4), KNOWS, b" MT-PRIORITY=-4\r\n"),
         (delivery(priority=9), KNOWS, b" MT-PRIORITY=9\r\n"),
         (delivery(priority=0), KNOWS, b" SIZE=20\r\n"),
+        (delivery(priority=0, is_priority_fixed=True), KNOWS, b" MT-PRIORITY=0\r\n"),
+        (delivery(priority=0, is_priority_fixed=True), KNOWS_NOT, b" SIZE=20\r\n"),
         (due(90, "N", priority=2), KNOWS, b" MT-PRIORITY=2 BY=90;N\r\n"),
     ],
 )
