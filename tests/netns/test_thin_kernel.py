@@ -58,7 +58,6 @@ def test_the_kernel_is_told_of_the_rate_and_given_little(net: ThinNet, tmp_path:
     peer = FarSink()
     with There(net, peer), serve(net, tmp_path, VIA, settings=ONE) as cmail:
         wait_for(lambda: status(cmail)["links"][0]["state"] == "up", "the line to be seen")
-        time.sleep(3)
         give(net, cmail, "large", size=300_000)
         wait_for(lambda: peer.lines("DATA"), "it to be on its way")
         with connection(cmail) as sock:
