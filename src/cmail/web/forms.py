@@ -42,6 +42,7 @@ class Field:
     is_changed: bool
     is_at_restart: bool
     is_resettable: bool
+    was: str = ""  # what the draft has, as the form posts it: what is left as it was shown is nobody's wish
 
 
 def fields_of(
@@ -71,7 +72,12 @@ def _field(view: SettingView, problems: Sequence[Problem], given: Mapping[str, A
         view.is_changed,
         view.is_at_restart,
         is_resettable=view.default is not None and view.value != view.default,
+        was=_was(kind, view.value),
     )
+
+
+def _was(kind: str, value: Any) -> str:
+    return ("true" if value else "") if kind == "switch" else in_control(value)
 
 
 def error_of(key: str, problems: Sequence[Problem]) -> str:
@@ -119,17 +125,24 @@ def read_fields(
     form: FormData | Mapping[str, Any], settings: Mapping[str, SettingView], keys: Iterable[str]
 ) -> dict[str, Any]:
     """The values of a posted form, of those keys that the form had; as TOML has them. What does not fit
-    its type stays text, and the desk says what is wrong with it."""
+    its type stays text, and the desk says what is wrong with it. What stands as it was shown is left out:
+    somebody else may have drafted another value meanwhile."""
     found = {}
     for key in keys:
         kind = settings[key].kind
-        text = form.get(key)
+        text, was = form.get(key), form.get(f"{key}-was")
+        if isinstance(was, str) and _lines(was) == _lines(text if isinstance(text, str) else ""):
+            continue
         if kind == "switch":
             if form.get(f"{key}-shown"):
                 found[key] = text is not None
         elif isinstance(text, str):
             found[key] = _value(kind, text)
     return found
+
+
+def _lines(text: str) -> str:
+    return text.replace("\r\n", "\n")
 
 
 def _bare(line: str) -> str:
@@ -144,6 +157,6 @@ def _value(kind: str, text: str) -> Any:
     if kind == "decimal" and _DECIMAL.fullmatch(stripped):
         return float(stripped)
     if kind == "list":
-        lines = [_bare(line.strip()) for line in text.replace("\r\n", "\n").split("\n")]
+        lines = [_bare(line.strip()) for line in _lines(text).split("\n")]
         return [line for line in lines if line][:LINES_MAX]
     return stripped

@@ -248,6 +248,24 @@ def test_a_long_list_reads_the_file_once(tmp_path: Path, monkeypatch: pytest.Mon
     assert house.get("/sites").count(">Change</a>") == 50 and asked[0] < 10
 
 
+def test_two_people_at_one_page(house: House) -> None:
+    """What one of them has left as it was shown takes nothing back that the other has drafted meanwhile."""
+    before = dict(house.forms("/advanced")["/advanced"].values)
+    house.post("/advanced", {**before, "exchange.messages": "20", "queue.batch": "true"})
+    house.post("/advanced", {**before, "exchange.oldest": "2h", "exchange.at": "08:00\r\n12:30"})
+    drafted = {key: view.value for key, view in house.context.desk.settings().items()}
+    assert (drafted["exchange.messages"], drafted["exchange.oldest"], drafted["queue.batch"]) == (
+        20,
+        "2h",
+        True,
+    )
+    now = dict(house.forms("/advanced")["/advanced"].values)
+    now.pop("queue.batch")
+    house.post("/advanced", {**now, "exchange.at": ""})
+    drafted = {key: view.value for key, view in house.context.desk.settings().items()}
+    assert (drafted["exchange.at"], drafted["queue.batch"], drafted["exchange.messages"]) == ([], False, 20)
+
+
 def test_one_more_than_there_may_be(tmp_path: Path) -> None:
     """Said of the whole list, as a sentence with the words of the page; all that there may be are shown."""
     house = House(tmp_path, "".join(f'[[link.via]]\nname = "v{n}"\n' for n in range(32)))
