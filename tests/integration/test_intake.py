@@ -25,6 +25,7 @@ from cmail.smtpd.settings import IntakeSettings, RelaySettings
 from cmail.storage.spool import SpoolError, SpoolFullError
 from tests.support.conversation import Conversation, check, context_changes, conversations, split_replies
 from tests.support.intake import ListLog, make_context, running_intake
+from tests.support.until import until
 
 LOOPS: dict[str, Callable[..., Any]] = {"uvloop": uvloop.run, "asyncio": asyncio.run}
 on_both_loops = pytest.mark.parametrize("run", LOOPS.values(), ids=LOOPS.keys())
@@ -80,12 +81,6 @@ def log_of(context: Any) -> ListLog:
 def spool_folder(context: Any) -> str:
     """Where large content goes."""
     return os.path.dirname(context.spool.content_path(QueueId(0)))
-
-
-async def until(condition: Callable[[], bool]) -> None:
-    """Let the loop turn until it holds; the test's own limit ends it."""
-    while not condition():  # noqa: ASYNC110 - what we wait for has no event
-        await asyncio.sleep(0.001)
 
 
 @contextlib.asynccontextmanager

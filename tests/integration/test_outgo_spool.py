@@ -1,7 +1,6 @@
 """The scheduler on the real spool: drained from the disk, restarted in the middle, nothing lost or doubled."""
 
 import asyncio
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -13,6 +12,7 @@ from cmail.queue.settings import QueueSettings
 from cmail.storage.spool import Change, QueueFilter, RecipientState
 from cmail.storage.spool_sqlite import SqliteSpool
 from tests.support.fake_agent import deliver
+from tests.support.until import until
 from tests.unit.queue.house import House
 
 
@@ -35,14 +35,6 @@ def open_house(folder: Path, settings: QueueSettings | None = None, orders: Orde
     link.orders = orders
     spool = SqliteSpool.open(str(folder), 0, link, free_space_min=0)
     return House(spool=spool, clock=link, settings=settings, connections=8)  # type: ignore[arg-type]
-
-
-async def until(condition: Callable[[], object]) -> None:
-    for _ in range(10_000):
-        if condition():
-            return
-        await asyncio.sleep(0.005)
-    raise AssertionError("it never happened")
 
 
 async def is_empty(house: House) -> bool:

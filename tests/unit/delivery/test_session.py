@@ -1,7 +1,6 @@
 """Session without a socket: when reading stops, and what one timer does."""
 
 import asyncio
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +15,7 @@ from cmail.protocol.smtp.client import SmtpClient
 from cmail.protocol.smtp.client_handshake import HandshakeError, Manners
 from cmail.protocol.smtp.client_offers import Offers
 from tests.support.memory_work import MemoryWork, transaction
+from tests.support.until import until
 
 
 class Wire(asyncio.Transport):
@@ -194,15 +194,6 @@ class Yielding(MemoryWork):
     def pause(self) -> "asyncio.Future[None] | None":  # type: ignore[override]
         self.asked += 1
         return self.passed if self.asked == 2 else None
-
-
-async def until(condition: Callable[[], bool]) -> None:
-    """A thread reads the file meanwhile."""
-    for _ in range(10_000):
-        if condition():
-            return
-        await asyncio.sleep(0.001)
-    raise AssertionError("it never came")
 
 
 def large(folder: Path, octets: int) -> Transaction:

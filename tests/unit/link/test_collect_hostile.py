@@ -23,6 +23,7 @@ from tests.support.mailboxes_elsewhere import message
 from tests.support.meddler import Meddler
 from tests.support.scripted_imap import ScriptedImap
 from tests.support.scripted_pop3 import ScriptedPop3
+from tests.support.until import until
 
 POP3: Final = [("a", message(1)), ("b", message(2, 20_000)), ("c", message(3))]
 IMAP: Final = {1: message(1), 2: message(2, 20_000), 5: message(3)}
@@ -136,14 +137,6 @@ def test_it_is_bounded_said_and_nothing_is_lost(
     run(test)
 
 
-async def _until(condition: Callable[[], bool]) -> None:
-    for _ in range(4000):
-        if condition():
-            return
-        await asyncio.sleep(0.01)
-    raise AssertionError("it never came")
-
-
 async def _left(office: Office, *accounts: Any) -> int:
     """How many stay at the server, and are said to."""
     await office.begin(*accounts)
@@ -170,7 +163,7 @@ def test_who_talks_while_it_is_to_be_silent(tmp_path: Path, monkeypatch: pytest.
                 office.collector = office.new_collector()
                 office.collector.apply([pop3(meddler.port, protocol="imap", idle=True)], office.terms)
                 await office.collector.start(is_online=True)
-                await _until(lambda office=office, words=words: words in str(office.log.events))  # type: ignore[misc]
+                await until(lambda office=office, words=words: words in str(office.log.events))  # type: ignore[misc]
                 assert meddler.sessions == 1
                 await office.collector.stop()
 
@@ -189,7 +182,7 @@ def test_who_hangs_up_as_soon_as_it_is_listened_to(tmp_path: Path) -> None:
             office.collector = office.new_collector()
             office.collector.apply([pop3(meddler.port, protocol="imap", idle=True)], office.terms)
             await office.collector.start(is_online=True)
-            await _until(lambda: any(b"IDLE" in each for each in meddler.heard))
+            await until(lambda: any(b"IDLE" in each for each in meddler.heard))
             await asyncio.sleep(0.5)
             [row] = (await office.collector.answers()["collect.status"]({}))["accounts"]  # type: ignore[index]
             assert meddler.sessions == 1 and 0 < row["next_s"] <= watch.WAITS_S[0], row

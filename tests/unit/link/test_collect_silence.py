@@ -16,6 +16,7 @@ from tests.support.fake_dns import FakeResolver
 from tests.support.meddler import Meddler
 from tests.support.scripted_imap import ScriptedImap
 from tests.support.scripted_pop3 import ScriptedPop3
+from tests.support.until import until
 
 WAIT_S = 0.3  # in place of two minutes
 HOUR = timedelta(hours=1)
@@ -24,15 +25,6 @@ HOUR = timedelta(hours=1)
 def run(test: Callable[[], Coroutine[Any, Any, None]]) -> None:
     """To its end."""
     asyncio.run(asyncio.wait_for(test(), 30))
-
-
-async def until(condition: Callable[[], object]) -> None:
-    """Until it holds."""
-    for _ in range(2000):
-        if condition():
-            return
-        await asyncio.sleep(0.01)
-    raise AssertionError("it does not come")
 
 
 async def begin(office: Office, told: list[str], port: int, **more: Any) -> None:

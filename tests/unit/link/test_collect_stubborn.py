@@ -21,6 +21,7 @@ from tests.support.mailboxes_elsewhere import message
 from tests.support.meddler import Meddler
 from tests.support.scripted_imap import ScriptedImap
 from tests.support.scripted_pop3 import ScriptedPop3
+from tests.support.until import until
 
 THREE = [("a", message(1)), ("b", message(2, 200_000)), ("c", message(3))]
 USUAL = timedelta(minutes=15)
@@ -246,7 +247,7 @@ def test_idle_that_is_refused(tmp_path: Path, answer: bytes) -> None:
             office.collector = office.new_collector()
             office.collector.apply([imap(server.port, idle=True, every=USUAL)], office.terms)
             await office.collector.start(is_online=True)
-            await _until(lambda: "LOGOUT" in server.heard)
+            await until(lambda: "LOGOUT" in server.heard)
             await asyncio.sleep(0.1)
             [row] = (await office.collector.answers()["collect.status"]({}))["accounts"]  # type: ignore[index]
             assert row["is_ok"] and row["words"] == "3 fetched" and row["state"] == "waiting", row
@@ -269,7 +270,7 @@ def test_new_mail_that_is_told_of_without_end(tmp_path: Path) -> None:
             office.collector = office.new_collector()
             office.collector.apply([imap(server.port, idle=True)], office.terms)
             await office.collector.start(is_online=True)
-            await _until(lambda: any("SEARCH" in each for each in server.heard))
+            await until(lambda: any("SEARCH" in each for each in server.heard))
             await asyncio.sleep(1)
             assert len([each for each in server.heard if "SEARCH" in each]) < 5
             await office.collector.stop()
@@ -340,14 +341,6 @@ def test_one_at_which_the_server_hangs_up(tmp_path: Path, at: str) -> None:
             await office.collector.stop()
 
     run(test)
-
-
-async def _until(condition: Callable[[], bool]) -> None:
-    for _ in range(2000):
-        if condition():
-            return
-        await asyncio.sleep(0.01)
-    raise AssertionError("it never came")
 
 
 def test_what_cannot_be_deleted_is_said(tmp_path: Path) -> None:
@@ -504,7 +497,7 @@ def test_many_that_hang_keep_no_other_waiting(tmp_path: Path, monkeypatch: pytes
             good = await stack.enter_async_context(ScriptedPop3(list(THREE)))
             await office.begin(*hanging, pop3(good.port))
             everybody = asyncio.create_task(office.collector.run_all("exchange"))
-            await _until(lambda: not good.messages)
+            await until(lambda: not good.messages)
             assert not everybody.done()
             await office.collector.stop()
             everybody.cancel()
@@ -528,7 +521,7 @@ def test_a_beginning_that_nobody_goes_on_with(tmp_path: Path, monkeypatch: pytes
             await asyncio.sleep(0.1)
             assert office.left_over() == [part]
             os.utime(office.incoming / part, (1e9, 1e9))
-            await _until(lambda: not office.left_over())
+            await until(lambda: not office.left_over())
             await office.collector.stop()
 
     run(test)

@@ -26,6 +26,7 @@ from cmail.storage.spool_shards import ShardTakenError, shards
 from cmail.storage.spool_sqlite import SqliteSpool
 from tests.support.faulty_disk import FaultyDisk
 from tests.support.spools import SpoolPlace
+from tests.support.until import until
 
 DONE = (Final(0, RecipientState.DELIVERED),)
 LOG = "-wal"
@@ -52,13 +53,6 @@ class TroubledPlace(SpoolPlace):
     def files(self, folder: str = "") -> set[str]:
         """Names in the shard's folder, or in one below it."""
         return {p.name for p in (self.folder / folder).iterdir() if p.is_file()}
-
-
-async def until(holds: Callable[[], bool]) -> None:
-    """Wait for what another thread does soon."""
-    async with asyncio.timeout(20):
-        while not holds():  # noqa: ASYNC110  # a thread of the spool does it, and tells nobody
-            await asyncio.sleep(0.01)
 
 
 def on_a_bad_disk(test: Callable[[TroubledPlace], Awaitable[None]]) -> Callable[[Path], None]:
