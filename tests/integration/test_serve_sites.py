@@ -224,7 +224,7 @@ def test_finger_from_elsewhere_learns_nothing(tmp_path: Path) -> None:
 
 def test_what_waits_for_a_site_has_limits(tmp_path: Path) -> None:
     """With as many messages as the settings allow the next one is refused for now, with words; the octets that
-    MAIL announces count likewise."""
+    MAIL announces count likewise, and what is larger than all that may ever wait is refused for good."""
     more = SITE + "messages = 3\n" + SITE.replace("ship", "boat") + 'size = "4KiB"\n'
     text = SETTINGS.replace("workers = 2", "workers = 1") + LISTENERS + STRANGERS
     users = (*USERS, ("boat@example.org", "row"))
@@ -234,9 +234,11 @@ def test_what_waits_for_a_site_has_limits(tmp_path: Path) -> None:
             send(cmail, "four")
         ((code, words),) = caught.value.recipients.values()
         assert code == 452 and words.startswith(b"4.2.2")
-        send(cmail, "small", to="a@boat.example")
-        with pytest.raises(smtplib.SMTPRecipientsRefused):
-            send(cmail, "large", to="a@boat.example", octets=5000)
+        for octets, refusal in ((3000, 452), (5000, 550)):  # with what waits; by itself, for ever
+            send(cmail, "small", to="a@boat.example", octets=1000 if octets == 3000 else 10)
+            with pytest.raises(smtplib.SMTPRecipientsRefused) as caught:
+                send(cmail, "large", to="a@boat.example", octets=octets)
+            assert caught.value.recipients["a@boat.example"][0] == refusal
 
 
 def test_what_is_held_for_its_size_counts_for_the_limits(tmp_path: Path) -> None:

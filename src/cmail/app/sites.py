@@ -30,6 +30,7 @@ AGAIN_S: Final = 10.0  # a site that logs in for each message is not announced e
 CAME_AGAIN_S: Final = 1.0  # who asks more often has what it asks for: no door is knocked at more often
 ENTRIES_MAX: Final = 10_000  # recipients of a message that a site has let go
 FULL: Final = b"452 4.2.2 Too much waits for that site just now: try again when it was there\r\n"
+TOO_LARGE: Final = b"550 5.2.3 That message is larger than all that may wait for that site\r\n"
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,6 +164,8 @@ class Sites:
         site = self._domains.get(domain)
         if site is None or not (site.messages or site.size):
             return b""
+        if 0 < site.size < size_bytes:
+            return TOO_LARGE
         messages, octets = self._counts.get(site.name, (0, 0))
         more, larger = self._added.get(site.name, (0, 0))
         is_full = 0 < site.messages <= messages + more

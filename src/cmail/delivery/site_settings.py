@@ -50,7 +50,9 @@ class SiteSettings:
         int,
         "When about so many wait, held ones too, further mail for it is refused for now (452); 0: no limit.",
     ] = 0
-    size: Annotated[ByteSize, "When about so many octets wait, likewise; 0: no limit."] = _NO_LIMIT
+    size: Annotated[
+        ByteSize, "When about so many octets wait, likewise (a larger message: for good, 550); 0: no limit."
+    ] = _NO_LIMIT
     stays: Annotated[timedelta, "So long it counts as there after it has asked."] = timedelta(minutes=10)
 
     @property
