@@ -1,4 +1,4 @@
-"""A plain connection to the first address of a target that answers; say(): one sentence, and what comes back."""
+"""A plain connection to the first address of a target that answers; say(): one sentence and its answer."""
 
 import asyncio
 from typing import Final

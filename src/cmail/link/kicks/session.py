@@ -19,7 +19,7 @@ class NoSessionError(Exception):
 
 
 async def open_any(target: Target, all_s: float) -> tuple[Session, Host]:
-    """A session that has logged in when there is a log-in; NoSessionError. `all_s`: the time for all of it."""
+    """A session, logged in where there is a log-in; NoSessionError. `all_s`: the time for all of it."""
     ways_count = len(target.ports) * len(target.addresses[:ADDRESSES_MAX])
     timeout = timedelta(seconds=min(target.timeout_s, share_s(all_s, ways_count)))
     result = not_now(f"kick: {target.where} cannot be reached: it has no address")
