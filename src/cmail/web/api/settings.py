@@ -194,9 +194,9 @@ OPERATIONS: Final = (
         "Tables as in cmail.toml, with those keys alone that change; null brings back the default; a list is"
         " replaced whole. All errors are told at once, each with its JSON pointer: then nothing is changed."
         " What somebody has drafted on the page stays drafted. `smtp.password` can be written and not read,"
-        " and so can `password` in a row of `collect`, `link.kick` and `site`; a row that keeps its"
-        " `password_file` keeps its password. Keys that name a file or a program are set in the file only. With If-Match"
-        " nobody else's change is overwritten unseen.",
+        " and so can `password` in a row of `collect`, `link.kick` and `site`; a row that keeps"
+        " `password_file` keeps its password. Keys that name a file or a program are set in the file only."
+        " With If-Match nobody else's change is overwritten unseen.",
         body={"type": "object", "examples": [{"smtp": {"port": 587}}]},
         example={"smtp": {"host": "smtp.isp.example", "port": 587}, "queue": {"lifetime": None}},
         result=PATCHED,
