@@ -15,7 +15,9 @@ from starlette.types import ASGIApp
 from cmail.net.control import ControlError
 from cmail.observe import maillog
 from cmail.web import static_files
+from cmail.web.attention import unusable
 from cmail.web.context import WebContext
+from cmail.web.desk import DraftError
 from cmail.web.door import Door
 from cmail.web.exposition import CONTENT_TYPE, expose
 from cmail.web.page import Pages
@@ -100,9 +102,14 @@ def _handlers(pages: Pages):  # type: ignore[no-untyped-def]  # starlette's own 
         status = 404 if error.code == 67 else 400 if error.code == 64 else 503
         return await pages.show(request, "trouble.html", status=status, title="Sorry", words=error.words)
 
+    async def unreadable(request: Request, error: Exception) -> Response:
+        assert isinstance(error, DraftError)
+        words = f"{unusable(error)} The server goes on with the settings of before; mend it, and come again."
+        return await pages.show(request, "trouble.html", status=503, title="Sorry", words=words)
+
     async def failed(request: Request, error: Exception) -> Response:
         maillog.failed(f"page {request.url.path}")
         words = "Something went wrong here; the log has the details. Mail is not touched by it."
         return await pages.show(request, "trouble.html", status=500, title="Sorry", words=words)
 
-    return {HTTPException: refused, ControlError: silent, Exception: failed}
+    return {HTTPException: refused, ControlError: silent, DraftError: unreadable, Exception: failed}

@@ -8,7 +8,7 @@ from cmail.admin.overview import Attention, Overview, Overviews
 from cmail.admin.rows import duration
 from cmail.admin.words import Row, Whose, of_reason
 from cmail.policy.routing import LMTP, RELAY
-from cmail.web.desk import Desk
+from cmail.web.desk import Desk, DraftError
 from cmail.web.filters import plural
 
 LONG_MS: Final = 4 * 3_600_000  # so long a message may wait before somebody should look
@@ -17,6 +17,17 @@ RESTART_SHOWN_S: Final = 3600.0
 _HOPS: Final = {RELAY: "the upstream server", LMTP: "the LMTP server"}
 _CERTIFICATES: Final = ("certificate expired", "certificate mismatch", "certificate unknown issuer")
 _SAID_ELSEWHERE: Final = ("off line", "no upstream server", "stopped", "our disk")
+
+
+_MEND: Final = (
+    "The server goes on with the settings of before. Mend the file: cmail config check says where; then cmail"
+    " config reload."
+)
+
+
+def unusable(error: DraftError) -> str:
+    """Of a settings file that is not even TOML, as a sentence."""
+    return f"The settings file cannot be read: {'; '.join(each.reason for each in error.problems)}."
 
 
 class Watch:
@@ -28,8 +39,12 @@ class Watch:
 
     async def __call__(self, overview: Overview) -> Sequence[Attention]:
         """See admin.overview.Finder."""
-        found = [*self._of_parts(overview), *self._of_the_way_out(overview)]
-        return [*found, *_of_next_hops(overview), *_of_waiting(overview), *self._of_drafts()]
+        try:
+            way_out, drafts = self._of_the_way_out(overview), self._of_drafts()
+        except DraftError as error:  # somebody is editing the file, perhaps
+            way_out, drafts = [Attention(unusable(error), _MEND)], []
+        found = [*self._of_parts(overview), *way_out]
+        return [*found, *_of_next_hops(overview), *_of_waiting(overview), *drafts]
 
     def _of_parts(self, overview: Overview) -> list[Attention]:
         """Processes that are down, or were started again."""

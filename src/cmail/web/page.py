@@ -16,6 +16,7 @@ from starlette.responses import HTMLResponse, RedirectResponse, Response
 
 from cmail.web import filters
 from cmail.web.context import WebContext
+from cmail.web.desk import DraftError
 from cmail.web.forms import sentence
 from cmail.web.labels import label
 
@@ -114,18 +115,24 @@ class Pages:
     async def show(self, request: Request, template: str, *, status: int = 200, **values: Any) -> Response:
         """A whole page."""
         session = session_of(request)
-        changes = self.context.desk.changes()
         frame = {
             "menu": MENU,
             "path": request.url.path,
             "session": session,
             "said": session.take_said(),
             "overview": await self.context.overviews.get(),
-            "changes_count": len(changes),
+            "changes_count": self._changes_count(),
             "hostname": self.context.hostname(),
             "version": self.context.version,
         }
         return HTMLResponse(self.text(template, **frame, **values), status)
+
+    def _changes_count(self) -> int:
+        """What is drafted; 0 while the file cannot be read: that is said among what needs attention."""
+        try:
+            return len(self.context.desk.changes())
+        except DraftError:
+            return 0
 
     async def show_alone(
         self, request: Request, template: str, *, status: int = 200, **values: Any

@@ -266,6 +266,25 @@ def test_two_people_at_one_page(house: House) -> None:
     assert (drafted["exchange.at"], drafted["queue.batch"], drafted["exchange.messages"]) == ([], False, 20)
 
 
+def test_a_file_that_somebody_breaks_meanwhile(house: House) -> None:
+    """In an editor: Home and The Link stand, and say so; the pages of settings say why they cannot be shown; then all is as
+    before."""
+    with open(house.folder / "cmail.toml", "a") as file:
+        file.write("\nx = [\n")
+    house.context.overviews.forget()
+    for path in ("/", "/link", "/queue", "/live/home", "/live/line"):
+        text = house.get(path)
+        assert house.status == 200, path
+    assert "The settings file cannot be read: this is not TOML" in house.get("/")
+    for path in ("/links", "/advanced", "/smtp", "/save", "/links/add"):
+        text = house.get(path)
+        assert house.status == 503 and "The settings file cannot be read" in text, path
+    text = (house.folder / "cmail.toml").read_text()
+    (house.folder / "cmail.toml").write_text(text.replace("\nx = [\n", ""))
+    house.context.overviews.forget()
+    assert "cannot be read" not in house.get("/") and "Add a link" in house.get("/links")
+
+
 def test_one_more_than_there_may_be(tmp_path: Path) -> None:
     """Said of the whole list, as a sentence with the words of the page; all that there may be are shown."""
     house = House(tmp_path, "".join(f'[[link.via]]\nname = "v{n}"\n' for n in range(32)))

@@ -10,7 +10,7 @@ from starlette.routing import Route
 
 from cmail.net.control import ControlError
 from cmail.web.attention import watch
-from cmail.web.desk import SettingView
+from cmail.web.desk import DraftError, SettingView
 from cmail.web.link_view import exchange_of, kick_of
 from cmail.web.log_rows import rows_of
 from cmail.web.page import Pages
@@ -41,6 +41,13 @@ def routes(pages: Pages) -> list[Route]:
             rows = []  # the workers do not answer: that is said among what needs attention
         return {"rows": rows, "wanted": None, "actions": list(ACTIONS.values())}
 
+    def out() -> tuple[str, ...]:
+        """The part of the way out."""
+        try:
+            return way_out(context.desk.settings())
+        except DraftError:
+            return ("As before: the settings file cannot be read just now.",)
+
     async def fresh() -> None:
         """Today's figures as they are now."""
         if context.history:
@@ -58,7 +65,7 @@ def routes(pages: Pages) -> list[Route]:
             request,
             "home.html",
             title="Home",
-            way_out=way_out(context.desk.settings()),
+            way_out=out(),
             history=context.history,
             events=rows_of(events),
             rows_max=ROWS,
@@ -70,7 +77,7 @@ def routes(pages: Pages) -> list[Route]:
         return await pages.show_part(request, "queue_rows.html", **await values())
 
     async def glance(request: Request) -> Response:
-        values = {"way_out": way_out(context.desk.settings()), **await line_values()}
+        values = {"way_out": out(), **await line_values()}
         return await pages.show_part(request, "home_glance.html", **values)
 
     async def happened(request: Request) -> Response:
