@@ -169,6 +169,8 @@ def _words(tell: Tell) -> str:
             return f"The answer: {reply}" if reply else "Delivered."
         case Expanded(targets=targets):
             return f"Passed on to {len(targets)} recipients."
+        case TemporaryFailure(reason=reason) if tell.action is Action.FAILED and not tell.queued.attempts:
+            return f"It could not be delivered in time. {reason[:1].upper()}{reason[1:]}"
         case TemporaryFailure(reason=reason) if tell.action is Action.FAILED:
             return f"It could not be delivered in time. The last attempt: {reason}"
         case TemporaryFailure(reason=reason) | PermanentFailure(reason=reason):

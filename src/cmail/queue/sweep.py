@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Final
 from cmail.delivery.agent import Transaction
 from cmail.mail.outcome import NotNow, TemporaryFailure
 from cmail.mail.queue_id import QueueId
+from cmail.queue.admission import kept_words
 from cmail.queue.attempt import Conclusion
 from cmail.queue.route_queue import KEY_BITS, RouteQueue
 from cmail.storage.spool import (
@@ -137,7 +138,12 @@ class Sweep:
             else:
                 attempts.put_off(end, message, tried, last, queued.due_ms, last.kind)
                 kept = tried if route.failures else queued  # what the DNS does not find is no attempt
-                end.deferrals[-1] = replace(end.deferrals[-1], attempts=kept.attempts, periods=queued.periods)
+                end.deferrals[-1] = replace(
+                    end.deferrals[-1],
+                    attempts=kept.attempts,
+                    periods=queued.periods,
+                    reason=entries[queued.position].reason,  # what it waits for now is no end of an attempt
+                )
         scheduler.recorder.adopt(route, Transaction(message, recipients), end)
 
     def _last(self, route: RouteQueue, entry: QueueEntry) -> TemporaryFailure:
@@ -147,5 +153,11 @@ class Sweep:
         if route.trouble is not None:
             return route.trouble
         if not self._scheduler.is_site_open(route.name):
-            return TemporaryFailure("the site has not come for its mail")
+            return TemporaryFailure("The site has not come for its mail.")
+        orders = self._scheduler.admission.orders
+        kept = (
+            kept_words(orders, entry.size_bytes, entry.rank, entry.was_too_large) if route.needs_link else ""
+        )
+        if kept or self._scheduler.is_batch_held(route.name, entry.due_ms):
+            return TemporaryFailure(kept or "It waits for the next exchange.")
         return TemporaryFailure("it was not its turn")

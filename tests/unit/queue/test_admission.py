@@ -12,6 +12,7 @@ from cmail.queue.settings import QueueSettings
 from cmail.storage.spool import Change, Deferral, QueueFilter, RecipientState, Settlement, Wanted
 from tests.support.fake_agent import deliver
 from tests.unit.queue.house import House, run
+from tests.unit.queue.test_reports import owed, text
 
 MIB = 1 << 20
 SMALL = Orders(size_max=MIB)
@@ -342,6 +343,10 @@ def test_a_deadline_counts_between_exchanges_too() -> None:
         await house.until(lambda: house.log.reports)
         assert house.log.reports == [(late, "failed")]
         await house.until(lambda: house.waiting() == ["other@example.net"])
+        (report,) = owed(house)
+        assert "could not be delivered in time. It waits for the next exchange." in " ".join(
+            text(report).split()
+        )
         for _ in range(20):
             await house.pass_time(days=1)
             await house.scheduler.lookout.sweep()
