@@ -25,6 +25,7 @@ class Deadlines:
         self._sweep = sweep
         self._times: list[int] = []  # link-up time, a heap
         self._is_running = False
+        self._is_asked_again = False
 
     def add(self, message: NewMessage) -> bool:
         """A fresh message; True when the timer may have to be set anew."""
@@ -52,13 +53,16 @@ class Deadlines:
         self._scheduler.spawn(self.run(), "deadlines")
 
     async def run(self) -> None:
-        """See to all that is late; another run that is under way does it as well, or the next look."""
+        """See to all that is late; a run that is under way does it, once more for what it has passed."""
+        self._is_asked_again = True
         if self._is_running:
             return
         self._is_running = True
         try:
-            await self._walk()
-            await self._look_ahead()
+            while self._is_asked_again:
+                self._is_asked_again = False
+                await self._walk()
+                await self._look_ahead()
         finally:
             self._is_running = False
 

@@ -72,6 +72,33 @@ def test_a_restart_forgets_no_deadline() -> None:
     asyncio.run(test())
 
 
+def test_a_deadline_that_comes_while_another_is_seen_to() -> None:
+    """Milliseconds behind it: it does not wait for the slow look, a minute later."""
+
+    async def test(house: House) -> None:
+        house.smtp.outcome = lambda t, q: LATER
+        await house.send("bob@example.net", **due_in(house, 120, "R"))
+        second = due_in(house, 120, "R")
+        second["deliver_by_ms"] += 5
+        await house.send("carl@example.net", **second)
+        await house.until(lambda: len(house.log.attempts) == 2)
+        late = house.spool.late
+
+        async def and_a_moment_passes(*arguments: Any) -> Any:
+            found = await late(*arguments)
+            if not found:  # the last question of the walk
+                setattr(house.spool, "late", late)  # noqa: B010
+                house.clock.advance(0.005)
+                house.scheduler.lookout.look()
+            return found
+
+        setattr(house.spool, "late", and_a_moment_passes)  # noqa: B010
+        await house.pass_time(120)
+        await house.until(lambda: len(house.log.given_up) == 2)
+
+    run(test)
+
+
 def test_late_mail_is_told_of_once() -> None:
     """N: a notice of the delay at its deadline, once, with the status that says why; and it goes on."""
 
