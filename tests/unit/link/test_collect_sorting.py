@@ -130,3 +130,17 @@ def test_a_box_of_a_domain(tmp_path: Path) -> None:
         )
 
     asyncio.run(asyncio.wait_for(test(), 30))
+
+
+def test_a_message_id_is_not_believed(tmp_path: Path) -> None:
+    """Machines there are whose messages all have the same one, and nothing in them but a subject: each comes."""
+    one = message(1, to=ANNA)
+    two = one.replace(b"Subject: number 1", b"Subject: the door is open")
+
+    async def test() -> None:
+        office = Office(tmp_path)
+        async with ScriptedPop3([("a", one), ("b", two), ("c", b"X-Copy: 3\r\n" + one)]) as server:
+            await office.collect(pop3(server.port, to="@example.org"))
+            assert sorted(office.contents) == sorted([one, two]) and not server.messages
+
+    asyncio.run(asyncio.wait_for(test(), 30))

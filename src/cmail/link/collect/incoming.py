@@ -17,6 +17,7 @@ from cmail.storage import durable
 
 FOLDER: Final = os.path.join("collect", "incoming")  # in the data folder
 NEW_PREFIX: Final = "new-"
+_SAID: Final = (b"message-id", b"date", b"from", b"subject")  # by who wrote it
 PARTS_KEPT_S: Final = 7 * 86_400.0
 _PIECE: Final = 256 * 1024
 _BUFFER_OCTETS: Final = 256 * 1024
@@ -31,7 +32,7 @@ class Facts:
     size: int
     header: bytes  # CRLF lines
     digest: str  # of all of it, but for what servers note in it
-    copy: str  # the same for all copies of one message: Message-ID and body; "" without a Message-ID
+    copy: str  # the same for all copies of one message; "" without a Message-ID
 
 
 class TooMuchError(Exception):
@@ -117,9 +118,15 @@ def examine(path: str) -> Facts:
             body.update(piece)
             piece = b"" if is_all else file.read(_PIECE)
         size = os.fstat(file.fileno()).st_size
-    message_id = find_field(header, b"message-id") or b""
-    copy = hashlib.sha256(message_id + b"\0" + body.digest()).hexdigest() if message_id else ""
-    return Facts(size, header, whole.hexdigest(), copy)
+    return Facts(size, header, whole.hexdigest(), _copy(header, body.digest()))
+
+
+def _copy(header: bytes, body: bytes) -> str:
+    """Senders there are whose messages all have the same Message-ID: alone it is not believed."""
+    if not find_field(header, b"message-id"):
+        return ""
+    said = b"\0".join(find_field(header, name) or b"" for name in _SAID)
+    return hashlib.sha256(said + b"\0" + body).hexdigest()
 
 
 def plain(header: bytes) -> bytes:
