@@ -253,6 +253,11 @@ def test_status(api: Api) -> None:
     assert found["delivery"] == {"delivery": "smarthost", "host": "smtp.isp.example", "port": 587}
     api.processes.answers["supervisor", "status"] = None
     assert api.ask("GET", "/status", "read").json()["silent"] == ["supervisor"]
+    api.file.write_text("x = [")
+    answer = api.ask("GET", "/status", "read")
+    assert answer.status_code == 200 and answer.json()["delivery"]["host"] == "", (
+        "somebody is editing the file"
+    )
 
 
 def test_link(api: Api) -> None:

@@ -8,6 +8,7 @@ from cmail.admin.overview import Attention
 from cmail.net.control import ControlError
 from cmail.web.api.operation import Call, Operation
 from cmail.web.api.schema import fields, list_of, told, whole
+from cmail.web.desk import DraftError
 
 Fields = dict[str, Any]
 _KEYS: Final = ("delivery", "host", "port")  # of [smtp]
@@ -56,8 +57,11 @@ def _troubles(workers: list[Fields]) -> list[Fields]:
 
 
 def _delivery(call: Call) -> Fields:
-    """The way out, as the file says it."""
-    settings = call.context.desk.settings()
+    """The way out, as the file says it; nothing while that cannot be read, which is in `attention` then."""
+    try:
+        settings = call.context.desk.settings()
+    except DraftError:
+        return {"delivery": "", "host": "", "port": 0}
     return {name: settings[f"smtp.{name}"].saved for name in _KEYS}
 
 
