@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from cmail.queue.scheduler import Scheduler
 
 PAGE: Final = 100  # messages read at once
+TOLD_MAX: Final = 1000  # remembered; a look reads a page, and sees to it at once
 RECIPIENTS_READ_MAX: Final = 10_000  # of one message; more than it can have
 
 
@@ -31,6 +32,7 @@ class Sweep:
     def __init__(self, scheduler: "Scheduler") -> None:
         self._scheduler = scheduler
         self._is_running = False
+        self._told: dict[int, None] = {}  # who was told of a delay lately: a look may have read it before
 
     async def run(self) -> None:
         """One walk; another one that is still under way does it as well."""
@@ -87,11 +89,10 @@ class Sweep:
         if self._is_offline(queued) or self._is_kept(message, queued):
             return False
         attempts, tried = self._scheduler.attempts, self._as_tried(message, queued)
+        is_told = queued.is_delay_told or (message.queue_id << KEY_BITS | queued.position) in self._told
         if not self._scheduler.is_site_open(queued.route):
-            return attempts.must_return(message) or (attempts.is_late(message) and not queued.is_delay_told)
-        return attempts.has_expired(message, tried) or (
-            not queued.is_delay_told and attempts.is_delay_due(message, tried)
-        )
+            return attempts.must_return(message) or (attempts.is_late(message) and not is_told)
+        return attempts.has_expired(message, tried) or (not is_told and attempts.is_delay_due(message, tried))
 
     def _as_tried(self, message: QueuedMessage, queued: QueuedRecipient) -> QueuedRecipient:
         """That its next hop has failed since it came counts as one try of its own: it was not its
@@ -137,6 +138,7 @@ class Sweep:
                 attempts.expire(end, message, tried, last)
             else:
                 attempts.put_off(end, message, tried, last, queued.due_ms, last.kind)
+                self._note_told(message.queue_id << KEY_BITS | queued.position)
                 kept = tried if route.failures else queued  # what the DNS does not find is no attempt
                 end.deferrals[-1] = replace(
                     end.deferrals[-1],
@@ -145,6 +147,11 @@ class Sweep:
                     reason=entries[queued.position].reason,  # what it waits for now is no end of an attempt
                 )
         scheduler.recorder.adopt(route, Transaction(message, recipients), end)
+
+    def _note_told(self, key: int) -> None:
+        self._told[key] = None
+        if len(self._told) > TOLD_MAX:
+            del self._told[next(iter(self._told))]
 
     def _last(self, route: RouteQueue, entry: QueueEntry) -> TemporaryFailure:
         """What went wrong last, as far as it was recorded."""

@@ -1,6 +1,7 @@
 """Deadlines (RFC 2852) and releases (RFC 4865): what is returned, told, passed on; faked time."""
 
 import asyncio
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -95,6 +96,35 @@ def test_a_deadline_that_comes_while_another_is_seen_to() -> None:
         setattr(house.spool, "late", and_a_moment_passes)  # noqa: B010
         await house.pass_time(120)
         await house.until(lambda: len(house.log.given_up) == 2)
+
+    run(test)
+
+
+def test_what_was_read_before_it_was_told_is_not_told_again() -> None:
+    """Many are late within moments: what one look has read another has seen to meanwhile."""
+
+    async def test(house: House) -> None:
+        house.smtp.outcome = lambda t, q: LATER
+        await house.send("bob@example.net", **due_in(house, 120, "N"))
+        await house.until(lambda: house.log.attempts)
+        late, old = house.spool.late, list[Any]()
+
+        async def as_it_was(*arguments: Any) -> Any:
+            found = await late(*arguments)
+            if not old:
+                old.extend(found)
+                return [replace(each, recipients=[replace(q) for q in each.recipients]) for each in found]
+            setattr(house.spool, "late", late)  # noqa: B010
+            return old
+
+        await house.pass_time(119)
+        setattr(house.spool, "late", as_it_was)  # noqa: B010
+        await house.pass_time(1)
+        await house.until(lambda: house.log.reports)
+        for _ in range(3):
+            await house.scheduler.lookout.deadlines.run()
+            await house.settle_down()
+        assert await told(house) == [("delayed", "4.4.7")]
 
     run(test)
 
