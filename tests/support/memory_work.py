@@ -8,7 +8,7 @@ from cmail.delivery.agent import IsThere, Transaction
 from cmail.mail.address import parse_address
 from cmail.mail.content import Content, from_plain
 from cmail.mail.envelope import Envelope, Recipient
-from cmail.mail.outcome import Outcome
+from cmail.mail.outcome import Delivered, Outcome
 from cmail.mail.queue_id import QueueId
 from cmail.storage.spool import QueuedMessage, QueuedRecipient
 
@@ -62,6 +62,11 @@ class MemoryWork:
         transaction = self.ready.popleft()
         self.open.add(transaction.message.queue_id)
         return transaction
+
+    @property
+    def has_delivered(self) -> bool:
+        """See Work."""
+        return any(isinstance(each, Delivered) for ends in self.settled.values() for each in ends.values())
 
     def settle(self, transaction: Transaction, outcomes: Mapping[int, Outcome]) -> None:
         number = transaction.message.queue_id

@@ -12,6 +12,7 @@ from cmail.app.link_confirm import Confirming
 from cmail.app.link_workers import Workers
 from cmail.app.settings import Settings
 from cmail.link.judging import Hand
+from cmail.link.known import HostPort
 from cmail.link.links import Facts, OneLink
 from cmail.link.probe import NAMES, Seen, Target, mailbox_targets, probe_each, target_of
 from cmail.link.state import Link
@@ -37,7 +38,9 @@ class Watching:
         self._woken = asyncio.Event()
         self._living: frozenset[IPAddress] = frozenset()
         self._own: frozenset[IPAddress] = frozenset()
+        self._way: int | None = None  # the device by which mail goes, when the kernel told something last
         self._probing: dict[str, asyncio.Task[None]] = {}
+        self._asking: set[asyncio.Task[tuple[Target, Seen]]] = set()  # one probe each
         self._hurried = asyncio.Event()  # who waits between two probes waits no longer
         self._looking_up: set[asyncio.Task[None]] = set()
         self.answered: Callable[[], None] = lambda: None  # is told when a probe got through
@@ -84,9 +87,12 @@ class Watching:
         while True:
             await self._woken.wait()
             self._woken.clear()
-            before, own_before = self._living, self._own
+            before, own_before, way_before = self._living, self._own, self._way
             self._living = self._watch.kernel.living_addresses()
             self._own = self._watch.kernel.own_addresses()
+            self._way = self._way_out()
+            if self._way != way_before or self._living - before:
+                self._probe_anew()
             await self.look()
             # Another lease while the cable was out: it was not living, and now it is not even ours.
             await self._tell_lost((before - self._living) | (own_before - self._own))
@@ -100,12 +106,22 @@ class Watching:
         """What the kernel shows now."""
         if not self._is_watching:
             return None
-        upstream = self._upstream()
-        ways = ([upstream] if upstream is not None and not upstream.is_loopback else []) + [*FAR]
-        for address in ways:
+        return Facts(self._watch.kernel, self._way_out(), self._upstream())
+
+    def _way_out(self) -> int | None:
+        """The device by which the kernel goes to the upstream server, else to the world. In a network of its
+        own, without a default route, and by MX: to all hosts that mail went to last."""
+        if not self._is_watching:
+            return None
+        links, kernel = self._link.links, self._watch.kernel
+        if any(kernel.is_own(address) for address in links.upstream):
+            return kernel.loopback
+        for address in (*links.upstream, *FAR):
             if (way := self._watch.way_to(address)) is not None:
-                return Facts(self._watch.kernel, way.index, upstream)
-        return Facts(self._watch.kernel, None, upstream)
+                return way.index
+        hosts = links.known.hosts if self._settings.smtp.delivery == "mx" else ()
+        ways = [self._watch.way_to(address) for address, _ in hosts]
+        return ways[0].index if ways and ways[0] is not None and all(ways) else None
 
     def seen(self, *, is_ok: bool, kind: str) -> bool:
         """A worker tells how deliveries end. True: it changes something, look anew."""
@@ -160,6 +176,8 @@ class Watching:
     def _found_upstream(self, found: Sequence[IPAddress]) -> bool:
         """Workers that have not asked for it are told: the DNS may fail when they do. Whether it is new."""
         links, host = self._link.links, self._settings.smtp.host
+        if _is_here(found) and links.upstream and not _is_here(links.upstream):
+            return False  # it was elsewhere: so says the DNS of a router that has lost the Internet
         before, links.upstream, links.upstream_name = links.upstream, tuple(found[:4]), host
         if links.upstream == before:
             return False
@@ -177,11 +195,16 @@ class Watching:
 
     def _target(self) -> Target | None:
         smtp = self._settings.smtp
-        is_here = any(each.is_loopback for each in self._link.links.upstream)
-        host = "" if is_here else smtp.host.strip("[]")
+        host = "" if _is_here(self._link.links.upstream) else smtp.host.strip("[]")
         said = self._settings.link.probe
         target = target_of(said, host, smtp.port, smtp.tls, self._settings.tls.ca_file)
-        return self._names() if target is None and not said and smtp.delivery == "mx" else target
+        if target is None:
+            return self._names() if not said and smtp.delivery == "mx" else None
+        # By MX the upstream server is a fallback at most: that it is away says nothing of the line.
+        hosts = self._link.links.known.hosts
+        return replace(
+            target, hosts=() if said or smtp.delivery != "mx" else hosts, trusted=_addresses(hosts)
+        )
 
     def _targets(self) -> list[Target]:
         """What is probed: any of them that answers will do. Who only fetches mail has the servers that it is
@@ -199,8 +222,7 @@ class Watching:
         chosen = [link for link in self._link.links.all if name in ("", link.name) and _can_be_probed(link)]
         for link in chosen:
             link.doubt.begin()
-        self._hurried.set()
-        self._hurried.clear()
+        self._hurry()
         self.probe_doubtful()
         return [link.name for link in chosen]
 
@@ -217,12 +239,16 @@ class Watching:
 
     def reached(self, names: Sequence[object], hosts: Sequence[object]) -> None:
         """A worker tells where mail went."""
+        carrier = self._link.links.carrier
+        if self._link.reading.is_down or (carrier is not None and carrier.doubt.is_open):
+            return  # a log-in page may have taken it
         if self._link.links.known.note(names, hosts):
             self._link.note()
+            self._woken.set()  # the way there may be the only one that there is
 
     def _names(self) -> Target:
         known = self._link.links.known
-        return replace(NAMES, names=known.names, hosts=known.hosts)
+        return replace(NAMES, names=known.names, hosts=known.hosts, trusted=_addresses(known.hosts))
 
     def probe_doubtful(self) -> None:
         """Probe the links of which somebody is in doubt, until it is clear how they are."""
@@ -237,6 +263,17 @@ class Watching:
                 self._probing[link.name] = task
                 task.add_done_callback(self._probed)
 
+    def _probe_anew(self) -> None:
+        """Mail goes by another device, or from another address: what was found wrong was so of the one before
+        perhaps, and what waits for an answer there waits in vain."""
+        for asking in self._asking:
+            asking.cancel()
+        self._hurry()
+
+    def _hurry(self) -> None:
+        self._hurried.set()
+        self._hurried.clear()
+
     def _probed(self, task: "asyncio.Task[None]") -> None:
         self._probing = {name: each for name, each in self._probing.items() if each is not task}
         if not task.cancelled() and task.exception() is not None:
@@ -246,9 +283,10 @@ class Watching:
         """One after the other, while there is doubt."""
         while link.doubt.is_open and (targets := self._targets()):
             begun_s = time.monotonic()
-            resolver = self._resolver()  # a new one: what it knew before may be what is no longer true
-            known, device = self._link.links.upstream, self._device(link)
-            target, seen = await probe_each(targets, resolver, known, device)
+            found = await self._ask(targets, link)
+            if found is None:
+                continue
+            target, seen = found
             self._conclude(link, seen, target)
             await self._link.look(self.facts())
             if not link.doubt.is_open:
@@ -261,6 +299,19 @@ class Watching:
                 await asyncio.wait_for(
                     self._hurried.wait(), max(PAUSE_S, begun_s + wait_s - time.monotonic())
                 )
+
+    async def _ask(self, targets: Sequence[Target], link: OneLink) -> tuple[Target, Seen] | None:
+        """One probe; None: it was asked by a way that is not the way any more."""
+        resolver = self._resolver()  # a new one: what it knew before may be what is no longer true
+        known, device = self._link.links.upstream, self._device(link)
+        asking = asyncio.create_task(probe_each(targets, resolver, known, device), name="one probe")
+        self._asking.add(asking)
+        try:
+            await asyncio.wait({asking})
+        finally:
+            asking.cancel()
+            self._asking.discard(asking)
+        return None if asking.cancelled() else asking.result()
 
     def _conclude(self, link: OneLink, seen: Seen, target: Target) -> None:
         if seen.is_portal:
@@ -283,6 +334,14 @@ class Watching:
             return ""
         devices = self._watch.kernel.named(link.via.device)
         return next((device.name for device in devices if device.has_carrier), "")
+
+
+def _is_here(addresses: Sequence[IPAddress]) -> bool:
+    return any(each.is_loopback or each.is_unspecified for each in addresses)
+
+
+def _addresses(hosts: Sequence[HostPort]) -> tuple[IPAddress, ...]:
+    return tuple(address for address, _ in hosts)
 
 
 def _can_be_probed(link: OneLink) -> bool:

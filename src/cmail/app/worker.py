@@ -155,6 +155,8 @@ class Worker:
         )
         scheduler.admission.know(read_told(os.path.join(self._data_dir, TOLD_FILE), maillog))
         scheduler.urgent_waits = self._worker_link.urgent_waits
+        scheduler.is_stranger = self._worker_link.is_stranger
+        scheduler.is_on_line = self._worker_link.is_on_line
         self._sites.attach(scheduler, agent)
         return scheduler
 

@@ -13,7 +13,13 @@ from cmail.link.clock import LinkReading, LinkView, parse_reading
 from cmail.link.probe import PORTAL
 from cmail.link.state import read_state
 from cmail.mail.outcome import NotNow, TemporaryFailure
-from cmail.mail.status import BAD_SYSTEM, DIRECTORY_FAILURE, NO_ANSWER_FROM_HOST, SECURITY, UNABLE_TO_ROUTE
+from cmail.mail.status import (
+    BAD_SYSTEM,
+    DIRECTORY_FAILURE,
+    LOCAL_TROUBLE,
+    NO_ANSWER_FROM_HOST,
+    UNABLE_TO_ROUTE,
+)
 from cmail.net.control import AnswerFunction, ControlClient, ControlError, Fields
 from cmail.net.dns_client import DnsClient
 from cmail.observe import maillog, metrics
@@ -27,6 +33,7 @@ URGENT_EVERY_S: Final = 0.1  # so many that come together are one word
 WELL_EVERY_S: Final = 10.0
 REACHED_EVERY_S: Final = 60.0  # where mail goes is told so often
 REACHED_MAX: Final = 4
+TOOK_MAX: Final = 1000  # hosts that have taken mail
 DENIALS_MAX: Final = 3  # of a domain, by a DNS of which nothing good is known; then it is believed
 DENIED_MAX: Final = 1000  # domains
 CONFIRMING_MAX: Final = 8  # domains that are asked about at once
@@ -34,6 +41,7 @@ BELIEVED_S: Final = 10.0  # so long what a probe saw is not asked for again
 CONFIRM_S: Final = 45.0  # a probe of some addresses, names and a handshake
 STUCK_S: Final = 30.0  # nothing is settled: a look costs a probe, to wait for the time-out costs minutes
 EXCHANGE_S: Final = 30.0  # the link process asks all workers before one begins
+BEHIND_A_PAGE: Final = TemporaryFailure("we are not on line, as a probe says", NotNow.OFFLINE)
 _DNS_TROUBLE: Final = frozenset({DIRECTORY_FAILURE, UNABLE_TO_ROUTE})  # with a domain: its DNS, or ours
 _DOUBTS: Final = {  # what says else than the DNS, by what the link process says
     "exists": "it exists when it is asked for anew",
@@ -65,11 +73,15 @@ class WorkerLink:
         self.forget: Callable[[], None] = lambda: None  # what the DNS denied
         self.upstream_is_at: Callable[[str, Sequence[str]], None] = lambda name, addresses: None
         self._reached: dict[tuple[str, int], None] = {}  # where mail went: domains, as (name, 0), and hosts
+        self._took: dict[str, None] = {}  # hosts that have taken mail, as the log calls them
         self._reached_told_at: dict[bool, float] = {}  # of domains (True) and of hosts
         self._denials: dict[str, int] = {}  # how often a domain was denied, and is not believed
         self._asking = asyncio.Semaphore(CONFIRMING_MAX)
         self._confirming = asyncio.Lock()
         self._confirmed_at = float("-inf")
+        self._looking = asyncio.Lock()
+        self._on_line_until = float("-inf")
+        self._has_looked = True  # since the link came up
 
     def answers(self) -> Mapping[str, AnswerFunction]:
         """The questions of the link process."""
@@ -91,7 +103,8 @@ class WorkerLink:
         if request.get("is_said_again"):
             self.said_again()
         if reading.is_down:
-            self._confirmed_at = float("-inf")
+            self._confirmed_at = self._on_line_until = float("-inf")
+            self._has_looked = False
         self._link_clock.changed(reading, orders)
         if isinstance(upstream := request.get("upstream"), dict):
             self.upstream_is_at(str(upstream.get("name", "")), _texts(upstream.get("addresses")))
@@ -169,15 +182,14 @@ class WorkerLink:
 
     async def believed(self, ending: Ending, route: str = "") -> Ending:
         """What the DNS says does not exist, before anybody is told so: the DNS of a router that has lost the
-        Internet says so of every name. And of a TLS that came to nothing whether it is a log-in page that
-        showed its certificate, and of a host that is silent whether it is the line that died without a word:
-        then we are off line, and no attempt was made."""
+        Internet says so of every name, or leads each to itself. And of a host that cannot be used whether a
+        log-in page answers in its place, of one that is silent whether the line died without a word: then we
+        are off line, and no attempt was made."""
         domain = route.removeprefix(MX_PREFIX) if route.startswith(MX_PREFIX) else ""
         if isinstance(ending, HostTrouble):
             if domain and ending.failure.detail in _DNS_TROUBLE and ending.failure.kind is NotNow.HOST:
                 return await self._judged(ending, domain)
-            is_doubtful = ending.failure.detail == SECURITY or _is_silence(ending)
-            return await self._judged(ending) if is_doubtful else ending
+            return await self._judged(ending) if _is_doubtful(ending) else ending
         if not isinstance(ending, RouteRefusal) or ending.failure.detail != BAD_SYSTEM:
             return ending
         return self._doubted(ending, domain, await self._confirm(domain))
@@ -197,11 +209,14 @@ class WorkerLink:
         return HostTrouble(TemporaryFailure(reason, kind, DIRECTORY_FAILURE))
 
     async def _judged(self, trouble: HostTrouble, domain: str = "") -> Ending:
-        says = await self._confirm(domain)
-        if not (says == "no" or (says == "dns" and domain)) or trouble.transactions_count:
+        if trouble.transactions_count:
             return trouble
         if domain:
+            if await self._confirm(domain) not in ("no", "dns"):
+                return trouble
             self.forget()
+        elif await self.is_on_line():
+            return trouble
         return HostTrouble(replace(trouble.failure, kind=NotNow.OFFLINE))
 
     async def _confirm(self, domain: str) -> str:
@@ -244,8 +259,33 @@ class WorkerLink:
                     self.delivered(name)
 
     def reached(self, host: Host) -> None:
-        """A connection to a host of strangers stood."""
+        """A host has taken mail."""
         self._note_reached(str(host.address), host.port)
+        self._took.pop(relay := str(host), None)
+        self._took[relay] = None
+        if len(self._took) > TOOK_MAX:
+            del self._took[next(iter(self._took))]
+
+    def is_stranger(self, relay: str) -> bool:
+        """Whether a host, as the log calls it, has taken no mail since we started, as far as we know."""
+        return relay not in self._took and relay != "none"
+
+    async def must_wait(self, route: str) -> bool:
+        """Whether a log-in page would get this mail: at link-up nobody has looked yet, and its DNS leads to
+        itself. Where the upstream server is was known before."""
+        if self._has_looked or not route.startswith(MX_PREFIX):
+            return False
+        is_good = await self.is_on_line()
+        self._has_looked = not self._link_clock.is_down
+        return not is_good
+
+    async def is_on_line(self) -> bool:
+        """Whether the Internet is there, as far as anybody can say; what was said holds for a moment."""
+        async with self._looking:
+            now = asyncio.get_running_loop().time
+            if now() >= self._on_line_until and await self._confirm("") != "no":
+                self._on_line_until = now() + BELIEVED_S
+            return now() < self._on_line_until and not self._link_clock.is_down
 
     def _note_reached(self, name: str, port: int = 0) -> None:
         self._reached.pop((name, port), None)
@@ -340,14 +380,10 @@ class WorkerLink:
             return  # it is away: workers go on
 
 
-def _is_silence(ending: Ending) -> bool:
-    """Whether nobody answered, when a connection was opened."""
-    return (
-        isinstance(ending, HostTrouble)
-        and not ending.transactions_count
-        and ending.failure.detail == NO_ANSWER_FROM_HOST
-        and "timed out" in ending.failure.reason
-    )
+def _is_doubtful(trouble: HostTrouble) -> bool:
+    """Whether it may be the line that was in the way, and not the host; not what is wrong here."""
+    is_theirs = trouble.failure.kind is NotNow.HOST and trouble.failure.detail != LOCAL_TROUBLE
+    return is_theirs and not (trouble.transactions_count or trouble.is_unfound)
 
 
 class _Watched:
@@ -358,6 +394,8 @@ class _Watched:
 
     async def run(self, route: str, work: Work) -> Ending:
         """See DeliveryAgent."""
+        if await self._link.must_wait(route):
+            return HostTrouble(BEHIND_A_PAGE)
         try:
             ending = await self._agent.run(route, work)
         finally:

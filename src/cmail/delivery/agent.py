@@ -27,6 +27,11 @@ class Work(Protocol):
 
     Every transaction that was taken is settled or put back exactly once."""
 
+    @property
+    def has_delivered(self) -> bool:
+        """Whether something of it was taken by the next hop."""
+        ...
+
     def take(self) -> Transaction | None:
         """The next transaction; None when nothing is ready now (or the next hop is to rest)."""
         ...

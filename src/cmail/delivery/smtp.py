@@ -14,7 +14,7 @@ from cmail.delivery.agent import Ending, Finished, HostTrouble, RouteRefusal, Wo
 from cmail.delivery.blame import Blame
 from cmail.delivery.connections import OpenError, Peer, Tls
 from cmail.delivery.fit import FAST, Fit
-from cmail.delivery.hosts import Host, MxRouter, NoHostError, upstream_hosts
+from cmail.delivery.hosts import Host, MxRouter, NoHostError, literal_address, upstream_hosts
 from cmail.delivery.lane import run_session
 from cmail.delivery.line import SessionLimits
 from cmail.delivery.settings import SmtpSettings
@@ -66,7 +66,7 @@ class SmtpAgent:
         self._line = line
         self._blame = Blame()
         self._known = Acquaintances()
-        self.reached: Callable[[Host], None] = lambda host: None  # told of strangers' hosts that answered
+        self.reached: Callable[[Host], None] = lambda host: None  # told of hosts that have taken mail
         self._silent: dict[Host, float] = {}  # it did not answer, or breaks messages: tried last until then
         self.update(settings, hostname, password, ca_file)
 
@@ -107,6 +107,11 @@ class SmtpAgent:
             assert isinstance(error.failure, TemporaryFailure)
             self._log(f"warning: {error}")
             return HostTrouble(error.failure, is_unfound=True)
+        if literal_address(settings.host) is None and self._is_any_own(hosts):
+            # So may the DNS of a router that has lost the Internet. What is sent there would come back to us.
+            reason = f"the host {settings.host} of the settings is this server itself, says the DNS"
+            self._log(f"warning: {reason}")
+            return HostTrouble(TemporaryFailure(reason, NotNow.HOST, UNABLE_TO_ROUTE), is_unfound=True)
         way = _Way(settings.tls, is_ours=True, has_log_in=bool(settings.username))
         ending, _ = await self._try_hosts(_in_order(hosts), work, way)
         if isinstance(ending, HostTrouble):
@@ -120,7 +125,7 @@ class SmtpAgent:
         except NoHostError as error:
             assert isinstance(error.failure, TemporaryFailure)
             return HostTrouble(error.failure, is_unfound=True)
-        if any(self._is_own_address(host.address, port) for host in hosts):
+        if self._is_any_own(hosts):
             reason = f"the host {name}:{port} of {whose} is this server itself"
             self._log(f"warning: {reason}")
             return HostTrouble(TemporaryFailure(reason, NotNow.HOST, ROUTING_LOOP))
@@ -128,6 +133,9 @@ class SmtpAgent:
             _in_order(hosts), work, _Way(tls, is_ours=True, is_near=is_near(name))
         )
         return ending
+
+    def _is_any_own(self, hosts: list[Host]) -> bool:
+        return any(self._is_own_address(host.address, host.port) for host in hosts)
 
     async def _run_mx(self, domain: str, work: Work) -> Ending:
         router = MxRouter(self._resolver, self._entropy, self._hostname, self._is_own_address)
@@ -210,7 +218,7 @@ class SmtpAgent:
             is_open = False
             raise
         finally:
-            if is_open and not way.is_ours:
+            if is_open and work.has_delivered:
                 self.reached(host)
 
     async def _peer(self, host: Host, way: _Way) -> Peer:

@@ -68,6 +68,8 @@ def _of_device(
 def of_line(kernel: Kernel, way: int | None, had_way: bool, said_down: Collection[str]) -> Verdict:
     """What the kernel shows where no link is named. `way`: the device by which it goes to the upstream
     server. A machine on which there never was a way out is one of which nothing is known."""
+    if way is not None and (here := kernel.device(way)) is not None and here.is_loopback:
+        return Verdict(State.UP, "the upstream server is on this machine")
     routed = [device for device in kernel.devices if is_routed(kernel, device, way)]
     for device in routed:
         if device.has_carrier and device.name not in said_down:

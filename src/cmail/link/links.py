@@ -150,6 +150,7 @@ class Links:
         self.known = Known()
         self._said_down = SaidDown()
         self._by = ""  # the link by which the kernel goes
+        self._stray = ""  # the device by which it goes, when that is of no link
         self._exchange_s = 0.0
         self.exchange: Callable[[float], str] = lambda now_s: ""  # which one is open then; "": none
         self.apply(settings)
@@ -180,6 +181,8 @@ class Links:
         device = kernel.device(facts.way) if facts.way is not None else None
         owners = [link.name for link in self.all if device is not None and link.has(device.name)]
         self._by = owners[0] if owners else LINE if self.all[0].via is None else ""
+        is_stray = device is not None and not self._by and device.has_carrier and not device.is_loopback
+        self._stray = device.name if device is not None and is_stray else ""
 
     def say(self, name: str, hand: Hand, kernel: Kernel | None = None) -> None:
         """A person or a hook: of one link, of a network device, of all (""). UnknownLinkError."""
@@ -269,7 +272,8 @@ class Links:
         return Outlook(not rests, "", self._orders([], words), words, said, rests)
 
     def _all_down(self) -> str:
-        return "; ".join(_why_not(link, ALL) for link in self.all)
+        words = "; ".join(_why_not(link, ALL) for link in self.all)
+        return f"{words}; the kernel goes by {self._stray}, of no [[link.via]]" if self._stray else words
 
     def _orders(self, going: Sequence[tuple[OneLink, Allowance]], words: str) -> Orders:
         size_ever = capacity([link.via for link in self.all if link.via is not None], self._exchange_s)

@@ -43,9 +43,10 @@ class Target:
     port: int
     tls: Literal["none", "required", "implicit"] = "none"  # of the upstream server, when it must be right
     ca_file: str = ""
-    # Where mail went last (link/known.py), for a target that is a name alone.
+    # Where mail went last (link/known.py), for a target that is a name alone, or a fallback.
     names: tuple[str, ...] = ()
     hosts: tuple[HostPort, ...] = ()
+    trusted: tuple[IPAddress, ...] = ()  # who has taken mail is no log-in page, if every name leads there
 
     @property
     def is_name(self) -> bool:
@@ -132,6 +133,8 @@ async def probe(target: Target, resolver: Resolver, known: Sequence[IPAddress], 
         if not words:
             portal = await _portal(target, addresses, address, resolver)
             return Seen(not portal, portal, is_portal=bool(portal), address=address)
+    if target.hosts and (await _any_answers(target.hosts, device)).is_answered:
+        return Seen(True, "")
     return Seen(False, f"{target}: {words}", is_failure=bool(addresses))
 
 
@@ -147,7 +150,7 @@ async def _look_up(target: Target, resolver: Resolver) -> Seen:
     """A DNS that says no is none of a log-in page; one that says nothing proves nothing."""
     try:
         addresses = [each for each in await resolver.addresses(target.host) if not each.is_loopback]
-        is_portal = bool(addresses) and await _answers_everything(addresses, resolver)
+        is_portal = bool(addresses) and await _answers_everything(target, addresses, resolver)
     except NoSuchDomainError:
         return Seen(True, "", dns="strange")
     except DnsError as error:
@@ -211,7 +214,7 @@ async def _portal(
     """Why what answered is not the Internet; "" when it may well be."""
     try:
         async with asyncio.timeout(PORTAL_S):
-            if not _is_number(target.host) and await _answers_everything(addresses, resolver):
+            if not _is_number(target.host) and await _answers_everything(target, addresses, resolver):
                 return f"{PORTAL}: every name has the same address ({addresses[0]})"
             if target.tls != "none" and (name := await _wrong_name(target, address)):
                 return f"{PORTAL}: {target.host} shows a certificate for {name}"
@@ -220,8 +223,10 @@ async def _portal(
     return ""
 
 
-async def _answers_everything(addresses: Sequence[IPAddress], resolver: Resolver) -> bool:
-    """Whether names that we make up lead to where the host is."""
+async def _answers_everything(target: Target, addresses: Sequence[IPAddress], resolver: Resolver) -> bool:
+    """Whether names that we make up lead to where the host is. In a lab they do, and mail was taken there."""
+    if set(addresses) & set(target.trusted):
+        return False
     for ending in _MADE_UP:
         name = "".join(secrets.choice("abcdefghijklmnopqrstuvwxyz") for _ in range(20)) + ending
         try:

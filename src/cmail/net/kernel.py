@@ -69,8 +69,10 @@ class Kernel:
         elif isinstance(what, OwnAddress):
             self._addresses.pop((what.index, what.address), None)
             self.is_doubtful = True
-        else:
+        elif what in self._routes:
             self._routes.discard(what)
+        elif what.is_default and not what.is_cloned:
+            self.is_doubtful = True  # one of several ways that were told as one route (IPv6)
 
     # What is.
 
@@ -90,12 +92,12 @@ class Kernel:
         return [d for d in self.devices if any(fnmatchcase(d.name, pattern) for pattern in patterns)]
 
     def addresses(self, index: int) -> list[IPAddress]:
-        """The addresses of a device with which something beyond its own cable can be reached."""
-        return [
-            own.address
-            for own in self._addresses.values()
-            if own.index == index and own.is_usable and not own.address.is_link_local
-        ]
+        """The addresses of a device with which something beyond its own cable can be reached. One without any
+        borrows those of loopback, as on servers that have a single address and no network."""
+        usable = [own for own in self._addresses.values() if own.is_usable and not own.address.is_link_local]
+        found = [own.address for own in usable if own.index == index]
+        borrowed = (own for own in usable if self._is_loopback(own.index) and not own.address.is_loopback)
+        return found or [own.address for own in borrowed]
 
     def leads_beyond(self, index: int, upstream: IPAddress | None) -> bool:
         """Whether a route by this device leads beyond its own network, or to the upstream server."""
@@ -103,6 +105,15 @@ class Kernel:
             index in route.indexes and (route.is_default or (upstream is not None and route.covers(upstream)))
             for route in self._routes
         )
+
+    @property
+    def loopback(self) -> int | None:
+        """The number of its device."""
+        return next((index for index, device in self._devices.items() if device.is_loopback), None)
+
+    def is_own(self, address: IPAddress) -> bool:
+        """Whether an address is one of this machine's."""
+        return address.is_loopback or any(own.address == address for own in self._addresses.values())
 
     def own_addresses(self) -> frozenset[IPAddress]:
         """All addresses there are, but those of loopback."""

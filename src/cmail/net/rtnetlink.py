@@ -29,7 +29,8 @@ _INTERRUPTED: Final = 0x10  # of a dump: something changed meanwhile
 _REPLACE: Final = 0x100
 _DUMP: Final = 0x300
 
-GROUPS: Final = 0x1 | 0x10 | 0x40 | 0x100 | 0x400  # links; addresses and routes of IPv4 and IPv6
+# Links; addresses, routes and rules of IPv4 and IPv6. Of rules nothing is read: the way may be another now.
+GROUPS: Final = 0x1 | 0x10 | 0x40 | 0x80 | 0x100 | 0x400 | 0x40000
 
 _IS_UP, _IS_LOOPBACK, _IS_LOWER_UP = 0x1, 0x8, 0x10000
 _DORMANT: Final = 5  # carrier, but nobody has let us in yet (802.1X, Wi-Fi)

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Final
 
 from cmail.delivery.agent import Transaction
-from cmail.mail.outcome import NotNow, Outcome, TemporaryFailure
+from cmail.mail.outcome import Delivered, Expanded, NotNow, Outcome, PermanentFailure, TemporaryFailure
 from cmail.mail.queue_id import QueueId
 from cmail.queue.attempt import Conclusion
 from cmail.queue.lane import Lane
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from cmail.queue.scheduler import Scheduler
 
 AGAIN_AFTER_S: Final = 1.0  # when an outcome could not be recorded
+_Failure: Final = TemporaryFailure | PermanentFailure
 GONE_KEPT: Final = 100  # messages of which it was said lately that they are gone
 
 
@@ -42,6 +43,45 @@ class Recorder:
         host_wait_ms: int | None = None,
     ) -> bool:
         """Record how a transaction ended; whether something of it was delivered."""
+        if lane is not None and self._is_doubtful(route, lane, outcomes):
+            later = self._conclude_if_on_line(route, lane, transaction, outcomes, setup_s, sending_s)
+            self._scheduler.spawn(later, "what a stranger refused")
+            return False
+        return self._conclude(route, lane, transaction, outcomes, setup_s, sending_s, host_wait_ms)
+
+    def _is_doubtful(self, route: RouteQueue, lane: Lane, outcomes: Mapping[int, Outcome]) -> bool:
+        """Whether it may be a log-in page that refuses: nobody who answers there has taken mail yet."""
+        if lane.has_delivered or not route.needs_link:
+            return False
+        is_delivered = any(isinstance(each, Delivered | Expanded) for each in outcomes.values())
+        relays = {each.relay for each in outcomes.values()}
+        return not is_delivered and any(self._scheduler.is_stranger(relay) for relay in relays)
+
+    async def _conclude_if_on_line(
+        self,
+        route: RouteQueue,
+        lane: Lane,
+        transaction: Transaction,
+        outcomes: Mapping[int, Outcome],
+        setup_s: float,
+        sending_s: float,
+    ) -> None:
+        if not await self._scheduler.is_on_line():
+            reason = next((each.reason for each in outcomes.values() if isinstance(each, _Failure)), "")
+            nothing = TemporaryFailure(f"off line, but somebody said: {reason}", NotNow.OFFLINE)
+            outcomes = dict.fromkeys(outcomes, nothing)
+        self._conclude(route, lane, transaction, outcomes, setup_s, sending_s, None)
+
+    def _conclude(
+        self,
+        route: RouteQueue,
+        lane: Lane | None,
+        transaction: Transaction,
+        outcomes: Mapping[int, Outcome],
+        setup_s: float,
+        sending_s: float,
+        host_wait_ms: int | None,
+    ) -> bool:
         if host_wait_ms is None:
             host_wait_ms = 0 if self._is_proved(route, lane) else self._wait_after_failure_ms(route)
         message = transaction.message

@@ -3,7 +3,7 @@
 import asyncio
 import random
 from collections import deque
-from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping, Sequence
 from typing import Any, Final
 
 from cmail.delivery.agent import DeliveryAgent
@@ -81,6 +81,12 @@ class Scheduler:
         self.is_site_turned: Callable[[str], bool] = lambda route: False  # by the one connection of its own
         self.site_largest: Callable[[str], int] = lambda route: 0  # octets that it takes unasked; 0: all
         self.urgent_waits: Callable[[], None] = lambda: None  # for an exchange: told of each that comes
+        self.is_stranger: Callable[[str], bool] = lambda relay: (
+            False
+        )  # who has not taken mail, as far as we know
+        self.is_on_line: Callable[[], Awaitable[bool]] = (
+            _yes  # asked before what a stranger refuses is believed
+        )
         self._limits = limits
         self._thirsty: deque[RouteQueue] = deque()  # routes that wait for room to read
         self.is_stopping = False
@@ -363,3 +369,7 @@ class Scheduler:
     def is_batched(self) -> bool:
         """Whether mail for the Internet waits for a flush; not while an exchange is open."""
         return self.settings.batch and not self.admission.orders.is_batch_open
+
+
+async def _yes() -> bool:
+    return True

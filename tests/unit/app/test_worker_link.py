@@ -17,6 +17,7 @@ from cmail.mail.status import (
     BAD_CONNECTION,
     BAD_SYSTEM,
     DIRECTORY_FAILURE,
+    LOCAL_TROUBLE,
     NO_ANSWER_FROM_HOST,
     NULL_MX,
     SECURITY,
@@ -195,6 +196,37 @@ def test_a_tls_that_came_to_nothing_at_a_log_in_page(
         await made._changed({**LinkReading().fields()})
         ending = await made.believed(HostTrouble(failure))
         assert isinstance(ending, HostTrouble) and ending.failure == replace(failure, kind=kind)
+
+    asyncio.run(test())
+
+
+@pytest.mark.parametrize(
+    ("words", "detail", "is_asked"),
+    [
+        ("connection refused", NO_ANSWER_FROM_HOST, True),
+        ("HTTP/1.1 400 Bad Request", BAD_CONNECTION, True),
+        ("the password cannot be read", LOCAL_TROUBLE, False),
+    ],
+)
+def test_a_router_that_leads_every_name_to_itself(
+    words: str, detail: Any, is_asked: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It has lost the Internet, and refuses mail or talks of the Web: no attempt was made, says a probe. What is wrong
+    here it is not asked about."""
+
+    class Client:
+        def __init__(self, *_: object) -> None: ...
+
+        async def ask(self, _question: str, _fields: object) -> object:
+            return SimpleNamespace(ok={"says": "no"})
+
+    monkeypatch.setattr(worker_link, "ControlClient", Client)
+
+    async def test() -> None:
+        for route in ("relay", "mx:a.example"):
+            ending = await eyes().believed(HostTrouble(TemporaryFailure(words, NotNow.HOST, detail)), route)
+            assert isinstance(ending, HostTrouble)
+            assert ending.failure.kind is (NotNow.OFFLINE if is_asked else NotNow.HOST)
 
     asyncio.run(test())
 

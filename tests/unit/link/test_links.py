@@ -1,13 +1,15 @@
 """Links: up, down or unknown by hand, kernel and probe; what may go over them; what outlives the process."""
 
 from datetime import timedelta
+from ipaddress import ip_address
 from typing import Any
 
 import pytest
 
 from cmail.link.judging import Hand, State
-from cmail.link.links import Links, UnknownLinkError
+from cmail.link.links import Facts, Links, UnknownLinkError
 from cmail.link.settings import LinkSettings, ViaSettings
+from cmail.net.rtnetlink import Added, OwnAddress
 from cmail.policy.orders import NO_LIMIT, NOTHING
 from cmail.settings import ByteSize
 from tests.support.fake_kernel import FakeKernel
@@ -55,6 +57,15 @@ def test_a_way_to_the_upstream_server_is_enough() -> None:
     made, kernel = links(), FakeKernel().device("eth0").address("eth0").route("eth0", "10.20.0.0", 16)
     assert judged(made, kernel, "10.20.0.9") == "line up: mail goes by eth0"
     assert judged(made, kernel.no_route(), "10.20.0.9") == "line down: there is no route to the Internet"
+
+
+def test_an_upstream_server_on_this_machine() -> None:
+    """A proxy at an address of our own, or a name of /etc/hosts that leads to loopback: never down, whatever else is."""
+    made, kernel = links(), FakeKernel().whole("eth0")
+    judged(made, kernel)
+    kernel.no_route()
+    made.show(Facts(kernel.kernel, 1, None))
+    assert judged(made) == "line up: the upstream server is on this machine"
 
 
 def test_it_had_a_way_before_it_was_started() -> None:
@@ -113,6 +124,15 @@ def test_a_route_to_the_upstream_server_makes_a_link() -> None:
     """Beyond its own network there need be nothing but where mail goes."""
     kernel = FakeKernel().device("eth0").address("eth0").route("eth0", "10.20.0.0", 16)
     assert judged(links(FIBRE), kernel, "10.20.0.9").startswith("fibre up")
+
+
+def test_a_device_that_borrows_its_address() -> None:
+    """Of loopback, as on a server that has one address and no network."""
+    kernel = FakeKernel().device("eth0").route("eth0")
+    kernel.kernel.apply([Added(OwnAddress(1, ip_address("127.0.0.1")))])
+    assert judged(links(FIBRE), kernel) == "fibre down: eth0 has no address"
+    kernel.kernel.apply([Added(OwnAddress(1, ip_address("203.0.113.5")))])
+    assert judged(links(FIBRE), kernel).startswith("fibre up")
 
 
 def test_one_device_of_several_is_enough() -> None:
@@ -310,7 +330,9 @@ def test_where_nobody_can_say_the_most_generous_holds() -> None:
     assert not found.is_down and found.orders.size_max == 100 * 1024
     found = outlook(made, kernel.device("wwan0", carrier=False))
     assert found.is_down
-    assert found.words == "fibre is down: eth0 has no carrier; satellite is down: wwan0 has no carrier"
+    down = "fibre is down: eth0 has no carrier; satellite is down: wwan0 has no carrier"
+    assert found.words == f"{down}; the kernel goes by tun0, of no [[link.via]]"
+    assert outlook(made, kernel.device("tun0", carrier=False)).words == down
 
 
 @pytest.mark.parametrize(

@@ -129,6 +129,38 @@ def test_names_alone_show_a_log_in_page(resolver: FakeResolver, is_answered: boo
     assert ("log-in page" in found.words) is is_portal
 
 
+def test_an_address_that_has_taken_mail_is_no_log_in_page() -> None:
+    """In a lab every name may lead to one host. It has taken mail, so it is where mail goes; no page has."""
+    from ipaddress import ip_address
+
+    trusted = (ip_address("192.0.2.1"),)
+    assert seen(replace(NAMES, trusted=trusted), Fixed()).is_answered
+
+    async def ask(port: int) -> None:
+        found.append(await probe(replace(Target("smtp.isp.example", port), trusted=here), Everything(), ()))
+
+    found, here = list[Seen](), (ip_address("127.0.0.1"),)
+    asyncio.run(serve(ask))
+    assert found[0].is_answered
+
+
+@pytest.mark.parametrize("is_there", [True, False])
+def test_a_fallback_that_is_away_says_nothing_of_the_line(
+    is_there: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By MX: where mail went last somebody answers, or nobody does."""
+    from ipaddress import ip_address
+
+    async def connect(address: object, *_: object) -> str:
+        return "" if is_there and str(address) == "192.0.2.1" else "no answer within 5 s"
+
+    monkeypatch.setattr(probe_module, "_connect", connect)
+    target = Target("192.0.2.99", 25, hosts=((ip_address("192.0.2.1"), 25),))
+    found = seen(target)
+    assert found.is_answered is is_there and found.is_failure is not is_there
+    assert is_there or found.words == "192.0.2.99:25: no answer within 5 s"
+
+
 @pytest.mark.parametrize("is_caught", [True, False])
 def test_a_page_that_answers_for_every_name(is_caught: bool) -> None:
     """Made-up names have the address of the upstream server too: a log-in page. Where they do not exist

@@ -147,6 +147,16 @@ def test_what_leads_beyond(prefix: bytes, length: int, upstream: str | None, lea
     assert kernel.leads_beyond(2, ip_address(upstream) if upstream else None) is leads
 
 
+def test_one_of_several_ways_that_were_told_as_one_route() -> None:
+    """IPv6: the kernel tells of them together, and that one of them goes by itself. All is asked anew then."""
+    kernel = Kernel()
+    kernel.apply([Added(Route(6, 254, b"", 0, 1024, (2, 3)))])
+    kernel.apply([Gone(Route(6, 254, b"\x20\x01" + bytes(14), 32, 1024, (2,)))])
+    assert not kernel.is_doubtful, "of what is no default route nothing hangs on it"
+    kernel.apply([Gone(Route(6, 254, b"", 0, 1024, (2,)))])
+    assert kernel.is_doubtful
+
+
 def test_a_router_with_the_whole_internet_costs_no_memory() -> None:
     """Beyond a number of routes only default ones are kept."""
     kernel = Kernel()
