@@ -266,11 +266,12 @@ class LinkAnswers:
 
     async def _seen(self, request: Fields) -> Fields:
         names, hosts = (request.get(name) for name in ("names", "hosts"))
+        is_noted = True
         if isinstance(names, list) and isinstance(hosts, list):
-            self._watching.reached(names, hosts)
+            is_noted = self._watching.reached(names, hosts)
         if self._watching.seen(is_ok=request.get("is_ok") is True, kind=str(request.get("kind", ""))):
             await self._watching.look()
-        return {}
+        return {"is_noted": is_noted}
 
     async def _wants(self, request: Fields) -> Fields:
         """Mail came at a worker that does not wait for the next look."""

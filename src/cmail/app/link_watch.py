@@ -237,14 +237,15 @@ class Watching:
         carrier.doubt.begin()
         self._conclude(carrier, seen, target)
 
-    def reached(self, names: Sequence[object], hosts: Sequence[object]) -> None:
-        """A worker tells where mail went."""
+    def reached(self, names: Sequence[object], hosts: Sequence[object]) -> bool:
+        """A worker tells where mail went. False: not noted, for a log-in page may have taken it."""
         carrier = self._link.links.carrier
         if self._link.reading.is_down or (carrier is not None and carrier.doubt.is_open):
-            return  # a log-in page may have taken it
+            return False
         if self._link.links.known.note(names, hosts):
             self._link.note()
             self._woken.set()  # the way there may be the only one that there is
+        return True
 
     def _names(self) -> Target:
         known = self._link.links.known

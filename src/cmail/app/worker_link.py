@@ -105,6 +105,7 @@ class WorkerLink:
         if reading.is_down:
             self._confirmed_at = self._on_line_until = float("-inf")
             self._has_looked = False
+            self._reached.clear()  # a log-in page may have taken it
         self._link_clock.changed(reading, orders)
         if isinstance(upstream := request.get("upstream"), dict):
             self.upstream_is_at(str(upstream.get("name", "")), _texts(upstream.get("addresses")))
@@ -165,6 +166,7 @@ class WorkerLink:
         the DNS said: mail would go to that page once it is away."""
         was_trapped, self._is_trapped = self._is_trapped, PORTAL in self._link_clock.orders.words
         if was_trapped or self._is_trapped:
+            self._took.clear()
             resolver.forget()
         else:
             resolver.forget_failures()
@@ -302,14 +304,18 @@ class WorkerLink:
                 told += [each for each in self._reached if is_name is not bool(each[1])]
         if not told:
             return
-        self._reached = {each: None for each in self._reached if each not in told}
         names = [name for name, port in told if not port]
         hosts = [[name, port] for name, port in told if port]
         fields = {"names": names, "hosts": hosts}
         try:
-            await ControlClient(self._run_folder, "link", 5.0).ask("link.seen", fields)
+            answer = await ControlClient(self._run_folder, "link", 5.0).ask("link.seen", fields)
+            is_noted = answer.ok.get("is_noted") is not False
         except ControlError:
-            self._reached_told_at.clear()
+            is_noted = False
+        if is_noted:
+            self._reached = {each: None for each in self._reached if each not in told}
+        else:
+            self._reached_told_at.clear()  # again in a moment
 
     def ended(self, route: str, ending: Ending) -> None:
         """Of the upstream server one silence is enough to look, of others it takes two in a row."""

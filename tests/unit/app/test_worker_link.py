@@ -249,6 +249,46 @@ def test_what_a_log_in_page_said_of_names_is_forgotten() -> None:
     assert forgotten == ["failures", "failures", "all", "all", "failures"]
 
 
+def test_where_mail_went_is_told_until_it_is_noted(monkeypatch: pytest.MonkeyPatch) -> None:
+    """While the line is in doubt, or nobody hears it, it is said again in a moment, and not in a minute: what the DNS
+    denies then is asked where mail went. What a log-in page may have taken before a link-down is told no more."""
+    told: list[object] = []
+    answers: list[object] = [
+        {"is_noted": False},
+        ControlError("away"),
+        {"is_noted": True},
+        {"is_noted": False},
+    ]
+
+    class Client:
+        def __init__(self, *_: object) -> None: ...
+
+        async def ask(self, _question: str, fields: dict[str, object]) -> object:
+            told.append(fields["names"])
+            answer = answers.pop(0)
+            if isinstance(answer, ControlError):
+                raise answer
+            return SimpleNamespace(ok=answer)
+
+    monkeypatch.setattr(worker_link, "ControlClient", Client)
+
+    async def test() -> None:
+        made = eyes()
+        made.delivered("mx:a.example")
+        for _ in range(5):
+            await made._tell_reached()
+        assert told == [["a.example"]] * 3
+        monkeypatch.setattr(worker_link, "REACHED_EVERY_S", 0.0)
+        made.delivered("mx:page.example")
+        await made._tell_reached()
+        await made._changed({**LinkReading(is_down=True).fields()})
+        await made._changed({**LinkReading().fields()})
+        await made._tell_reached()
+        assert told[3:] == [["page.example"]]
+
+    asyncio.run(test())
+
+
 def test_urgent_mail_is_told_at_once_and_not_each_of_it(monkeypatch: pytest.MonkeyPatch) -> None:
     """The first goes at once, what comes with it or soon behind is one word more."""
     told: list[object] = []
