@@ -263,7 +263,10 @@ class WorkerLink:
     def reached(self, host: Host) -> None:
         """A host has taken mail."""
         self._note_reached(str(host.address), host.port)
-        self._took.pop(relay := str(host), None)
+        if (relay := str(host)) in self._took:
+            del self._took[relay]
+        else:
+            self._woken.set()  # the first time is told at once
         self._took[relay] = None
         if len(self._took) > TOOK_MAX:
             del self._took[next(iter(self._took))]
@@ -341,8 +344,8 @@ class WorkerLink:
             except TimeoutError:
                 pass
             self._woken.clear()
-            await self._tell_reached()
             kind, self._seen = self._look() or self._seen, ""
+            await self._tell_reached()
             if kind and (kind != "ok" or self._is_news()):
                 self._told, self._told_at = kind, asyncio.get_running_loop().time()
                 await self._say(kind)
