@@ -32,7 +32,7 @@ SAID = {
     23: ("queue.lifetime: must be a duration", '"5d"'),
     25: ("relay.networks", "127.0.0.0/8"),
     27: ('listeners of kind "imap" are not there yet', "smtp"),
-    30: ("exchange.every: must be a duration", '"0s"'),
+    30: ("exchange.every: must be a duration", 'every = "1h"'),
     31: ("link.via[1].name: is missing", 'name = "fibre"'),
 }
 

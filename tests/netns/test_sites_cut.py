@@ -92,11 +92,12 @@ def test_a_cut_in_the_middle_of_it(net: Net, tmp_path: Path, method: str, how: s
         wait_for(lambda: is_up(site), "the line to be seen")
         net.cut("wire")
         wait_until_down(site)
-        sent = subjects(60)
+        workers = [site.pid(f"worker-{number}") for number in range(2)]
+        sent = subjects(100)
         send(net, *sent, octets=60_000)
         net.join("wire")
         wait_for(lambda: arrived(site), "the first of it", 20)
-        with standing_still(site):
+        with standing_still(workers):
             assert waiting(hub), "it is all there already"
             most = ON_ITS_WAY * max(1, connections(hub))
             if how == "pulled":

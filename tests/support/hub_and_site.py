@@ -176,9 +176,8 @@ def waiting(hub: RunningCmail) -> list[dict[str, object]]:
 
 
 @contextlib.contextmanager
-def standing_still(site: RunningCmail) -> Iterator[None]:
-    """Its workers take nothing meanwhile: what is on its way to them stays there."""
-    pids = [site.pid(f"worker-{number}") for number in range(2)]
+def standing_still(pids: Sequence[int]) -> Iterator[None]:
+    """The workers of a site take nothing meanwhile: what is on its way to them stays there."""
     for pid in pids:
         os.kill(pid, signal.SIGSTOP)
     try:

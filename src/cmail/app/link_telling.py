@@ -29,6 +29,7 @@ class Teller:
         self._gone: set[str] = set()
         self._task: asyncio.Task[None] | None = None
         self._tries = 0
+        self._hangs = False
         self.is_heard = asyncio.Event()  # all of it, or that it cannot be heard now
         self.is_heard.set()
 
@@ -52,8 +53,11 @@ class Teller:
     def _begin(self) -> None:
         self._tries = 0
         if self._task is None or self._task.done():
+            self._hangs = False
             self.is_heard.clear()
             self._task = asyncio.create_task(self._run(), name=f"tell {self._name}")
+        elif not self._hangs:
+            self.is_heard.clear()  # it was starting, and may hear this one
 
     async def _run(self) -> None:
         try:
@@ -64,6 +68,7 @@ class Teller:
                     is_starting = isinstance(error, NotRunningError)
                     if self._tries == (SOON_TIMES if is_starting else 0):
                         maillog.warned(f"{self._name} was not told of the link, it is told again: {error}")
+                    self._hangs = not is_starting
                     self.is_heard.set()  # it starts, or hangs: nobody waits for it
                     self._tries += 1
                     await asyncio.sleep(SOON_S if self._tries <= SOON_TIMES else AGAIN_S)

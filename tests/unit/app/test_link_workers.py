@@ -10,7 +10,7 @@ import pytest
 from cmail.app import link_telling, link_workers
 from cmail.app.link_workers import Workers
 from cmail.link.clock import LinkReading
-from cmail.net.control import ControlServer, Fields, NotRunningError
+from cmail.net.control import ControlError, ControlServer, Fields, NotRunningError
 from cmail.observe import maillog
 from cmail.policy.orders import FREE, Orders, parse_orders
 
@@ -73,6 +73,42 @@ def test_who_is_starting_is_no_trouble_for_a_while(monkeypatch: pytest.MonkeyPat
 
     asyncio.run(test())
     assert ["worker-0 was not told" in words for words in said] == ([] if tries else [True])
+
+
+def test_who_has_just_started_is_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What it is told while it hears the word of before is heard when it has heard both; who hangs is not waited for."""
+    monkeypatch.setattr(link_telling, "SOON_S", 0.001)
+    may_hear, is_asked, asked = asyncio.Event(), asyncio.Event(), 0
+
+    async def ask(question: str, fields: Fields) -> None:
+        nonlocal asked
+        asked += 1
+        if asked == 1:
+            raise NotRunningError("the server is not running (worker-0 does not answer)")
+        is_asked.set()
+        await may_hear.wait()
+        if asked == 2:
+            raise ControlError("worker-0 did not answer within 5 s")
+
+    async def test() -> None:
+        teller = link_telling.Teller("worker-0", ask)
+        teller.tell({}, {})
+        async with asyncio.timeout(5):
+            await is_asked.wait()
+            assert teller.is_heard.is_set(), "it was starting"
+            teller.tell({}, {})
+            assert not teller.is_heard.is_set()
+            is_asked.clear()
+            may_hear.set()
+            await teller.is_heard.wait()
+            may_hear.clear()
+            teller.tell({}, {})
+            assert teller.is_heard.is_set(), "it hangs"
+            await is_asked.wait()
+            may_hear.set()
+        teller.close()
+
+    asyncio.run(test())
 
 
 def test_who_does_not_answer_is_left_out() -> None:
