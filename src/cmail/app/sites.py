@@ -282,7 +282,7 @@ class Sites:
             for shard in self.shards:
                 for step in (queue_sites.begin, queue_sites.end_dead):
                     shard.scheduler.spawn(step(shard.scheduler, site.route), f"site {site.name}")
-            stays = site.stays.total_seconds() + 0.01
+            stays = site.stays.total_seconds() + 0.001
             asyncio.get_running_loop().call_later(stays, self._look_whether_gone, site.route)
         if self.place.number == 0:
             maillog.noted(f"site {site.name}: it is there ({how} from {address})")
