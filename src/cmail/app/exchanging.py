@@ -42,6 +42,7 @@ class Exchanging:
         self.tally = Tally()
         self._entry: Entry | None = None
         self._before = Gone()  # the tally when the entry began
+        self._cost_before = 0.0  # of what went since the last one ended: at link-up mail does not wait for us
         self._woken = asyncio.Event()
         self._running: dict[asyncio.Task[None], Entry | None] = {}
         self._noted_s = self._counted_s = 0.0
@@ -76,6 +77,8 @@ class Exchanging:
             settings.exchange, is_batch=settings.queue.batch, now_s=self._clock.wall_ms() / 1000
         )
         self._set_open()
+        if self._entry is None:
+            self._begin_anew()
         self._woken.set()
 
     @property
@@ -228,8 +231,9 @@ class Exchanging:
         exchanges = self.exchanges
         now = self._now()
         exchanges.begin(why, now)
-        self._before = _copy(self.tally.total)
-        self._entry = Entry(round(now.now_s * 1000), why, self._link.outlook.link)
+        if not exchanges.is_always:  # else what went since the last one belongs to this one: it is just up
+            self._begin_anew()
+        self._entry = Entry(round(now.now_s * 1000), why, self._link.outlook.link, cost=self._cost_before)
         self.history.add(self._entry)
         if not exchanges.is_always:
             maillog.noted(f"an exchange begins: {why}")
@@ -249,6 +253,7 @@ class Exchanging:
         is_always = exchanges.is_always
         exchanges.end(self._now())
         self._entry = None
+        self._begin_anew()
         self._set_open()
         await self._look_at_link()
         if entry is None:
@@ -315,14 +320,21 @@ class Exchanging:
             for name in Gone.__slots__:
                 setattr(self._entry, name, getattr(went, name))
 
+    def _begin_anew(self) -> None:
+        """What is counted from now on belongs to the exchange that begins next."""
+        self._before, self._cost_before = _copy(self.tally.total), 0.0
+
     def _charge(self, new: Gone) -> None:
         carrier = self._payer_of_what_went()
         if carrier is None or carrier.via is None or not new.octets:
             return
         now_s = self._clock.wall_ms() / 1000
         carrier.use(new.octets, now_s, None, self.exchanges.turn(now_s))
+        cost = carrier.via.cost * new.octets / MIB
         if self._entry is not None:
-            self._entry.cost += carrier.via.cost * new.octets / MIB
+            self._entry.cost += cost
+        else:
+            self._cost_before += cost
         if self._must_count and not 0 <= now_s - self._noted_s < NOTE_S:  # nor was the clock set back
             self._noted_s = now_s
             self._link.note()

@@ -5,6 +5,8 @@ import json
 from pathlib import Path
 from typing import Any, Final
 
+import pytest
+
 from cmail.app import config
 from cmail.app.exchanging import POLL_NEAR_S, POLL_OPEN_S, Exchanging
 from cmail.link.clock import LinkReading
@@ -157,6 +159,30 @@ def test_the_nearer_the_end_the_sooner(tmp_path: Path) -> None:
         assert house.exchanging._sleep_s() == POLL_NEAR_S
         await house.goes(0)
         assert house.exchanging._sleep_s() == POLL_OPEN_S
+        await house.close()
+
+    asyncio.run(scenario())
+
+
+def test_what_goes_before_we_have_looked(tmp_path: Path) -> None:
+    """Mail that goes the moment the link is up stands in the history of that exchange, with its cost: workers do
+    not wait for it to begin."""
+
+    async def scenario() -> None:
+        house = House(tmp_path, WINDOW + "cost = 2.0\n")
+        cable = FakeKernel().whole("eth0")
+        await house.exchanging.look()
+        await house.goes(KIB)
+        await house.link.look(cable.device("eth0", carrier=False).facts(""))
+        await house.goes(0)
+        assert house.exchanging.entry is None and house.link.reading.is_down
+        await house.link.look(cable.device("eth0").facts(""))
+        house.workers.gone["messages_out"] += 1
+        await house.goes(64 * KIB)
+        await house.exchanging.look()
+        second, first = await house.exchanging.entries()
+        assert (second["messages_out"], second["octets_out"], second["cost"]) == (1, 64 * KIB, 0.125)
+        assert first["octets_out"] == KIB and first["cost"] == pytest.approx(2 / KIB)
         await house.close()
 
     asyncio.run(scenario())
