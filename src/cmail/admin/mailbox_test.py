@@ -4,7 +4,6 @@ import asyncio
 from dataclasses import dataclass
 from typing import Final
 
-from cmail.link.collect.account import PORTS
 from cmail.link.collect.box import Access, Box, BoxError, Fault
 from cmail.link.collect.imap import ImapBox
 from cmail.link.collect.pop3 import Pop3Box
@@ -48,11 +47,6 @@ async def test_mailbox(protocol: str, access: Access, resolver: Resolver) -> Tri
         return Tried(False, f"It took more than {TEST_S:.0f} s and was ended.", _ADVICE[Fault.NETWORK])
     there = {0: "no message waits", 1: "one message waits"}.get(count, f"{count} messages wait")
     return Tried(True, f"It works: the log-in is taken, and {there} there. Nothing was fetched.")
-
-
-def port_of(protocol: str, port: int, tls: str) -> int:
-    """The usual one where none is set."""
-    return port or PORTS[(protocol, tls == "implicit")]
 
 
 async def _count(protocol: str, access: Access, resolver: Resolver) -> int:

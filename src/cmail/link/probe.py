@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from ipaddress import ip_address
 from typing import Final, Literal
 
-from cmail.link.collect.account import port_of
+from cmail.link.collect.box import port_of
 from cmail.link.known import HostPort
 from cmail.link.settings import CollectSettings
 from cmail.net.tls_look import NoTlsError, names_somebody_else
@@ -92,7 +92,7 @@ def mailbox_targets(accounts: Sequence[CollectSettings], ca_file: str) -> list[T
     """The servers from which mail is fetched, but for those on this machine."""
     found: dict[tuple[str, int], Target] = {}
     for account in accounts:
-        host, port = account.host, port_of(account)
+        host, port = account.host, port_of(account.protocol, account.port, account.tls)
         if not _is_here(host):
             tls: Literal["none", "implicit"] = "implicit" if account.tls == "implicit" else "none"
             found.setdefault((host, port), Target(host, port, tls, ca_file))

@@ -21,6 +21,7 @@ from cmail.link.collect.box import (
     Listed,
     WithheldError,
     box_name,
+    port_of,
 )
 from cmail.link.collect.imap import ImapBox
 from cmail.link.collect.incoming import Facts, TooMuchError, Writing
@@ -41,12 +42,6 @@ from cmail.mail.address import parse_address
 from cmail.mail.content import normalize
 from cmail.mail.headers import header_of
 
-PORTS: Final = {
-    ("pop3", True): 995,
-    ("pop3", False): 110,
-    ("imap", True): 993,
-    ("imap", False): 143,
-}
 DELETE_EACH: Final = 20  # messages: then IMAP is told to delete them
 ROOM_MIN: Final = 64 * 2**20  # octets that stay free on our disk
 LATER: Final = "one message at which sessions have ended is tried by itself the next time"
@@ -60,7 +55,7 @@ def access_of(account: CollectSettings, terms: Terms) -> Access:
     """How to come to an account's box."""
     return Access(
         account.host,
-        port_of(account),
+        port_of(account.protocol, account.port, account.tls),
         account.tls,
         terms.ca_file,
         account.username,
@@ -68,11 +63,6 @@ def access_of(account: CollectSettings, terms: Terms) -> Access:
         terms.password(account),
         terms.connect_s,
     )
-
-
-def port_of(account: CollectSettings) -> int:
-    """Where its server listens."""
-    return account.port or PORTS[(account.protocol, account.tls == "implicit")]
 
 
 class Fetcher:

@@ -8,6 +8,12 @@ from typing import Final, Protocol
 from cmail.link.settings import CollectSettings
 
 BEGINNING_MAX: Final = 2**20  # a new session costs octets too
+PORTS: Final = {  # by protocol, and whether TLS begins with the first byte
+    ("pop3", True): 995,
+    ("pop3", False): 110,
+    ("imap", True): 993,
+    ("imap", False): 143,
+}
 ENOUGH: Final = "of a large message more came than its beginning: the session was ended, and is begun anew"
 
 
@@ -61,6 +67,11 @@ class Access:
     folder: str = ""
     password: str = field(default="", repr=False)
     connect_s: float = 30.0  # smtp.advanced.timeout
+
+
+def port_of(protocol: str, port: int, tls: str) -> int:
+    """Where its server listens: at the usual port where none is set."""
+    return port or PORTS[(protocol, tls == "implicit")]
 
 
 def box_name(account: CollectSettings) -> str:

@@ -4,8 +4,8 @@ import asyncio
 from collections.abc import Mapping
 from typing import Any
 
-from cmail.admin.mailbox_test import Tried, port_of, test_mailbox
-from cmail.link.collect.box import Access
+from cmail.admin.mailbox_test import Tried, test_mailbox
+from cmail.link.collect.box import Access, port_of
 from cmail.net.dns_client import DnsClient
 from cmail.net.settings import DnsSettings
 from cmail.web.context import WebContext
