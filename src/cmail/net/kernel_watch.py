@@ -2,6 +2,7 @@
 
 import asyncio
 import errno
+import os
 import socket
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -29,6 +30,8 @@ EVENTS_BUFFER: Final = 1 << 20  # octets of events that may wait; more, and all 
 ANSWER_S: Final = 2.0  # the kernel answers at once
 DUMP_TRIES: Final = 3  # when something changes in the middle of a dump
 DATAGRAMS_A_TURN: Final = 200
+_TORN: Final = Done(is_interrupted=True)
+AGAIN_S: Final = 1.0  # until a kernel that did not answer is asked once more
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +51,8 @@ class KernelWatch:
         self._events: socket.socket | None = None
         self._questions: socket.socket | None = None
         self._sequence = 0
+        self._has_lost = False  # events, and what still waits is older than what the kernel shows now
+        self._later: asyncio.TimerHandle | None = None
 
     def open(self) -> None:
         """Begin to listen, and ask for all that is there. OSError: this kernel does not tell."""
@@ -60,6 +65,8 @@ class KernelWatch:
 
     def close(self) -> None:
         """Listen no more."""
+        if self._later is not None:
+            self._later.cancel()
         if self._events is not None:
             asyncio.get_running_loop().remove_reader(self._events.fileno())
             self._events.close()
@@ -76,43 +83,71 @@ class KernelWatch:
 
     def _on_events(self) -> None:
         try:
-            messages = self._hear()
-        except (OSError, ValueError) as error:  # ENOBUFS: more came than we could take
-            if isinstance(error, OSError) and error.errno != errno.ENOBUFS:
-                raise
-            self._ask_for_all()
+            messages, is_all = self._hear()
+        except (OSError, ValueError):  # ENOBUFS: more came than we could take
+            self._has_lost, messages, is_all = True, [], False
+        if self._has_lost:
+            # The kernel tells nothing more until all that waits was taken, and does not say so a second time.
+            if is_all:
+                self._has_lost = False
+                self._ask_anew(self._ask_for_all)
+            return
+        self.kernel.apply(messages)
+        if self.kernel.is_doubtful:
+            self._ask_anew(self._ask_for_routes)
         else:
-            self.kernel.apply(messages)
-            if self.kernel.is_doubtful:
-                self.kernel.renew_routes(self._dump(GET_ROUTES))
+            self._changed()
+
+    def _ask_anew(self, ask: Callable[[], bool]) -> None:
+        """What is known may be wrong. A kernel that does not answer, or changes all the time, is asked for
+        everything in a moment."""
+        try:
+            is_whole = ask()
+        except (OSError, ValueError):
+            is_whole = False
+        if not is_whole and self._later is None:
+            self._later = asyncio.get_running_loop().call_later(AGAIN_S, self._ask_later)
         self._changed()
 
-    def _hear(self) -> list[Message]:
-        """All that waits, up to a limit: then the loop has its turn before the rest."""
+    def _ask_later(self) -> None:
+        self._later = None
+        self._ask_anew(self._ask_for_all)
+
+    def _hear(self) -> tuple[list[Message], bool]:
+        """What waits, and whether that was all: behind a limit the loop has its turn before the rest."""
         assert self._events is not None
         found: list[Message] = []
+        is_all = False
         for _ in range(DATAGRAMS_A_TURN):
             try:
                 octets, sender = self._events.recvfrom(DATAGRAM_MAX)
             except BlockingIOError:
+                is_all = True
                 break
             if sender[0] == 0:  # of the kernel; any program could send us something
                 found += parse(octets)
         if any(isinstance(message, Failed) for message in found):
             raise OSError(errno.ENOBUFS, "lost")
-        return found
+        return found, is_all
 
-    def _ask_for_all(self) -> None:
-        self.kernel.renew(
-            message for kind in (GET_LINKS, GET_ADDRESSES, GET_ROUTES) for message in self._dump(kind)
-        )
+    def _ask_for_all(self) -> bool:
+        dumps = [self._dump(kind) for kind in (GET_LINKS, GET_ADDRESSES, GET_ROUTES)]
+        self.kernel.renew(message for dump in dumps for message in dump)
+        return not any(dump[-1] == _TORN for dump in dumps)
+
+    def _ask_for_routes(self) -> bool:
+        dump = self._dump(GET_ROUTES)
+        self.kernel.renew_routes(dump)
+        return dump[-1] != _TORN
 
     def _dump(self, kind: int) -> list[Message]:
-        """All of a kind; asked again when something changed in the middle of it."""
+        """All of a kind; asked again when something changed in the middle of it. OSError."""
         found: list[Message] = []
         for _ in range(DUMP_TRIES):
             found = self._ask(dump_question(kind, self._next()), is_dump=True)
-            if found[-1] != Done(is_interrupted=True):
+            if isinstance(found[-1], Failed):
+                raise OSError(found[-1].errno, os.strerror(found[-1].errno))
+            if found[-1] != _TORN:
                 break
         return found
 
