@@ -6,6 +6,7 @@ from collections.abc import Awaitable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
+from cmail.app.gathered import Gathered
 from cmail.app.site_big import hold_big
 from cmail.app.site_seen import read_seen, write_seen
 from cmail.app.site_turn import Shard, TurnOwner, shard_turns
@@ -29,6 +30,7 @@ ASK_S: Final = 5.0
 AGAIN_S: Final = 10.0  # a site that logs in for each message is not announced each time
 CAME_AGAIN_S: Final = 1.0  # who asks more often has what it asks for: no door is knocked at more often
 ENTRIES_MAX: Final = 10_000  # recipients of a message that a site has let go
+TOLD_MAX: Final = 500  # sites in one question: it is a line, and that has a limit
 FULL: Final = b"452 4.2.2 Too much waits for that site just now: try again when it was there\r\n"
 TOO_LARGE: Final = b"550 5.2.3 That message is larger than all that may wait for that site\r\n"
 
@@ -64,6 +66,10 @@ class Sites:
         self._told_at: dict[str, float] = {}
         self._came_at: dict[str, tuple[str, float]] = {}
         self._tasks: set[asyncio.Task[None]] = set()
+        # Hundreds may come in the same second; each by itself would be too many questions for the others.
+        self._counting = Gathered(self._count, "what waits for sites")
+        self._telling = Gathered(self._tell, "sites came")
+        self._noting = Gathered(self._tell_first, "sites were here")
         self._is_holding = False
         self._is_saving = self._has_news = False
 
@@ -125,8 +131,12 @@ class Sites:
 
     async def waiting(self, sites: Iterable[SiteSettings]) -> Waiting:
         """What waits for some sites, in all workers."""
-        counts, is_complete = await self._waiting([site.name for site in sites])
-        return Waiting(sum(messages for messages, _ in counts.values()), is_complete)
+        names = [site.name for site in sites]
+        counts, is_complete = await self._counting.ask(names)
+        return Waiting(sum(counts[name][0] for name in dict.fromkeys(names)), is_complete)
+
+    async def _count(self, wanted: Sequence[Sequence[str]]) -> tuple[dict[str, tuple[int, int]], bool]:
+        return await self._waiting(list({name: None for names in wanted for name in names}))
 
     async def came(self, site: SiteSettings, address: str, how: str) -> None:
         """It is there: what waits for it goes, in every worker. Of one address it is heard once a second."""
@@ -136,7 +146,7 @@ class Sites:
             return
         self._came_at[site.name] = address, now
         self._came(site, address, how)
-        await self._tell({"name": site.name, "address": address, "how": how})
+        await self._telling.ask({"name": site.name, "address": address, "how": how})
 
     def seen(self, site: SiteSettings, how: str) -> None:
         """It was there, and nothing is to be sent because of it."""
@@ -196,12 +206,13 @@ class Sites:
         """Their questions."""
 
         async def came(request: Fields) -> Fields:
-            site = self._named(request)
-            self._came(site, str(request.get("address", "")), str(request.get("how", "")))
+            for site, each in self._those(request):
+                self._came(site, str(each.get("address", "")), str(each.get("how", "")))
             return {}
 
         async def seen(request: Fields) -> Fields:
-            self.book.seen(self._named(request).name, self._clock.wall_ms(), str(request.get("how", "")))
+            for site, each in self._those(request):
+                self.book.seen(site.name, self._clock.wall_ms(), str(each.get("how", "")))
             await self._save()
             return {}
 
@@ -270,11 +281,15 @@ class Sites:
 
     # How.
 
-    def _named(self, request: Fields) -> SiteSettings:
-        site = self.book.named(str(request.get("name", "")))
-        if site is None:
-            raise ControlError(f"there is no site {request.get('name')!r}", 67)
-        return site
+    def _those(self, request: Fields) -> list[tuple[SiteSettings, Fields]]:
+        """Each site of a question, with what is said of it; one that the settings do not know is left out."""
+        rows = request.get("sites")
+        if not isinstance(rows, list):
+            raise ControlError("not a list of sites", 64)
+        found = [
+            (self.book.named(str(each.get("name", ""))), each) for each in rows if isinstance(each, dict)
+        ]
+        return [(site, each) for site, each in found if site is not None]
 
     def _came(self, site: SiteSettings, address: str, how: str) -> None:
         self.book.came(site, address, self._clock.wall_ms(), how)
@@ -298,10 +313,15 @@ class Sites:
         if self.place.number == 0:
             await self._save()
             return
-        try:
-            await self._client("worker-0").ask("site.seen", {"name": name, "how": how})
-        except ControlError as error:
-            maillog.warned(f"worker-0 was not told that site {name} was here: {error}")
+        await self._noting.ask({"name": name, "how": how})
+
+    async def _tell_first(self, seen: Sequence[Fields]) -> None:
+        for some in _portions(seen):
+            try:
+                await self._client("worker-0").ask("site.seen", {"sites": some})
+            except ControlError as error:
+                names = ", ".join(str(each["name"]) for each in some)
+                maillog.warned(f"worker-0 was not told which sites were here: {names}: {error}")
 
     async def _save(self) -> None:
         """One at a time; who is seen meanwhile is in the next one."""
@@ -365,12 +385,13 @@ class Sites:
                     found[name][1] += waits.octets
         return found
 
-    async def _tell(self, arguments: Fields) -> None:
-        for name, answer in zip(
-            self.place.others, await self._ask_others("site.came", arguments), strict=True
-        ):
-            if answer is None:
-                maillog.warned(f"{name} was not told that site {arguments['name']} is there")
+    async def _tell(self, came: Sequence[Fields]) -> None:
+        for some in _portions(came):
+            answers = await self._ask_others("site.came", {"sites": some})
+            names = ", ".join(str(each["name"]) for each in some)
+            for name, answer in zip(self.place.others, answers, strict=True):
+                if answer is None:
+                    maillog.warned(f"{name} was not told which sites are there: {names}")
 
     async def _ask_others(self, question: str, arguments: Fields) -> list[Fields | None]:
         """Each other worker's answer; None: it gave none."""
@@ -404,6 +425,10 @@ async def _guarded(work: Awaitable[None], name: str) -> None:
         maillog.warned(f"{name}: {error}")
     except Exception:
         maillog.failed(name)
+
+
+def _portions(rows: Sequence[Fields]) -> list[list[Fields]]:
+    return [list(rows[start : start + TOLD_MAX]) for start in range(0, len(rows), TOLD_MAX)]
 
 
 def _names(request: Fields) -> list[str]:

@@ -28,7 +28,10 @@ from cmail.net.control_client import decode as decode
 from cmail.net.control_client import encode as encode
 from cmail.net.control_client import socket_path as socket_path
 
-CONNECTIONS_MAX: Final = 100  # at once, a process; they are our own programs
+# At once, a process; they are our own programs. Some last: a site that takes its mail by ATRN has one in each
+# worker in its turn, and there may be a thousand sites.
+CONNECTIONS_MAX: Final = 1200
+WAITING_MAX: Final = 1000  # further ones, until one ends; the first that came is the first that has its turn
 IDLE_S: Final = 60.0  # a connection that asks nothing
 WRITE_S: Final = 30.0  # somebody who does not read his answer
 RUN_FOLDER: Final = "run"
@@ -50,7 +53,7 @@ def listen(folder: str, name: str) -> socket.socket:
             bound.bind(path)
             status = os.stat(path)
             _made[bound.fileno()] = status.st_dev, status.st_ino
-        bound.listen(CONNECTIONS_MAX)
+        bound.listen(CONNECTIONS_MAX)  # in one turn of the loop; the kernel has a limit of its own
         bound.setblocking(False)
     except OSError:
         bound.close()
@@ -102,6 +105,7 @@ class ControlServer:
         self._folder = self._name = ""
         self._bound: socket.socket
         self._connections: set[asyncio.StreamWriter] = set()
+        self._room = asyncio.Semaphore(CONNECTIONS_MAX)
 
     async def start(self, folder: str, name: str) -> None:
         """Listen at folder/name.sock."""
@@ -135,13 +139,14 @@ class ControlServer:
         idle_s: float | None = IDLE_S,
     ) -> None:
         """Answer one connection until it ends or idles."""
-        if len(self._connections) >= CONNECTIONS_MAX:
+        if len(self._connections) >= CONNECTIONS_MAX + WAITING_MAX:
             writer.close()
             return
         self._connections.add(writer)
         try:
-            while line := await asyncio.wait_for(_read_line(reader), idle_s):
-                await self._answer(line, writer)
+            async with self._room:
+                while line := await asyncio.wait_for(_read_line(reader), idle_s):
+                    await self._answer(line, writer)
         except (TimeoutError, OSError, ControlError):
             pass  # the client is gone, idles, or speaks something else
         finally:

@@ -193,6 +193,26 @@ def test_line_without_end(tmp_path: Path) -> None:
     run(tmp_path, talk)
 
 
+def test_more_than_can_be_answered_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """They wait in line and all are answered, in the order in which they came; beyond what may wait it is refused."""
+    monkeypatch.setattr(control, "CONNECTIONS_MAX", 2)
+    monkeypatch.setattr(control, "WAITING_MAX", 3)
+
+    async def talk(client: ControlClient) -> None:
+        path = str(tmp_path / "it.sock")
+        opened = [await asyncio.open_unix_connection(path) for _ in range(5)]
+        with pytest.raises(ControlError):
+            await client.ask("echo", {"text": "one too many"})
+        for number, (_, writer) in enumerate(opened):
+            writer.write(control.encode({"ask": "echo", "text": number}))
+        for number, (reader, writer) in enumerate(opened):
+            assert await reader.readline() == control.encode({"ok": {"said": number}})
+            assert all(not len(each._buffer) for each, _ in opened[number + 2 :])  # type: ignore[attr-defined]
+            writer.close()
+
+    run(tmp_path, talk)
+
+
 def test_server_that_does_not_answer(tmp_path: Path) -> None:
     """A client waits so long and no longer."""
     deaf = control.listen(str(tmp_path), "deaf")
