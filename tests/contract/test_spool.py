@@ -671,6 +671,26 @@ async def test_what_can_never_go_is_held_once(place: SpoolPlace) -> None:
 
 
 @on_every_spool
+async def test_what_could_not_go_is_asked_about_anew(place: SpoolPlace) -> None:
+    """Held for its size alone it is queued, and may be held for it again. What an operator has released, and
+    holds again, stays held: its size is no reason of his."""
+    large, meant = of_size(place, 48 << 20), of_size(place, 48 << 20)
+    for message in (large, meant):
+        await place.spool.accept(message)
+        assert await place.spool.hold_too_large(message.queue_id, (0,), "cannot fit: too long") == 1
+    await place.spool.change(QueueFilter(ids=(meant.queue_id,)), Change.RELEASE, {"": 40})
+    assert [e.reason for e in await place.spool.select(QueueFilter(ids=(meant.queue_id,)), 1)] == [""]
+    await place.spool.change(QueueFilter(ids=(meant.queue_id,)), Change.HOLD, {"": 40})
+    assert await place.spool.ask_anew(meant.queue_id, (0,)) == 0
+    assert await place.spool.ask_anew(large.queue_id, (7,)) == 0
+    assert await place.spool.ask_anew(large.queue_id, (0,)) == 1
+    await place.restart()
+    (entry,) = await place.spool.select(QueueFilter(states=(QUEUED,)), 10)
+    assert (entry.queue_id, entry.reason, entry.was_too_large) == (large.queue_id, "", False)
+    assert await place.spool.hold_too_large(large.queue_id, (0,), "cannot fit: still not") == 1
+
+
+@on_every_spool
 async def test_what_waits_is_summed(place: SpoolPlace) -> None:
     """Each message once on each route, held ones not unless that is asked; how much of it may go."""
     assert await place.spool.waits() == []

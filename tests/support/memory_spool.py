@@ -15,6 +15,7 @@ from cmail.mail.queue_id import QueueId, QueueIds, print_queue_id
 from cmail.policy.routing import is_internet
 from cmail.storage.spool import (
     ALL,
+    CANNOT_FIT,
     Change,
     Changed,
     Deferral,
@@ -196,6 +197,10 @@ class MemorySpool:
     def hold_too_large(self, queue_id: QueueId, positions: Sequence[int], reason: str) -> "Future[int]":
         """Hold recipients because of their size."""
         return self._soon(self._hold_too_large, queue_id, positions, reason)
+
+    def ask_anew(self, queue_id: QueueId, positions: Sequence[int]) -> "Future[int]":
+        """Recipients that were held because of their size are queued."""
+        return self._soon(self._ask_anew, queue_id, positions)
 
     def waits(self, wanted: Wanted = ALL, *, is_held_too: bool = False) -> "Future[list[RouteWaits]]":
         """How much is queued on each route."""
@@ -403,6 +408,14 @@ class MemorySpool:
                 count += 1
         return count
 
+    def _ask_anew(self, queue_id: QueueId, positions: Sequence[int]) -> int:
+        count = 0
+        for row in self._messages[queue_id].rows.values() if queue_id in self._messages else ():
+            if _cannot_fit(row) and row.queued.position in positions:
+                row.state, row.reason, row.queued.was_too_large = RecipientState.QUEUED, "", False
+                count += 1
+        return count
+
     def _waits(self, wanted: Wanted, is_held_too: bool) -> list[RouteWaits]:
         states = (RecipientState.QUEUED, RecipientState.HELD)[: 1 + is_held_too]
         routes: dict[str, dict[QueueId, tuple[_Message, _Row]]] = {}
@@ -536,6 +549,8 @@ class MemorySpool:
                 message.new, envelope=replace(envelope, hold_until_ms=wall_ms, deliver_by_ms=by_ms)
             )
         for message, row in meant:
+            if change is Change.RELEASE and _cannot_fit(row):
+                row.reason = ""
             if change is Change.DELETE:
                 del message.rows[row.queued.position]
             elif change is Change.HOLD:
@@ -600,3 +615,8 @@ def _entry(new: NewMessage, row: _Row) -> QueueEntry:
         queued.was_too_large,
         new.envelope.hold_until_ms,
     )
+
+
+def _cannot_fit(row: _Row) -> bool:
+    is_held = row.state is RecipientState.HELD and row.queued.was_too_large
+    return is_held and row.reason.startswith(CANNOT_FIT)

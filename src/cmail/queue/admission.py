@@ -10,7 +10,15 @@ from cmail.policy.order import priority_of
 from cmail.policy.orders import NO_LIMIT, Orders
 from cmail.queue.route_queue import KEY_BITS
 from cmail.queue.words import duration, size_words
-from cmail.storage.spool import QueuedMessage, QueuedRecipient, QueueEntry, Wanted
+from cmail.storage.spool import (
+    CANNOT_FIT,
+    QueuedMessage,
+    QueuedRecipient,
+    QueueEntry,
+    QueueFilter,
+    RecipientState,
+    Wanted,
+)
 from cmail.world import LinkClock
 
 if TYPE_CHECKING:
@@ -75,6 +83,8 @@ class Admission:
         on); what they let go now is looked at; an exchange that opens starts all of it."""
         before, self.orders = self.orders, self._link.orders
         orders = self.orders
+        if _never(orders) != _never(before):
+            self.judge_held()
         if _limits(orders) == _limits(before) and orders.is_thin == before.is_thin:
             return
         self.heard.note(orders, self._link.link_ms())
@@ -122,6 +132,28 @@ class Admission:
     async def _hold_one(self, message: QueuedMessage, positions: Sequence[int]) -> None:
         await self._hold(message.queue_id, positions, message.content.size_bytes)
 
+    def judge_held(self) -> None:
+        """Other links, or other settings of theirs, may carry what was held because none could."""
+        self._scheduler.spawn(self._judge_held(), "what could never go")
+
+    async def _judge_held(self) -> None:
+        scheduler, count, after = self._scheduler, 0, (0, -1)
+        what = QueueFilter(states=(RecipientState.HELD,), reason=CANNOT_FIT)
+        while found := await scheduler.spool.select(what, PAGE, after):
+            after = found[-1].queue_id, found[-1].position
+            for entry in found:
+                if not self._is_held_as_ever(entry):
+                    count += await scheduler.spool.ask_anew(entry.queue_id, (entry.position,))
+        if count:
+            self.look_for_too_large()  # what still cannot go is held again, with the words of now
+            await self._look_at_all()
+
+    def _is_held_as_ever(self, entry: QueueEntry) -> bool:
+        """Whether it would be held now, and in the same words."""
+        if not self._scheduler.router.needs_link(entry.route) or entry.size_bytes <= self.orders.size_ever:
+            return False
+        return entry.reason == cannot_fit(entry.size_bytes, self.orders)
+
     async def _hold_all(self) -> None:
         scheduler, size_ever = self._scheduler, self.orders.size_ever
         for summary in await scheduler.lookout.summaries():
@@ -154,16 +186,20 @@ def _limits(orders: Orders) -> tuple[object, ...]:
     return orders.size_max, orders.urgent_size_max, orders.is_exchange_open, orders.size_ever
 
 
+def _never(orders: Orders) -> tuple[object, ...]:
+    return orders.size_ever, orders.ever_words
+
+
 def cannot_fit(size_bytes: int, orders: Orders) -> str:
     """Why a message of this size is held: it can never go."""
     size = size_words(size_bytes)
-    if not orders.rate:
+    if not orders.rate or (orders.ever_words and "window" not in orders.ever_words):
         why = orders.ever_words or f"no link ever carries more than {size_words(orders.size_ever)}"
-        return f"cannot fit: it has {size}, and {why}"
+        return f"{CANNOT_FIT}it has {size}, and {why}"
     takes = duration(size_bytes * 8 / (orders.rate * 1000))
     longest = duration(orders.size_ever * 8 / (orders.rate * 1000))
     why = orders.ever_words or f"no window is longer than {longest}"
-    return f"cannot fit: {size} at {orders.rate} kbit/s takes {takes}, and {why}"
+    return f"{CANNOT_FIT}{size} at {orders.rate} kbit/s takes {takes}, and {why}"
 
 
 def kept_words(orders: Orders, size_bytes: int, rank: int, was_too_large: bool = False) -> str:

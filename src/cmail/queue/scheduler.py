@@ -102,6 +102,7 @@ class Scheduler:
         self._was_down = self.link_clock.is_down
         self.spool.listen(self.fresh)
         self.lookout.start()
+        self.admission.judge_held()
         self.admission.look_for_too_large()
 
     async def stop(self, timeout: float) -> None:

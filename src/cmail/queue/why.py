@@ -8,11 +8,12 @@ from cmail.policy.routing import HOST_PREFIX, LMTP, LOCAL, MX_PREFIX, RELAY, SIT
 from cmail.queue.admission import kept_words
 from cmail.queue.route_queue import KEY_BITS, RouteQueue
 from cmail.queue.words import duration
-from cmail.storage.spool import QueueEntry, QueueFilter, RecipientState
+from cmail.storage.spool import CANNOT_FIT, QueueEntry, QueueFilter, RecipientState
 
 if TYPE_CHECKING:
     from cmail.queue.scheduler import Scheduler
 
+_TOO_LARGE: Final = (CANNOT_FIT, "is larger than what site ")  # the latter as app/site_big.py says it
 _NAMES: Final = {
     LOCAL: "the mailboxes here",
     LMTP: "the LMTP server",
@@ -34,7 +35,7 @@ def _waits_for(scheduler: "Scheduler", entry: QueueEntry) -> str:
     """The first thing that stands in its way."""
     hop = next_hop_words(entry.route)
     route = scheduler.routes.get(entry.route)
-    if entry.state is RecipientState.HELD and entry.was_too_large:
+    if entry.state is RecipientState.HELD and entry.was_too_large and entry.reason.startswith(_TOO_LARGE):
         return f"It is held: it {entry.reason}. `cmail queue release` lets it be tried all the same."
     if entry.state is RecipientState.HELD:
         return "An operator holds it; `cmail queue release` lets it go."

@@ -82,6 +82,7 @@ def new_way_due_ms(hold_until_ms: int, wall_ms: int, link_ms: int, needs_link: b
 
 
 HOLD_WORDS: Constant = "its sender wants it sent on"
+CANNOT_FIT: Constant = "cannot fit: "  # how the reason of hold_too_large() begins where no link carries it
 
 
 def hold_reason(hold_until_ms: int) -> str:
@@ -376,6 +377,11 @@ class Spool(Protocol):
 
     def hold_too_large(self, queue_id: QueueId, positions: Sequence[int], reason: str) -> "Future[int]":
         """Hold recipients that are queued, because of their size; once. How many."""
+        ...
+
+    def ask_anew(self, queue_id: QueueId, positions: Sequence[int]) -> "Future[int]":
+        """Recipients that hold_too_large() holds because they CANNOT_FIT are queued, as if they had not been
+        held; nobody else's hold ends. How many."""
         ...
 
     def waits(self, wanted: Wanted = ALL, *, is_held_too: bool = False) -> "Future[list[RouteWaits]]":

@@ -8,7 +8,7 @@ import apsw
 
 from cmail.mail.queue_id import QueueId
 from cmail.policy.order import CLASSES, WITH_DEADLINE
-from cmail.storage.spool import Change, Changed, QueueFilter
+from cmail.storage.spool import CANNOT_FIT, Change, Changed, QueueFilter
 from cmail.storage.spool_due import bands
 from cmail.storage.spool_filter import FROM_FILTER, filter_terms
 
@@ -20,6 +20,7 @@ _STATES: Final = {  # which recipients a change means, at a wall time
     Change.RELEASE: "(r.state = 1 OR (r.state = 0 AND m.hold_until_ms > {wall_ms}))",
     Change.DELETE: "r.state <= 1",
 }
+_CANNOT_FIT: Final = f"was_too_large = 1 AND reason LIKE '{CANNOT_FIT}%'"  # and nobody has said more of it
 _MEANT: Final = "(message_id, position) IN (SELECT message_id, position FROM meant)"
 _NOW: Final = (
     "due_ms = coalesce((SELECT value FROM json_each(?1) WHERE key = recipient.route), "
@@ -118,6 +119,16 @@ def hold_too_large(connection: apsw.Connection, queue_id: int, positions: Sequen
     return connection.changes()
 
 
+def ask_anew(connection: apsw.Connection, queue_id: int, positions: Sequence[int]) -> int:
+    """What was held because of its size is queued, as if nobody had looked yet; nobody else's hold ends."""
+    connection.execute(
+        "UPDATE recipient SET state = 0, was_too_large = 0, reason = '' WHERE message_id = ? "
+        f"AND position IN (SELECT value FROM json_each(?)) AND state = 1 AND {_CANNOT_FIT}",
+        (queue_id, json.dumps(list(positions))),
+    )
+    return connection.changes()
+
+
 def reroute(connection: apsw.Connection, moved: Sequence[tuple[int, int, str, bool]]) -> int:
     """Give recipients (id, position) a route, that needs the link or not; they are due at once, or
     when their sender asked for it (spool.new_way_due_ms)."""
@@ -154,7 +165,9 @@ def _hold(connection: apsw.Connection, now_ms: str, wall_ms: int) -> None:
 
 def _release(connection: apsw.Connection, now_ms: str, wall_ms: int) -> None:
     """What only its sender holds goes now. What an operator held too waits for its time again, which its
-    due time still says. A deadline (RFC 2852) runs from the release."""
+    due time still says. A deadline (RFC 2852) runs from the release. Whoever holds again what was too large
+    means it: its size is no reason any more."""
+    connection.execute(f"UPDATE recipient SET reason = '' WHERE {_MEANT} AND state = 1 AND {_CANNOT_FIT}")
     connection.execute(
         "UPDATE message SET deliver_by_ms = CASE WHEN deliver_by_ms > 0 "
         "THEN max(1, deliver_by_ms - (hold_until_ms - ?1)) ELSE 0 END, hold_until_ms = ?1 "

@@ -263,6 +263,10 @@ class SqliteSpool:
         """Hold recipients because of their size."""
         return self._task(lambda c: spool_changes.hold_too_large(c, queue_id, positions, reason))
 
+    def ask_anew(self, queue_id: QueueId, positions: Sequence[int]) -> "Future[int]":
+        """Recipients that were held because of their size are queued."""
+        return self._task(lambda c: spool_changes.ask_anew(c, queue_id, positions))
+
     def waits(self, wanted: Wanted = ALL, *, is_held_too: bool = False) -> "Future[list[RouteWaits]]":
         """How much is queued on each route."""
         return self._ask(self._reader.waits, wanted, is_held_too)

@@ -279,6 +279,37 @@ def test_what_can_never_go_is_held_once_with_words() -> None:
     run(test)
 
 
+def test_what_could_not_go_goes_when_the_settings_of_the_link_let_it() -> None:
+    """What still cannot is held, and says why as it is now; what an operator holds is his."""
+
+    async def test(house: House) -> None:
+        house.order(replace(SATELLITE, rate=0, size_ever=MIB))
+        await house.send("middling@example.net", size=2 * MIB)
+        await house.send("huge@example.net", size=9 * MIB)
+        operators = await house.send("operators@example.net", size=2 * MIB)
+        await house.settle_down()
+        assert {state for state, _ in (await states(house)).values()} == {RecipientState.HELD}
+        house.link(is_up=False)
+        for change in (Change.RELEASE, Change.HOLD):
+            what = QueueFilter(ids=(operators,))
+            await house.spool.change(what, change, house.scheduler.change_times())
+            house.scheduler.changed(change, [operators])
+        await house.settle_down()
+        assert "An operator holds it" in await house.why(operators, 0)
+        house.link(is_up=True)
+        house.order(replace(SATELLITE, rate=0, size_ever=5 * MIB))
+        await house.until(lambda: sent(house) == ["middling"])
+        await house.settle_down()
+        found = await states(house)
+        assert found["huge"] == (
+            RecipientState.HELD,
+            "cannot fit: it has 9 MiB, and no link ever carries more than 5 MiB",
+        )
+        assert found["operators"][0] is RecipientState.HELD
+
+    run(test)
+
+
 def test_the_link_process_says_why_nothing_larger_fits() -> None:
     """Its words stand in the reason; without a rate, those of the sizes."""
 
@@ -287,6 +318,11 @@ def test_the_link_process_says_why_nothing_larger_fits() -> None:
         house.order(replace(SATELLITE, ever_words=ever))
         await house.send("a@example.net", size=48 * MIB)
         await house.until(lambda: any(ever in text for text in house.log.texts))
+        house.order(replace(SATELLITE, ever_words="satellite takes no more than 37 MiB"))
+        await house.send("c@example.net", size=48 * MIB)
+        await house.settle_down()
+        how_long = "cannot fit: it has 48 MiB, and satellite takes no more than 37 MiB"
+        assert (await states(house))["c"][1] == how_long, "its rate has nothing to do with it"
         house.order(replace(SATELLITE, rate=0, size_ever=MIB))
         await house.send("b@example.net", size=2 * MIB)
         await house.settle_down()
