@@ -89,12 +89,12 @@ def test_from_the_link_to_a_message_that_went_through(beginner: Beginner) -> Non
     wait_for(lambda: "Logged in as office" in beginner.text(), "the trial of the connection")
     beginner.press("Save and send a message")
     assert beginner.title() == "A message goes through"
-    wait_for(lambda: "It went through" in beginner.text(), "the message to anna", 60)
+    wait_for(lambda: "It went through" in beginner.text(), "the message to anna")
     assert len(beginner.cmail.wait_for_mail("anna@office.example")) == 1
     [password] = re.findall(r"password of anna@office.example is ([a-z2-9-]{19})", beginner.text())
     page.fill("#address", "bob@else.example")
     beginner.press("Send")
-    wait_for(lambda: beginner.text().count("It went through") == 2, "the message to bob", 60)
+    wait_for(lambda: beginner.text().count("It went through") == 2, "the message to bob")
     assert any("bob@else.example" in taken.recipients[0] for taken in beginner.sink.taken)
     beginner.press("Done")
     assert beginner.title() == "Home"
@@ -133,7 +133,7 @@ def test_each_step_looks_right(beginner: Beginner, launched: Any, width: int, is
     wrong = []
     beginner.answer_all()
     beginner.press("Save and send a message")
-    wait_for(lambda: "It went through" in beginner.text(), "the message to anna", 60)
+    wait_for(lambda: "It went through" in beginner.text(), "the message to anna")
     cookies = beginner.page.context.cookies()
     with window(launched, width=width, is_dark=is_dark, bypass_csp=True) as page:
         page.context.add_cookies(cookies)

@@ -48,7 +48,7 @@ def test_the_quarantine_is_emptied(house: RunningCmail, launched: Any, has_scrip
         assert repaired.count(b"Subject: Scan 17") == 1
 
         again(house)
-        wait_for(lambda: "1 message is in quarantine" in home(person), "Home to say so", 60)
+        wait_for(lambda: "1 message is in quarantine" in home(person), "Home to say so")
         look(person)
         person.press("main button:has-text('Release it')")
         assert house.wait_for_mail("anna@example.org", 2)[1].count(b"Subject: Scan 17") == 2
@@ -59,7 +59,7 @@ def test_the_quarantine_is_emptied(house: RunningCmail, launched: Any, has_scrip
         person.press("main button:has-text('Delete it')")
         page.goto(f"{person.url}/quarantine")
         assert page.locator("text=Look at it").count() == 0
-        wait_for(lambda: "message is in quarantine" not in home(person), "Home to say no more of it", 60)
+        wait_for(lambda: "message is in quarantine" not in home(person), "Home to say no more of it")
         assert len(house.mailbox("anna@example.org")) == 2 and page.complaints == []
 
 
@@ -67,7 +67,7 @@ def again(house: RunningCmail) -> None:
     """One more that nobody could read as it was meant."""
     count = house.log().count("is in quarantine")
     leave_broken(house)
-    house.wait_for_log("is in quarantine", count + 1, 60)
+    house.wait_for_log("is in quarantine", count + 1)
 
 
 def home(person: Person) -> str:
@@ -90,12 +90,10 @@ def test_a_check_is_made_again(house: RunningCmail, launched: Any, has_scripts: 
             return str(page.inner_text("main"))
 
         page.goto(f"{person.url}/checks")
-        wait_for(lambda: "free of" in words(), "the disk to be checked", 60)
+        wait_for(lambda: "free of" in words(), "the disk to be checked")
         page.click("button[aria-label='Check again: disk']")
-        wait_for(
-            lambda: "free of" in words() and "What should be" in words(), "the disk to be checked again", 60
-        )
-        wait_for(lambda: "off line" in words().lower() and "checking" not in words(), "the other rows", 60)
+        wait_for(lambda: "free of" in words() and "What should be" in words(), "the disk to be checked again")
+        wait_for(lambda: "off line" in words().lower() and "checking" not in words(), "the other rows")
         assert page.locator(".is-wrong").count() == 0 and page.complaints == []
 
 
@@ -122,7 +120,7 @@ def status(url: str, token: str) -> int:
     """What the API says to it."""
     asked = urllib.request.Request(f"{url}/api/v1/status", headers={"authorization": f"Bearer {token}"})
     try:
-        with urllib.request.urlopen(asked, timeout=30) as answer:
+        with urllib.request.urlopen(asked, timeout=60) as answer:
             return int(answer.status)
     except urllib.error.HTTPError as error:
         return error.code

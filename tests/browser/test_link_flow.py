@@ -45,13 +45,13 @@ class Flow:
     def see(self, words: str) -> str:
         """Look until it is there; what else stands there then."""
         try:
-            return str(wait_for(lambda: words in (text := self.go()) and text, f"{words!r} on the page", 20))
+            return str(wait_for(lambda: words in (text := self.go()) and text, f"{words!r} on the page"))
         except AssertionError:
             raise AssertionError(f"no {words!r} on the page: {self.go()}") from None
 
     def send(self) -> None:
         """A message for the Internet."""
-        with smtplib.SMTP("127.0.0.1", self.cmail.port("smtp"), timeout=20) as client:
+        with smtplib.SMTP("127.0.0.1", self.cmail.port("smtp"), timeout=60) as client:
             head = "From: anna@example.org\r\nSubject: hello\r\n\r\n"
             client.sendmail("anna@example.org", ["bob@example.net"], head + "Hello.\r\n" * 50)
 
@@ -88,7 +88,7 @@ def flow(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Flow]:
             command(cmail, "page", "password", "--stdin", stdin=PASSWORD + "\n")
             found = Flow(cmail, sink, box, trigger, page)
             log_in(page, found.url, PASSWORD)
-            wait_for(found.has_ended, "the exchange of the start to be over", 30)
+            wait_for(found.has_ended, "the exchange of the start to be over")
             yield found
             assert page.complaints == []
 
@@ -117,8 +117,8 @@ def exchange_by_hand(flow: Flow) -> None:
     assert "waits for the next exchange" in flow.page.inner_text("main")
     flow.go()
     assert "An exchange begins" in flow.press("Exchange now")
-    wait_for(lambda: flow.sink.taken, "the message to arrive", 20)
-    wait_for(lambda: not flow.is_open(), "the exchange to be over", 30)
+    wait_for(lambda: flow.sink.taken, "the message to arrive")
+    wait_for(lambda: not flow.is_open(), "the exchange to be over")
     text = flow.see("Nothing waits for the Internet.")
     row = flow.page.locator("table.history tbody tr").first.inner_text()
     assert "asked for by hand" in row and "satellite" in row and "collect: isp: 1 fetched" in row, row
@@ -132,13 +132,13 @@ def collect_now(flow: Flow) -> None:
     flow.box.messages.append(("c", message(3)))
     flow.go()
     assert "The kick begins, and mail is collected from isp, both at once." in flow.press("Collect now")
-    wait_for(lambda: len(flow.trigger.heard) > kicked, "the kick", 20)
+    wait_for(lambda: len(flow.trigger.heard) > kicked, "the kick")
     flow.cmail.wait_for_mail("anna@example.org", 3)
     text = flow.see("1 fetched")
     assert "finger: says our domain" in text and "worked" in text
     assert "I shall look" in flow.see("no mail came")
     assert "The kick begins." in flow.press("Kick now")
-    wait_for(lambda: len(flow.trigger.heard) > kicked + 1, "the second kick", 20)
+    wait_for(lambda: len(flow.trigger.heard) > kicked + 1, "the second kick")
 
 
 def link_by_hand(flow: Flow) -> None:
@@ -156,8 +156,8 @@ def link_by_hand(flow: Flow) -> None:
     assert flow.press("On line") == "On line: everything that waits for the line starts now."
     assert not flow.cmail.ask("link", "link.status")["is_down"] and len(flow.sink.taken) == 1
     flow.press("Exchange now")
-    wait_for(lambda: len(flow.sink.taken) == 2, "the message to arrive", 20)
-    wait_for(lambda: not flow.is_open(), "the exchange to be over", 30)
+    wait_for(lambda: len(flow.sink.taken) == 2, "the message to arrive")
+    wait_for(lambda: not flow.is_open(), "the exchange to be over")
 
 
 def page_lives(flow: Flow) -> None:

@@ -118,7 +118,7 @@ def test_a_day_to_take_away(running: tuple[RunningCmail, str], launched: Any, tm
     no password in it, and the files are for the server alone."""
     house, url = running
     with (
-        smtplib.SMTP("127.0.0.1", house.port("submission"), timeout=20) as client,
+        smtplib.SMTP("127.0.0.1", house.port("submission"), timeout=60) as client,
         pytest.raises(smtplib.SMTPException),
     ):
         client.starttls()

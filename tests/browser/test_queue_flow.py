@@ -214,6 +214,6 @@ def _is_refreshed(flow: Flow) -> bool:
         return sum("/live/line" in url for url in asked) >= 2
 
     flow.page.on("request", note)
-    wait_for(has_looked, "the page to look twice", 60)
+    wait_for(has_looked, "the page to look twice")
     flow.page.remove_listener("request", note)
     return any("/live/queue" in url for url in asked)

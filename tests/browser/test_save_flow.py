@@ -53,7 +53,7 @@ class Flow:
 
     def size(self) -> int:
         """What the running server takes."""
-        with smtplib.SMTP("127.0.0.1", self.cmail.port("smtp"), timeout=30) as client:
+        with smtplib.SMTP("127.0.0.1", self.cmail.port("smtp"), timeout=60) as client:
             client.ehlo()
             return int(client.esmtp_features["size"])
 
@@ -143,7 +143,7 @@ def test_today_is_now(flow: Flow) -> None:
     """Mail that has just come in is counted on the page that is opened then; with scripts on one that is open."""
     flow.go("/")
     for number in (1, 2):
-        with smtplib.SMTP("127.0.0.1", flow.cmail.port("smtp"), timeout=30) as client:
+        with smtplib.SMTP("127.0.0.1", flow.cmail.port("smtp"), timeout=60) as client:
             client.sendmail(
                 "b@example.net", ["anna@example.org"], "From: b@example.net\r\nSubject: x\r\n\r\nx\r\n"
             )
@@ -154,7 +154,7 @@ def test_today_is_now(flow: Flow) -> None:
         assert flow.page.locator("#today li").first.inner_text().split()[0] == "1"
     counted = flow.page.locator("#today .figure").first
     if flow.page.evaluate("typeof htmx !== 'undefined'"):
-        wait_for(lambda: counted.inner_text() == "2", "the second message to be counted", 60)
-        wait_for(lambda: flow.page.locator("#events li").count() >= 4, "what happened to it", 60)
+        wait_for(lambda: counted.inner_text() == "2", "the second message to be counted")
+        wait_for(lambda: flow.page.locator("#events li").count() >= 4, "what happened to it")
     else:
         assert counted.inner_text() == "1"

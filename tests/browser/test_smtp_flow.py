@@ -15,9 +15,10 @@ from typing import Any, Final
 import pytest
 
 from tests.support.browser import chromium, log_in, window
-from tests.support.house import SETTINGS, RunningCmail, free_port, wait_for
+from tests.support.house import SETTINGS, RunningCmail, wait_for
 from tests.support.office import PASSWORD, command
 from tests.support.peers import Peers
+from tests.support.ports import free_port
 from tests.support.sink_mx import SinkMx
 
 pytestmark = [pytest.mark.needs("chromium"), pytest.mark.limit(300)]
@@ -132,7 +133,7 @@ class Flow:
         return " ".join(self.page.locator(".said").all_inner_texts())
 
     def client(self, number: int = 0) -> smtplib.SMTP:
-        return smtplib.SMTP("127.0.0.1", self.cmail.port("smtp", number), timeout=30)
+        return smtplib.SMTP("127.0.0.1", self.cmail.port("smtp", number), timeout=60)
 
     def send(self, to: str, message: bytes = MAIL) -> None:
         with self.client() as client:
@@ -305,14 +306,14 @@ def test_names_listeners_and_networks(flow: Flow) -> None:
     assert saved["local"] == {"delivery": "lmtp", "lmtp": f"127.0.0.1:{lmtp.port}", "separator": "="}
     assert [each["kind"] for each in saved["listener"]] == ["smtp", "smtp"]
 
-    with smtplib.SMTP("127.0.0.1", port, timeout=30) as client:
+    with smtplib.SMTP("127.0.0.1", port, timeout=60) as client:
         assert client.ehlo()[1].startswith(b"post.example.org")
         client.mail("bob@example.com")
         assert client.rcpt("carl@example.com")[0] == 550, "no relaying any more"
         assert client.rcpt("anna@example.net")[0] == 550, "a domain of ours: nobody has that address"
         assert b"Nobody here" in client.rcpt("anna@example.net")[1]
     with pytest.raises(OSError):
-        socket.create_connection(("127.0.0.1", old), 5).close()
+        socket.create_connection(("127.0.0.1", old), 60).close()
     flow.send("anna=roof@example.org")
     wait_for(lambda: lmtp.taken, "the message at the LMTP server")
 

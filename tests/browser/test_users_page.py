@@ -42,7 +42,7 @@ def may_log_in(house: RunningCmail, address: str, password: str) -> bool:
     """As a mail program does."""
     context = ssl.create_default_context()
     context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
-    with smtplib.SMTP("127.0.0.1", house.port("submission"), timeout=20) as client:
+    with smtplib.SMTP("127.0.0.1", house.port("submission"), timeout=60) as client:
         client.starttls(context=context)
         try:
             return client.login(address, password)[0] == 235
@@ -101,7 +101,7 @@ def test_the_engine_is_alive(house: RunningCmail, launched: Any) -> None:
         [before] = map(int, re.findall(r"Accepted\s+(\d+) message", page.inner_text("main")))
         send(house, "anna@example.org", "For the monitor")
         follows = rf"Accepted\s+{before + 1} message"
-        wait_for(lambda: re.search(follows, page.inner_text("main")), "the figure", 30)
+        wait_for(lambda: re.search(follows, page.inner_text("main")), "the figure")
         wait_for(lambda: page.locator("#chart canvas").count(), "the chart")
         assert not page.locator("#chart-table tbody").is_visible() and page.complaints == []
     with window(launched, has_scripts=False) as page:
@@ -126,7 +126,7 @@ def test_the_figures_outlive_a_restart(house: RunningCmail, launched: Any) -> No
 
     with window(launched, has_scripts=False) as page:
         person = Person(house, page)
-        wait_for(lambda: today(page, person.url) > 0, "the first figures", 60)
+        wait_for(lambda: today(page, person.url) > 0, "the first figures")
         before = today(page, person.url)
     house.stop()
     house.start()

@@ -107,7 +107,7 @@ class RecordedCmail(RunningCmail):
 
     def _note_end(self) -> None:
         trace = self._traces[-1]
-        wait_for(lambda: not _is_written(trace), "strace to end", 60)
+        wait_for(lambda: not _is_written(trace), "strace to end")
         self._after.append(tree_of(self.data))
 
 

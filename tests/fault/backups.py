@@ -301,7 +301,7 @@ def _restored(
 def _wait_until_empty(there: RunningCmail, wrong: list[str]) -> None:
     drop = there.data / "drop"
     try:
-        wait_for(lambda: not there.queue() and not list(drop.iterdir()), "an empty queue", 60)
+        wait_for(lambda: not there.queue() and not list(drop.iterdir()), "an empty queue")
     except AssertionError as error:
         wrong.append(f"{error}: {there.queue()[:3]} {there.log()[-2000:]}")
 

@@ -75,7 +75,7 @@ class Trial:
     def step(self, offset_s: int) -> None:
         """Set the clock while a session is open; see what becomes of everything."""
         self._say(f"the clock goes to {offset_s / DAY_S:+.1f} days")
-        with smtplib.SMTP("127.0.0.1", self.cmail.port("smtp"), timeout=20) as session:
+        with smtplib.SMTP("127.0.0.1", self.cmail.port("smtp"), timeout=60) as session:
             session.ehlo()
             before = self._attempts()
             self.clock.set(offset_s)
@@ -90,7 +90,7 @@ class Trial:
         self.cmail.stop()
         self.clock.set(offset_s)
         self.cmail.start()
-        with smtplib.SMTP("127.0.0.1", self.cmail.port("smtp"), timeout=20) as session:
+        with smtplib.SMTP("127.0.0.1", self.cmail.port("smtp"), timeout=60) as session:
             session.ehlo()
             self._send_here(session)
         self._log_in()
@@ -139,7 +139,7 @@ class Trial:
         tag = f"here{self.local_count}"
         began = self.clock.now()
         session.sendmail("x@example.com", [HERE], message(tag))
-        wait_for(lambda: tags_of(self.cmail.mailbox(HERE)).get(tag) == 1, "mail that was just sent", 20)
+        wait_for(lambda: tags_of(self.cmail.mailbox(HERE)).get(tag) == 1, "mail that was just sent")
         found = next(each for each in self.cmail.mailbox(HERE) if tag.encode() in each)
         stamp = str(message_from_bytes(found)["Received"]).rpartition(";")[2]
         off_s = parsedate_to_datetime(stamp.strip()).timestamp() - began
@@ -147,7 +147,7 @@ class Trial:
 
     def _log_in(self) -> None:
         """One slip, then the right password."""
-        with smtplib.SMTP("127.0.0.1", self.cmail.port("submission"), timeout=20) as session:
+        with smtplib.SMTP("127.0.0.1", self.cmail.port("submission"), timeout=60) as session:
             session.ehlo()
             try:
                 session.login(HERE, "wrong")

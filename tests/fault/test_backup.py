@@ -190,7 +190,7 @@ def test_one_that_was_killed(tmp_path: Path) -> None:
         command = [sys.executable, "-m", "cmail", "backup", str(backups / "b"), "--config", str(house.config)]
         process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
         copied = backups / "b.partial/data" / BOX / "cur"
-        wait_for(lambda: copied.exists() and len(os.listdir(copied)) > 10, "it to be at the mail", 30)
+        wait_for(lambda: copied.exists() and len(os.listdir(copied)) > 10, "it to be at the mail")
         process.send_signal(signal.SIGSTOP)
         done = cmail("backup", str(backups / "b"), config=house.config)
         assert done.returncode == 75 and "another backup" in done.stderr

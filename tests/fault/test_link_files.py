@@ -55,7 +55,7 @@ def server(folder: Path, pop3: ScriptedPop3) -> Iterator[RunningCmail]:
 def is_well(cmail: RunningCmail, subject: str) -> None:
     """It runs, counts as on line, and takes and delivers mail."""
     assert cmail.ask("link", "link.status")["is_down"] is False
-    with smtplib.SMTP("127.0.0.1", cmail.port("smtp"), timeout=20) as client:
+    with smtplib.SMTP("127.0.0.1", cmail.port("smtp"), timeout=60) as client:
         client.sendmail("b@example.net", [ANNA], f"From: <b@example.net>\r\nSubject: {subject}\r\n\r\nx\r\n")
     wait_for(lambda: any(subject.encode() in each for each in cmail.mailbox(ANNA)), subject)
 
@@ -140,7 +140,7 @@ def test_files_that_make_no_sense(tmp_path: Path, how: str) -> None:
                 _remove(cmail.data / "collect.sqlite3")
                 cmail.stop()
                 cmail.start()
-                wait_for(lambda: not pop3.messages, "the collection", 30)
+                wait_for(lambda: not pop3.messages, "the collection")
             if how not in ("gone", "newer"):
                 assert "link.json" in log and "link-history.json" in log and "clock.json" in log, log
             wait_for(lambda: len(cmail.mailbox(ANNA)) == 2, "the one from elsewhere")
@@ -200,7 +200,7 @@ def test_a_full_disk(tmp_path: Path) -> None:
                 disk.resize("200m")
                 assert cmail.ask("link", "link.down")["is_down"] is True
                 assert cmail.ask("link", "link.up")["is_down"] is False
-                wait_for(lambda: collected(cmail)["is_ok"] and not pop3.messages, "the collection", 30)
+                wait_for(lambda: collected(cmail)["is_ok"] and not pop3.messages, "the collection")
                 cmail.stop()
 
 

@@ -55,7 +55,7 @@ def low_port() -> int:
 
 
 def send(cmail: RunningCmail, to: str = ANNA) -> None:
-    with smtplib.SMTP("127.0.0.1", cmail.port("smtp"), timeout=10) as client:
+    with smtplib.SMTP("127.0.0.1", cmail.port("smtp"), timeout=60) as client:
         client.sendmail("a@example.com", [to], message("hello"))
 
 
@@ -114,7 +114,7 @@ def test_a_crash_leaves_no_core(tmp_path: Path) -> None:
     with RunningCmail(tmp_path) as cmail:
         before = cmail.pid("worker-0")
         os.kill(before, signal.SIGSEGV)
-        wait_for(lambda: cmail.pid("worker-0") not in (0, before), "another worker", 30)
+        wait_for(lambda: cmail.pid("worker-0") not in (0, before), "another worker")
         cmail.wait_for_log("SIGSEGV")
         found = [path for path in cmail.folder.rglob("*") if path.name.startswith("core")]
         assert (
@@ -219,7 +219,7 @@ def encoded(secrets: Sequence[str]) -> Iterator[bytes]:
 
 def say(port: int, *lines: bytes) -> None:
     """Lines that a client says, each after the answer to the one before."""
-    with socket.create_connection(("127.0.0.1", port), 10) as client:
+    with socket.create_connection(("127.0.0.1", port), 60) as client:
         client.recv(1000)
         for line in lines:
             client.sendall(line + b"\r\n")
@@ -244,7 +244,7 @@ def test_no_secret_gets_out(tmp_path: Path, secret: Path, form: str, is_by_file:
         more = RELAY.format(port=sink.port, path=secret if is_by_file else "") + f'[log]\nformat = "{form}"\n'
         with RunningCmail(tmp_path, more=more, users=((ANNA, PASSWORD),), environ=environ) as cmail:
             submission = cmail.port("submission")
-            with smtplib.SMTP("127.0.0.1", submission, timeout=10) as client:
+            with smtplib.SMTP("127.0.0.1", submission, timeout=60) as client:
                 with pytest.raises(smtplib.SMTPAuthenticationError):
                     client.login(ANNA, WRONG)
                 client.login(ANNA, PASSWORD)
@@ -260,7 +260,7 @@ def test_no_secret_gets_out(tmp_path: Path, secret: Path, form: str, is_by_file:
             wait_for(lambda: sink.taken, "mail at the upstream server")
             os.kill(cmail.pid("worker-0"), signal.SIGABRT)
             cmail.wait_for_log("SIGABRT")
-            wait_for(cmail._is_ready, "another worker", 30)
+            wait_for(cmail._is_ready, "another worker")
             heard = {"log": cmail.log().encode(), "screen": cmail.screen().encode()}
             for pid in pids(cmail):
                 for name in ("cmdline", "environ"):

@@ -11,9 +11,10 @@ from typing import Final
 
 import pytest
 
-from tests.support.controls import House, change, control, kept_port
+from tests.support.controls import House, change, control
 from tests.support.fake_dns import SERVFAIL, FakeDnsServer
 from tests.support.house import wait_for
+from tests.support.ports import free_port
 
 # Limits of clients.
 
@@ -193,14 +194,14 @@ def old_day(house: House, days: int, octets: int) -> Path:
 def _(house: House) -> None:
     path = old_day(house, 5, 10)
     change(house, "log.keep")
-    wait_for(lambda: not path.exists(), "the old day to be removed", 60)
+    wait_for(lambda: not path.exists(), "the old day to be removed")
 
 
 @control("log.keep_size", "1MiB")
 def _(house: House) -> None:
     path = old_day(house, 1, 2**21)
     change(house, "log.keep_size")
-    wait_for(lambda: not path.exists(), "what is too much to be removed", 60)
+    wait_for(lambda: not path.exists(), "what is too much to be removed")
 
 
 @control("log.format", "json")
@@ -210,7 +211,7 @@ def _(house: House) -> None:
     assert house.cmail.log().splitlines()[-1].startswith("{")
 
 
-DNS_PORT: Final = kept_port()
+DNS_PORT: Final = free_port()
 
 
 @control("dns.servers", f"127.0.0.1:{DNS_PORT}", [f"127.0.0.1:{DNS_PORT}"])
@@ -218,10 +219,10 @@ def _(house: House) -> None:
     server = house.peers.start(FakeDnsServer(port=DNS_PORT))
     change(house, "dns.servers", more={"smtp.delivery": "mx"})
     house.send("carl@example.com")
-    wait_for(lambda: "MX example.com" in server.asked, "a question", 60)
+    wait_for(lambda: "MX example.com" in server.asked, "a question")
 
 
-NTP_PORT: Final = kept_port()
+NTP_PORT: Final = free_port()
 
 
 @control("checks.time_servers", f"127.0.0.1:{NTP_PORT}", [f"127.0.0.1:{NTP_PORT}"])
@@ -239,7 +240,7 @@ def _(house: House) -> None:
     server = house.peers.start(FakeDnsServer({("probe.example.net", "MX"): SERVFAIL}))
     change(house, "checks.port25_domain", more={"dns.servers": server.address})
     check(house, "port25")
-    wait_for(lambda: "MX probe.example.net" in server.asked, "a question", 60)
+    wait_for(lambda: "MX probe.example.net" in server.asked, "a question")
 
 
 def check(house: House, name: str) -> None:
@@ -260,7 +261,7 @@ def _(house: House) -> None:
         assert client.mail("bob@example.com")[0] == 452
 
 
-ADMIN: Final = kept_port()
+ADMIN: Final = free_port()
 
 
 @control("admin.address", f"127.0.0.1:{ADMIN}")

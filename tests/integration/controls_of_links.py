@@ -7,9 +7,10 @@ from typing import Any, Final
 
 import pytest
 
-from tests.support.controls import MAIL, House, change, control, kept_port
+from tests.support.controls import MAIL, House, change, control
 from tests.support.house import wait_for
 from tests.support.office import command
+from tests.support.ports import free_port
 
 FAR: Final = {"smtp.host": "smtp.isp.example"}  # what waits for it needs the Internet
 HOUR_S: Final = 3600
@@ -71,11 +72,11 @@ def _(house: House) -> None:
     house.browser.post("/links/add", "/links/add", typed)
     change(house, "exchange.longest", more={**FAR, "exchange.every": "1h"})
     house.send(text=MAIL + "Hello once more.\r\n" * 5000)
-    held = wait_for(lambda: [row for row in house.cmail.queue() if row["state"] == "held"], "it is held", 60)
+    held = wait_for(lambda: [row for row in house.cmail.queue() if row["state"] == "held"], "it is held")
     assert "58.6 KiB in its longest" in held[0]["reason"], held  # a minute of it
 
 
-PROBED: Final = kept_port()
+PROBED: Final = free_port()
 
 
 def probed(house: House) -> None:
@@ -104,14 +105,14 @@ def _(house: House) -> None:
             client.connect_ex(full.getsockname())
         change(house, "link.probe_every", more={"link.probe": f"127.0.0.1:{PROBED}"})
         probed(house)
-        wait_for(lambda: house.cmail.ask("link", "link.status")["is_down"], "three probes that fail", 60)
+        wait_for(lambda: house.cmail.ask("link", "link.status")["is_down"], "three probes that fail")
         hanging.close()
         full.close()
         there = stack.enter_context(socket.create_server(("127.0.0.1", PROBED)))
         there.settimeout(8)
         with pytest.raises(TimeoutError):  # by default it would be tried every five seconds
             there.accept()
-        wait_for(lambda: not house.cmail.ask("link", "link.status")["is_down"], "a probe that succeeds", 60)
+        wait_for(lambda: not house.cmail.ask("link", "link.status")["is_down"], "a probe that succeeds")
 
 
 @control("link.small", "200KiB")

@@ -9,9 +9,10 @@ from typing import Final
 
 import pytest
 
-from tests.support.controls import BUSY, LOOPBACK, MAIL, NO_FROM, House, change, control, kept_port
+from tests.support.controls import BUSY, LOOPBACK, MAIL, NO_FROM, House, change, control
 from tests.support.house import wait_for
 from tests.support.office import command
+from tests.support.ports import free_port
 from tests.support.sink_mx import SinkMx
 
 # SMTP Configuration.
@@ -32,7 +33,7 @@ def _(house: House) -> None:
     wait_for(lambda: sink.taken, "the message at the other host")
 
 
-PORT: Final = kept_port()
+PORT: Final = free_port()
 
 
 @control("smtp.port", str(PORT), PORT)
@@ -63,7 +64,7 @@ def _(house: House) -> None:
     heard(house, "smtp.kick")
 
 
-TRIGGER: Final = kept_port()
+TRIGGER: Final = free_port()
 
 
 @control("smtp.trigger_port", str(TRIGGER), TRIGGER)
@@ -123,10 +124,10 @@ def _(house: House) -> None:
 
 @control("local.delivery", "lmtp")
 def _(house: House) -> None:
-    by_lmtp(house, "local.delivery", kept_port())
+    by_lmtp(house, "local.delivery", free_port())
 
 
-LMTP: Final = kept_port()
+LMTP: Final = free_port()
 
 
 @control("local.lmtp", f"127.0.0.1:{LMTP}")
@@ -166,7 +167,7 @@ def _(house: House) -> None:
     ways = {
         "smtp.delivery": "mx",
         "smtp.port": str(sink.port),
-        "smtp.advanced.outbound_port": str(kept_port()),
+        "smtp.advanced.outbound_port": str(free_port()),
     }
     house.ok(ways)
     house.save()
@@ -178,7 +179,7 @@ def _(house: House) -> None:
     assert len(sink.taken) == 1
 
 
-OUTBOUND: Final = kept_port()
+OUTBOUND: Final = free_port()
 
 
 @control("smtp.advanced.outbound_port", str(OUTBOUND), OUTBOUND)
@@ -215,7 +216,7 @@ def _(house: House) -> None:
     sink = house.sink()
     change(house, "smtp.advanced.idle", more={"smtp.port": str(sink.port)})
     house.send()
-    wait_for(lambda: sink.lines("QUIT"), "the connection to be ended, not after five minutes", 60)
+    wait_for(lambda: sink.lines("QUIT"), "the connection to be ended, not after five minutes")
 
 
 @control("queue.retry", "7h\n8h", ["7h", "8h"])
@@ -241,7 +242,7 @@ def told(house: House, key: str, more: Mapping[str, str], words: bytes) -> None:
     port = str(house.sink(script=BUSY).port)
     change(house, key, more={"queue.retry": "1s", "smtp.port": port, **more})
     house.send()
-    wait_for(lambda: any(words in each for each in house.cmail.mailbox("anna@example.org")), "the report", 60)
+    wait_for(lambda: any(words in each for each in house.cmail.mailbox("anna@example.org")), "the report")
 
 
 @control("queue.batch", True)

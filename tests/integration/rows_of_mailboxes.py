@@ -43,15 +43,13 @@ def collected(house: House, server: Any, typed: dict[str, str | bool]) -> dict[s
     to = str(typed.get("to", first["to"]))
     before = len(house.cmail.mailbox(to))
     row = add(house, "collect", {**first, **typed}, "s3cret!")
-    house.cmail.wait_for_mail(to, before + 1, 60)
+    house.cmail.wait_for_mail(to, before + 1)
     return row
 
 
 def heard(house: House, server: Any, begins: Sequence[str]) -> str:
     """The first line that begins so."""
-    lines = wait_for(
-        lambda: [line for line in server.heard if line.startswith(tuple(begins))], str(begins), 60
-    )
+    lines = wait_for(lambda: [line for line in server.heard if line.startswith(tuple(begins))], str(begins))
     return str(lines[0])
 
 
@@ -90,7 +88,7 @@ def _(house: House) -> None:
             "tls": "implicit",
         }
         add(house, "collect", {**typed, **more}, "s3cret!")
-        wait_for(lambda: there.heard, "a connection", 60)
+        wait_for(lambda: there.heard, "a connection")
         assert there.heard[0][:1] == b"\x16", "a handshake"
 
 
@@ -146,7 +144,7 @@ def _(house: House) -> None:
 def _(house: House) -> None:
     server = pop3(house)
     collected(house, server, {"every": "10s"})
-    wait_for(lambda: server.sessions > 1, "another collection", 60)
+    wait_for(lambda: server.sessions > 1, "another collection")
 
 
 @column("collect.idle")

@@ -95,7 +95,7 @@ def sent(house: House, typed: dict[str, str | bool]) -> SinkMx:
     site(house, {"host": f"127.0.0.1:{sink.port}", **typed})
     takes(house)
     assert not sink.taken and asks(house, "carl@example.org") < 300
-    wait_for(lambda: sink.taken, "its mail", 60)
+    wait_for(lambda: sink.taken, "its mail")
     return sink
 
 
@@ -110,14 +110,14 @@ def _(house: House) -> None:
         site(house, {"host": f"127.0.0.1:{there.port}", "tls": "implicit"})
         takes(house)
         asks(house, "carl@example.org")
-        wait_for(lambda: there.heard, "a connection", 60)
+        wait_for(lambda: there.heard, "a connection")
         assert there.heard[0][:1] == b"\x16", "a handshake"
 
 
 @column("site.stays")
 def _(house: House) -> None:
     sink = sent(house, {"stays": "5s"})
-    wait_for(lambda: not _is_there(house), "it counts as away again", 30)
+    wait_for(lambda: not _is_there(house), "it counts as away again")
     takes(house)
     assert len(sink.taken) == 1 and len(house.cmail.queue()) == 1
 
@@ -130,7 +130,7 @@ def _is_there(house: House) -> bool:
 def _(house: House) -> None:
     site(house, {"largest": "1KiB"})
     takes(house, text=MAIL + "Hello once more.\r\n" * 200)
-    wait_for(lambda: [row for row in house.cmail.queue() if row["state"] == "held"], "it is held", 60)
+    wait_for(lambda: [row for row in house.cmail.queue() if row["state"] == "held"], "it is held")
 
 
 def is_full(house: House) -> None:

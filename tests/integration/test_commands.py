@@ -273,14 +273,14 @@ def test_page_and_tokens(tmp_path: Path) -> None:
     settings = SETTINGS.replace('address = ""', 'address = "127.0.0.1:0"')
     with RunningCmail(tmp_path, settings=settings) as house:
         first = re.search(r"(http://127\.0\.0\.1:\d+/first\?key=\S+)", house.screen())
-        assert first and urllib.request.urlopen(first[1], timeout=10).status == 200
+        assert first and urllib.request.urlopen(first[1], timeout=60).status == 200
         link = good(house, "page", "link").strip()
         assert link.startswith(f"http://127.0.0.1:{house.port('admin')}/first?key=")
-        assert "Choose a password" in urllib.request.urlopen(link, timeout=10).read().decode()
+        assert "Choose a password" in urllib.request.urlopen(link, timeout=60).read().decode()
         assert good(house, "page", "password", "--stdin", stdin="correct horse\n") == "The password is set.\n"
         assert cmail("page", "password", "--stdin", config=house.config, stdin="short\n")[0] == 65
         with pytest.raises(urllib.error.HTTPError, match="403"):
-            urllib.request.urlopen(link, timeout=10)
+            urllib.request.urlopen(link, timeout=60)
         token = good(house, "token", "add", "script", "--scope", "admin")
         assert re.fullmatch(r"cmail_[A-Za-z0-9_-]{43}\n", token)
         assert cmail("token", "add", "script", config=house.config)[0] == 65

@@ -21,7 +21,7 @@ def test_a_delivered_message_is_counted_from_spool_to_mailbox(tmp_path: Path) ->
 
         def figures() -> dict[str, float]:
             url = f"http://127.0.0.1:{cmail.port('admin')}/metrics"
-            with urllib.request.urlopen(url, timeout=5) as page:
+            with urllib.request.urlopen(url, timeout=60) as page:
                 text = page.read().decode()
             return {m[1]: float(m[2]) for m in re.finditer(r"(?m)^([a-z_]+(?:\{.*?\})?) (\S+)$", text)}
 

@@ -131,7 +131,7 @@ def test_smtplib_over_starttls_and_a_log_in(run: Callable[..., Any]) -> None:
     server, client = tls_contexts()
 
     def submit(port: int) -> None:
-        with smtplib.SMTP("localhost", port, timeout=10) as smtp:
+        with smtplib.SMTP("localhost", port, timeout=60) as smtp:
             smtp.starttls(context=client)
             smtp.login("anna", "right")
             smtp.sendmail("anna@example.org", ["bert@example.org", "x@example.com"], MESSAGE)
@@ -230,7 +230,7 @@ def test_after_starttls_nothing_said_before_counts(run: Callable[..., Any]) -> N
     server, client = tls_contexts()
 
     def talk(port: int) -> list[Any]:
-        with smtplib.SMTP("localhost", port, timeout=10) as smtp:
+        with smtplib.SMTP("localhost", port, timeout=60) as smtp:
             smtp.ehlo()
             smtp.mail("a@example.net")
             smtp.starttls(context=client)

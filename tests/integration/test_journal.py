@@ -13,7 +13,7 @@ WAIT_S = 60.0
 
 
 def send(house: RunningCmail) -> None:
-    with smtplib.SMTP("127.0.0.1", house.port("smtp"), timeout=30) as client:
+    with smtplib.SMTP("127.0.0.1", house.port("smtp"), timeout=60) as client:
         client.sendmail(
             "x@example.net", ["anna@example.org"], "From: x@example.net\r\nSubject: x\r\n\r\nx\r\n"
         )

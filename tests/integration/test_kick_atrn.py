@@ -195,4 +195,4 @@ def test_a_session_goes_on_through_a_reload(tmp_path: Path) -> None:
 def _wait(condition: Callable[[], Any]) -> None:
     from tests.support.house import wait_for
 
-    wait_for(condition, timeout_s=40)
+    wait_for(condition)

@@ -11,7 +11,8 @@ from typing import Any
 
 import pytest
 
-from tests.support.house import SETTINGS, RunningCmail, free_port, reachable, wait_for
+from tests.support.house import SETTINGS, RunningCmail, reachable, wait_for
+from tests.support.ports import free_port
 
 LISTENERS = """
 [[listener]]
@@ -42,7 +43,7 @@ def hub(folder: Path, ship_port: int) -> Iterator[RunningCmail]:
     users = (("anna@example.org", "secret"), ("ship@example.org", "sail"))
     with RunningCmail(place, settings=SETTINGS + LISTENERS + STRANGERS, more=site, users=users) as running:
         for number in range(COUNT):  # a connection each: both workers have some
-            with smtplib.SMTP("127.0.0.1", running.port("smtp"), timeout=20) as client:
+            with smtplib.SMTP("127.0.0.1", running.port("smtp"), timeout=60) as client:
                 client.sendmail("bert@example.net", "crew@ship.example", MESSAGE.format(number))
         yield running
 
@@ -108,7 +109,7 @@ def test_the_hub_sends_what_it_keeps(tmp_path: Path, method: str, kind: str, has
             # Where a log-in counts as being there, nothing waits any more when ETRN asks.
             assert rows[0]["state"] in ("sent", "nothing" if has_log_in else "sent"), rows
             assert [row.get("state") for row in rows[1:]] == ["answered", None], rows
-            got = cmail.wait_for_mail("crew@ship.example", COUNT, 60)
+            got = cmail.wait_for_mail("crew@ship.example", COUNT)
             subjects = sorted(line for each in got for line in each.splitlines() if b"Subject:" in line)
             assert subjects == sorted(f"Subject: number {n}".encode() for n in range(COUNT))
             if method == "etrn" and not has_log_in:

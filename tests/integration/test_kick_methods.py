@@ -248,7 +248,7 @@ def test_a_command_that_hangs_is_stopped(tmp_path: Path) -> None:
     )
     result = run_command(sys.executable, "-c", code, timeout_s=8.0)
     assert result.verdict is Verdict.NOT_NOW and "did not end" in result.words
-    wait_for(lambda: is_gone(int(pid_file.read_text())), "its child to be gone", 20)
+    wait_for(lambda: is_gone(int(pid_file.read_text())), "its child to be gone")
 
 
 def is_gone(pid: int) -> bool:

@@ -19,7 +19,7 @@ ONE_WORKER = SETTINGS.replace("workers = 2", "workers = 1")
 
 def connect(cmail: RunningCmail) -> smtplib.SMTP:
     """A session at the submission port, encrypted."""
-    client = smtplib.SMTP("127.0.0.1", cmail.port("submission"), timeout=20)
+    client = smtplib.SMTP("127.0.0.1", cmail.port("submission"), timeout=60)
     client.starttls()
     client.ehlo()
     return client
@@ -112,7 +112,7 @@ def test_the_admin_address_answers(tmp_path: Path) -> None:
 
         def get(path: str, **headers: str) -> str:
             with urllib.request.urlopen(
-                urllib.request.Request(url + path, headers=headers), timeout=20
+                urllib.request.Request(url + path, headers=headers), timeout=60
             ) as page:
                 return page.read().decode()
 

@@ -30,7 +30,7 @@ def few_files(tmp_path: Path) -> Iterator[RunningCmail]:
         cmail.launch()
         assert cmail.process is not None
         resource.prlimit(cmail.process.pid, resource.RLIMIT_NOFILE, (FILES, FILES))
-        wait_for(cmail._is_ready, "the server to listen", 60)
+        wait_for(cmail._is_ready, "the server to listen")
         yield cmail
 
 
@@ -76,9 +76,9 @@ def test_more_sessions_than_the_usual_limit_of_files(tmp_path: Path) -> None:
             resource.setrlimit(resource.RLIMIT_NOFILE, (min(hard, 4096), hard))
         stack.callback(resource.setrlimit, resource.RLIMIT_NOFILE, (soft, hard))
         for _ in range(SESSIONS):
-            client = stack.enter_context(socket.create_connection(("127.0.0.1", cmail.port("smtp")), 10))
+            client = stack.enter_context(socket.create_connection(("127.0.0.1", cmail.port("smtp")), 60))
             assert client.recv(100).startswith(b"220 ")
-        with smtplib.SMTP("127.0.0.1", cmail.port("smtp"), timeout=10) as one_more:
+        with smtplib.SMTP("127.0.0.1", cmail.port("smtp"), timeout=60) as one_more:
             assert one_more.noop()[0] == 250
 
 
@@ -87,7 +87,7 @@ def test_few_files(tmp_path: Path) -> None:
     hears 421, those who are in send mail that is delivered, and when they go all is as before."""
     with few_files(tmp_path) as cmail, ExitStack() as stack:
         cmail.wait_for_log(f"only {ROOM} sessions at once")
-        sender = stack.enter_context(smtplib.SMTP("127.0.0.1", cmail.port("smtp"), timeout=30))
+        sender = stack.enter_context(smtplib.SMTP("127.0.0.1", cmail.port("smtp"), timeout=60))
         clients = [stack.enter_context(connect(cmail)) for _ in range(200)]
         codes = [client.recv(100)[:9] for client in clients]
         assert codes[: ROOM - 1] == [b"220 mail."] * (ROOM - 1)
@@ -110,11 +110,11 @@ def test_no_file_is_left(tmp_path: Path) -> None:
         ExitStack() as stack,
     ):
         worker, port = cmail.pid("worker-0"), cmail.port("smtp")
-        sender = stack.enter_context(smtplib.SMTP("127.0.0.1", port, timeout=30))
+        sender = stack.enter_context(smtplib.SMTP("127.0.0.1", port, timeout=60))
         send_one(sender)
         cmail.wait_for_mail("anna@example.org", 1)
         allow_files(worker, 3)
-        waiting = [stack.enter_context(socket.create_connection(("127.0.0.1", port), 10)) for _ in range(50)]
+        waiting = [stack.enter_context(socket.create_connection(("127.0.0.1", port), 60)) for _ in range(50)]
         cmail.wait_for_log("no connection can be accepted")
         accepted = sum(_is_taken(sender) for _ in range(10))
         assert sum(_is_asleep(worker) for _ in range(40)) > 20  # who spins never sleeps
@@ -123,7 +123,7 @@ def test_no_file_is_left(tmp_path: Path) -> None:
         for client in waiting:
             client.settimeout(30)
             assert client.recv(4) == b"220 "
-        cmail.wait_for_mail("anna@example.org", 1 + accepted, timeout_s=60)
+        cmail.wait_for_mail("anna@example.org", 1 + accepted)
         assert cmail.pid("worker-0") == worker
 
 

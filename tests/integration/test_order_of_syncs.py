@@ -20,7 +20,7 @@ def trace_of_a_message(tmp_path: Path, size: int) -> Sequence[Call]:
     """The calls of the worker from the greeting to the end of the delivery into a mailbox here."""
     trace = tmp_path / "trace"
     with RunningCmail(tmp_path, settings=ONE) as cmail:
-        with smtplib.SMTP("127.0.0.1", cmail.port("smtp"), timeout=30) as client:
+        with smtplib.SMTP("127.0.0.1", cmail.port("smtp"), timeout=60) as client:
             client.sendmail(
                 "a@example.net", ["anna@example.org"], b"From: <a@example.net>\r\nSubject: first\r\n\r\nx\r\n"
             )

@@ -18,7 +18,7 @@ def test_the_log_in_sentences(tmp_path: Path) -> None:
     """Found by address and by kind, told as JSON, and followed as it happens; wrong days are said."""
     with RunningCmail(tmp_path, settings=WITH_PAGE) as house:
         send(house, "anna@example.org")
-        wait_for(lambda: "mailbox of anna@example.org" in good(house, "log"), "the delivery in the log", 30)
+        wait_for(lambda: "mailbox of anna@example.org" in good(house, "log"), "the delivery in the log")
         assert "came in" not in good(house, "log", "--kind", "sent", "anna@example.org")
         first = json.loads(good(house, "log", "--json", "--limit", "1", "anna@example.org"))
         assert first["sentence"] and first["line"] and first["id"]
@@ -60,7 +60,7 @@ def test_settings_of_before(tmp_path: Path) -> None:
             {"authorization": f"Bearer {token}", "content-type": "application/json"},
             method="PATCH",
         )
-        urllib.request.urlopen(patch, timeout=30).close()
+        urllib.request.urlopen(patch, timeout=60).close()
         assert size_of(house) == 2**20
         newest, oldest = json.loads(good(house, "config", "versions", "--json"))
         assert newest["changes"][0]["key"] == "smtp.advanced.max_message_size"
@@ -90,13 +90,13 @@ def test_who_writes_odd_mail(tmp_path: Path) -> None:
 
 
 def send(house: RunningCmail, to: str, text: str = ODD) -> None:
-    with smtplib.SMTP("127.0.0.1", house.port("smtp"), timeout=30) as client:
+    with smtplib.SMTP("127.0.0.1", house.port("smtp"), timeout=60) as client:
         client.sendmail("bob@example.net", [to], text)
 
 
 def size_of(house: RunningCmail) -> int:
     """What the server says it takes."""
-    with smtplib.SMTP("127.0.0.1", house.port("smtp"), timeout=30) as client:
+    with smtplib.SMTP("127.0.0.1", house.port("smtp"), timeout=60) as client:
         client.ehlo()
         return int(client.esmtp_features["size"])
 

@@ -8,10 +8,11 @@ import pytest
 from cmail.web.pages import advanced
 from tests.browser.test_smtp_flow import own
 from tests.integration import controls_of_limits, controls_of_links, controls_of_mail
-from tests.support.controls import KEYS, START, WAYS, House, kept_port
+from tests.support.controls import KEYS, START, WAYS, House
 from tests.support.house import RunningCmail
 from tests.support.office import PASSWORD, command
 from tests.support.peers import Peers
+from tests.support.ports import free_port
 
 pytestmark = pytest.mark.limit(300)
 assert controls_of_limits and controls_of_links and controls_of_mail, "they fill WAYS"
@@ -21,7 +22,7 @@ assert controls_of_limits and controls_of_links and controls_of_mail, "they fill
 def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
     folder = tmp_path_factory.mktemp("controls")
     users = (("anna@example.org", "secret"), ("carl@example.org", "secret"))
-    settings = START.format(port=kept_port())
+    settings = START.format(port=free_port())
     with Peers() as peers, RunningCmail(folder, settings=settings, users=users) as cmail:
         own(cmail)
         command(cmail, "page", "password", "--stdin", stdin=PASSWORD + "\n")

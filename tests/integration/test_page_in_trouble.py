@@ -33,18 +33,18 @@ def test_mail_flows_while_the_page_is_killed_and_hangs(tmp_path: Path) -> None:
             before = processes(house)
             os.kill(before["admin"]["pid"], signal.SIGKILL)
             send(house, "killed")
-            wait_for(lambda: is_back(house, before["admin"]["pid"]), "the page to be started again", 60)
+            wait_for(lambda: is_back(house, before["admin"]["pid"]), "the page to be started again")
 
             hanging = processes(house)["admin"]["pid"]
             os.kill(hanging, signal.SIGSTOP)
             try:
                 send(house, "hanging")
-                wait_for(lambda: len(sink.taken) == 3 * COUNT, "all at the upstream server", 60)
-                assert len(house.wait_for_mail("anna@example.org", 3 * COUNT, 60)) == 3 * COUNT
+                wait_for(lambda: len(sink.taken) == 3 * COUNT, "all at the upstream server")
+                assert len(house.wait_for_mail("anna@example.org", 3 * COUNT)) == 3 * COUNT
                 wait_for(lambda: not house.queue(), "the queue to be empty: the workers tell it all the same")
             finally:
                 os.kill(hanging, signal.SIGCONT)
-            wait_for(lambda: answers(house), "the page to answer", 60)
+            wait_for(lambda: answers(house), "the page to answer")
             after = processes(house)
             others = {name for name in before if name != "admin"}
             assert {n: after[n]["pid"] for n in others} == {n: before[n]["pid"] for n in others}
@@ -71,7 +71,7 @@ def is_back(house: RunningCmail, before: int) -> bool:
 
 def answers(house: RunningCmail) -> bool:
     try:
-        with urllib.request.urlopen(f"http://127.0.0.1:{house.port('admin')}/login", timeout=5) as answer:
+        with urllib.request.urlopen(f"http://127.0.0.1:{house.port('admin')}/login", timeout=60) as answer:
             return bool(answer.status == 200)
     except (urllib.error.URLError, TimeoutError, ConnectionError):
         return False

@@ -36,7 +36,7 @@ class House:
         headers = {"authorization": f"Bearer {self._token}", "content-type": "application/json"}
         data = json.dumps(body).encode() if body is not None else None
         asked = urllib.request.Request(url, data, headers, method=method)
-        with urllib.request.urlopen(asked, timeout=30) as answer:
+        with urllib.request.urlopen(asked, timeout=60) as answer:
             return json.load(answer)
 
     def has_ended(self) -> bool:
@@ -46,7 +46,7 @@ class House:
 
     def attention(self) -> list[str]:
         """What needs attention, by the page and by the command, which say the same of it within a moment."""
-        return wait_for(self._agreed, "page and command to say the same", 20)[0]
+        return wait_for(self._agreed, "page and command to say the same")[0]
 
     def _agreed(self) -> tuple[list[str]] | None:
         status = [sys.executable, "-m", "cmail", "status", "--json", "--config", str(self.cmail.config)]
@@ -72,26 +72,20 @@ def house(tmp_path: Path) -> Iterator[House]:
         )
         with RunningCmail(tmp_path, settings=settings, more=more) as cmail:
             found = House(cmail, box, trigger)
-            wait_for(found.has_ended, "the exchange of the start to be over", 30)
+            wait_for(found.has_ended, "the exchange of the start to be over")
             yield found
 
 
 def test_what_is_told_and_what_begins(house: House) -> None:
     """A kick without an answer, mail that no link can carry and a wrong password need attention, for page and command.
     One question begins kick and collection; one that names a mailbox kicks nobody."""
-    wait_for(
-        lambda: any("no mail has come" in each for each in house.attention()), "the kick of the start", 20
-    )
+    wait_for(lambda: any("no mail has come" in each for each in house.attention()), "the kick of the start")
 
     send(house.cmail, 200_000)
-    wait_for(
-        lambda: any("larger than what any link" in each for each in house.attention()), "it to be held", 20
-    )
+    wait_for(lambda: any("larger than what any link" in each for each in house.attention()), "it to be held")
     send(house.cmail, 90_000)
     send(house.cmail, 100)
-    plan = wait_for(
-        lambda: len((plan := house.ask("GET", "/plan"))["messages"]) == 2 and plan, "the plan", 20
-    )
+    plan = wait_for(lambda: len((plan := house.ask("GET", "/plan"))["messages"]) == 2 and plan, "the plan")
     assert plan["waiting"]["messages"] == 2 and plan["next"] and plan["rate"] == 256
     small, medium = plan["messages"]
     assert small["order"] == "small (up to 64 KiB)" and small["to"] == ["bob@example.net"]
@@ -103,9 +97,9 @@ def test_what_is_told_and_what_begins(house: House) -> None:
     kicked = len(house.trigger.heard)
     assert house.ask("POST", "/collect") == {"is_kicked": True, "collects": ["isp"]}
     wait_for(
-        lambda: any("No mail is collected from isp" in each for each in house.attention()), "the trouble", 20
+        lambda: any("No mail is collected from isp" in each for each in house.attention()), "the trouble"
     )
-    wait_for(lambda: len(house.trigger.heard) > kicked, "the kick", 20)
+    wait_for(lambda: len(house.trigger.heard) > kicked, "the kick")
 
     house.box.answers.clear()
     house.box.messages.append(("a", message(1)))
@@ -113,7 +107,7 @@ def test_what_is_told_and_what_begins(house: House) -> None:
     assert house.ask("POST", "/collect", {"names": ["isp"]}) == {"is_kicked": False, "collects": ["isp"]}
     house.cmail.wait_for_mail("anna@example.org")
     wait_for(
-        lambda: house.ask("GET", "/collect")["mailboxes"][0]["words"] == "1 fetched", "what it says of it", 20
+        lambda: house.ask("GET", "/collect")["mailboxes"][0]["words"] == "1 fetched", "what it says of it"
     )
     assert not any("isp" in each for each in house.attention()) and len(house.trigger.heard) == kicked
     with pytest.raises(urllib.error.HTTPError, match="422"):
@@ -122,6 +116,6 @@ def test_what_is_told_and_what_begins(house: House) -> None:
 
 def send(cmail: RunningCmail, octets: int) -> None:
     """A message for the Internet."""
-    with smtplib.SMTP("127.0.0.1", cmail.port("smtp"), timeout=20) as client:
+    with smtplib.SMTP("127.0.0.1", cmail.port("smtp"), timeout=60) as client:
         head = "From: anna@example.org\r\nSubject: hello\r\n\r\n"
         client.sendmail("anna@example.org", ["bob@example.net"], head + "x" * 70 + "\r\n" * (octets // 2))

@@ -9,10 +9,11 @@ import pytest
 from cmail.web.pages.table_kinds import KINDS
 from tests.browser.test_smtp_flow import own
 from tests.integration import rows_of_links, rows_of_mailboxes, rows_of_sites
-from tests.support.controls import START, House, kept_port
+from tests.support.controls import START, House
 from tests.support.house import RunningCmail
 from tests.support.office import PASSWORD, command
 from tests.support.peers import Peers
+from tests.support.ports import free_port
 from tests.support.rows import COLUMNS
 from tests.support.scripted_pop3 import ScriptedPop3
 
@@ -24,7 +25,7 @@ assert rows_of_links and rows_of_mailboxes and rows_of_sites, "they fill COLUMNS
 def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
     folder = tmp_path_factory.mktemp("rows")
     users = (("anna@example.org", "secret"), ("carl@example.org", "secret"))
-    settings = START.format(port=kept_port()) + '\n[[listener]]\nkind = "odmr"\naddress = "127.0.0.1:0"\n'
+    settings = START.format(port=free_port()) + '\n[[listener]]\nkind = "odmr"\naddress = "127.0.0.1:0"\n'
     with Peers() as peers, RunningCmail(folder, settings=settings, users=users) as cmail:
         own(cmail)
         command(cmail, "page", "password", "--stdin", stdin=PASSWORD + "\n")

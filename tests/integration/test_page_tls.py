@@ -23,7 +23,7 @@ def ask(
         context = ssl._create_unverified_context()
         connection = http.client.HTTPSConnection("127.0.0.1", port, timeout=30, context=context)
     else:
-        connection = http.client.HTTPConnection("127.0.0.1", port, timeout=30)
+        connection = http.client.HTTPConnection("127.0.0.1", port, timeout=60)
     headers = {"content-type": "application/x-www-form-urlencoded"} if form else {}
     connection.request(method, path, urllib.parse.urlencode(form) if form else None, headers)
     answer = connection.getresponse()

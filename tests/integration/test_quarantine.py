@@ -40,7 +40,7 @@ def test_from_sendmail_to_the_mailbox(tmp_path: Path) -> None:
     """What Validation refuses waits; looked at, repaired and released it arrives, repaired, once."""
     with RunningCmail(tmp_path) as house:
         leave(house, BROKEN)
-        wait_for(lambda: listed(house), "the message in quarantine", 30)
+        wait_for(lambda: listed(house), "the message in quarantine")
         [row] = listed(house)
         queue_id = str(row["id"])
         assert row["to"] == ["anna@example.org"] and "Subject" in str(row["defects"])
@@ -64,7 +64,7 @@ def test_with_the_server_down(tmp_path: Path) -> None:
     with RunningCmail(tmp_path) as house:
         leave(house, BROKEN)
         leave(house, BROKEN.replace(b"Subject: broken\nSubject: broken", b"Subject: a\nSubject: b"))
-        wait_for(lambda: len(listed(house)) == 2, "both messages in quarantine", 30)
+        wait_for(lambda: len(listed(house)) == 2, "both messages in quarantine")
     first, second = (str(row["id"]) for row in listed(house))
     assert cmail(house, "release", first)[0] in (69, 75)
     repaired = [cmail(house, "repair", each)[0] for each in (first, second)]

@@ -16,7 +16,7 @@ MESSAGE = b"From: a@example.net\r\nTo: anna@example.org\r\nSubject: hello\r\n\r\
 
 def send(cmail: RunningCmail, to: str = "anna@example.org", content: bytes = MESSAGE) -> None:
     """One message by SMTP."""
-    with smtplib.SMTP("127.0.0.1", cmail.port("smtp"), timeout=10) as client:
+    with smtplib.SMTP("127.0.0.1", cmail.port("smtp"), timeout=60) as client:
         client.sendmail("a@example.net", [to], content)
 
 
@@ -36,7 +36,7 @@ def test_mail_arrives(tmp_path: Path) -> None:
 def test_plain_loop_serves_as_well(tmp_path: Path) -> None:
     """Without uvloop (here: CMAIL_LOOP=asyncio) mail arrives all the same, also after STARTTLS."""
     with RunningCmail(tmp_path, environ={"CMAIL_LOOP": "asyncio"}) as cmail:
-        with smtplib.SMTP("127.0.0.1", cmail.port("smtp"), timeout=10) as client:
+        with smtplib.SMTP("127.0.0.1", cmail.port("smtp"), timeout=60) as client:
             client.starttls()
             client.sendmail("a@example.net", ["anna@example.org"], MESSAGE)
         cmail.wait_for_mail("anna@example.org")
@@ -55,7 +55,7 @@ def test_start_screen(tmp_path: Path) -> None:
 def test_log_in_and_queue_for_elsewhere(tmp_path: Path) -> None:
     """After STARTTLS and AUTH mail for elsewhere is taken, and waits: there is no SMTP host yet."""
     with RunningCmail(tmp_path) as cmail:
-        with smtplib.SMTP("127.0.0.1", cmail.port("submission"), timeout=10) as client:
+        with smtplib.SMTP("127.0.0.1", cmail.port("submission"), timeout=60) as client:
             client.starttls()
             client.login("anna@example.org", "secret")
             client.sendmail("anna@example.org", ["b@example.net"], MESSAGE)

@@ -20,7 +20,7 @@ def forward(domain: str, port: int, tls: str = "opportunistic") -> str:
 
 def send(cmail: RunningCmail, *recipients: str) -> dict[str, tuple[int, bytes]]:
     """From a stranger; who was refused."""
-    with smtplib.SMTP("127.0.0.1", cmail.port("smtp"), timeout=10) as client:
+    with smtplib.SMTP("127.0.0.1", cmail.port("smtp"), timeout=60) as client:
         return client.sendmail("bob@example.net", list(recipients), MESSAGE)
 
 

@@ -12,7 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.house import RunningCmail, free_port, wait_for
+from tests.support.house import RunningCmail, wait_for
+from tests.support.ports import free_port
 
 
 def cmail_link(cmail: RunningCmail, *words: str, code: int = 0) -> str:
@@ -114,7 +115,7 @@ def test_only_mail_answers_a_kick(tmp_path: Path) -> None:
     place: list[RunningCmail] = []
 
     def send(_line: bytes) -> None:
-        with smtplib.SMTP("127.0.0.1", place[0].port("smtp"), timeout=20) as client:
+        with smtplib.SMTP("127.0.0.1", place[0].port("smtp"), timeout=60) as client:
             client.sendmail("bert@example.net", "anna@example.org", message("at last"))
 
     with Trigger(b"yes, yes\r\n") as silent, Trigger(b"+OK\r\n", send) as good:
@@ -141,7 +142,7 @@ def test_mail_of_our_own_people_answers_nothing(tmp_path: Path) -> None:
     place: list[RunningCmail] = []
 
     def send(_line: bytes) -> None:
-        with smtplib.SMTP("127.0.0.1", place[0].port("submission"), timeout=20) as client:
+        with smtplib.SMTP("127.0.0.1", place[0].port("submission"), timeout=60) as client:
             client.login("anna@example.org", "secret")
             client.sendmail("anna@example.org", "anna@example.org", message("mine"))
 
@@ -199,7 +200,7 @@ def test_who_kicks_again_ends_the_one_before(tmp_path: Path) -> None:
             with subprocess.Popen(
                 command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
             ) as first:
-                wait_for(lambda: trigger.heard, timeout_s=30)
+                wait_for(lambda: trigger.heard)
                 with subprocess.Popen(command, stdout=subprocess.DEVNULL) as second:
                     out, err = first.communicate(timeout=30)
                     assert first.returncode == 75 and "begun again" in err and "answered" not in out

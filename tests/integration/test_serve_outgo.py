@@ -39,7 +39,7 @@ def with_the_world(folder: Path, body: Callable[[RunningCmail, SinkMx], None]) -
 
 def send(cmail: RunningCmail, to: str) -> None:
     """One message from anna to somebody elsewhere."""
-    with smtplib.SMTP("127.0.0.1", cmail.port("smtp"), timeout=10) as client:
+    with smtplib.SMTP("127.0.0.1", cmail.port("smtp"), timeout=60) as client:
         client.sendmail("anna@example.org", [to], MESSAGE)
 
 

@@ -18,7 +18,7 @@ def test_mail_that_waits_goes_to_the_new_upstream_server(tmp_path: Path) -> None
         old, new = peers.start(SinkMx(dict(BUSY))), peers.start(SinkMx())
         more = f'[smtp]\nhost = "127.0.0.1"\nport = {old.port}\n[queue]\nretry = ["1h"]\n'
         with RunningCmail(tmp_path, more=more) as cmail:
-            with smtplib.SMTP("127.0.0.1", cmail.port("smtp"), timeout=10) as client:
+            with smtplib.SMTP("127.0.0.1", cmail.port("smtp"), timeout=60) as client:
                 client.sendmail("anna@example.org", ["b@example.net"], MESSAGE)
             wait_for(lambda: [r for r in cmail.queue() if r["attempts"]], "the first attempt")
             cmail.ask("supervisor", "reload")

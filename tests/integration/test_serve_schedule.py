@@ -43,7 +43,7 @@ def beside_a_sink(
 
 def send(cmail: RunningCmail, to: str, *said: str, content: bytes = MESSAGE) -> None:
     """One message from anna, with these parameters of MAIL."""
-    with smtplib.SMTP("127.0.0.1", cmail.port("smtp"), timeout=10) as client:
+    with smtplib.SMTP("127.0.0.1", cmail.port("smtp"), timeout=60) as client:
         client.sendmail("anna@example.org", [to], content, mail_options=said)
 
 
@@ -96,7 +96,7 @@ def test_late_mail_comes_back(tmp_path: Path) -> None:
 
     def body(cmail: RunningCmail, sink: SinkMx) -> None:
         send(cmail, "b@example.net", "BY=7;R")
-        report = cmail.wait_for_mail("anna@example.org", timeout_s=40)[0]
+        report = cmail.wait_for_mail("anna@example.org")[0]
         assert b"Status: 5.4.7" in report and b"Action: failed" in report
         assert b"Deliver-By-Date: " in report
         assert sink.lines("MAIL") and all(re.search(r" BY=[567];R$", line) for line in sink.lines("MAIL"))
@@ -145,7 +145,7 @@ def test_a_stranger_cannot_ask(tmp_path: Path) -> None:
     """Who is not of relay.networks is offered nothing and refused; the first says so at submission."""
     settings = "[relay]\nnetworks = []\n"
     with RunningCmail(tmp_path, more=settings) as cmail:
-        with smtplib.SMTP("127.0.0.1", cmail.port("smtp"), timeout=10) as client:
+        with smtplib.SMTP("127.0.0.1", cmail.port("smtp"), timeout=60) as client:
             client.ehlo()
             assert not {"futurerelease", "deliverby", "mt-priority"} & client.esmtp_features.keys()
             with pytest.raises(smtplib.SMTPSenderRefused) as refusal:

@@ -49,7 +49,7 @@ def test_a_site_takes_and_brings_its_mail_by_atrn_and_submission(tmp_path: Path)
     with hub_of(tmp_path) as hub, ship_of(tmp_path, hub, "atrn") as ship:
         sent = fill(hub, ALL)
         assert kick(ship).wait(60) == 0
-        wait_for(lambda: arrived(ship).total() >= ALL, "all of it at the ship", 30)
+        wait_for(lambda: arrived(ship).total() >= ALL, "all of it at the ship")
         assert arrived(ship) == dict.fromkeys(sent, 1)
         wait_for(lambda: not hub.queue(), "an empty queue")
         assert "star=1" in hub.wait_for_log("atrn=1")
@@ -70,7 +70,7 @@ def test_a_site_with_an_address_of_its_own_has_its_mail_sent_by_etrn(tmp_path: P
     ):
         sent = fill(hub, ALL)
         assert kick(ship).wait(60) == 0
-        wait_for(lambda: arrived(ship).total() >= ALL, "all of it at the ship", 30)
+        wait_for(lambda: arrived(ship).total() >= ALL, "all of it at the ship")
         assert arrived(ship) == dict.fromkeys(sent, 1)
         wait_for(lambda: not hub.queue(), "an empty queue")
 
@@ -83,7 +83,7 @@ def test_nothing_is_lost_when_one_of_them_is_killed_in_the_middle(tmp_path: Path
     with hub_of(tmp_path) as hub, ship_of(tmp_path, hub, "atrn") as ship:
         sent = fill(hub, 100, 60_000)
         kicking = kick(ship)
-        wait_for(lambda: arrived(ship), "the first of it at the ship", 30)
+        wait_for(lambda: arrived(ship), "the first of it at the ship")
         taker = ship.pid("worker-0")  # who stands still now, so that this is the middle of it
         os.kill(taker, signal.SIGSTOP)
         assert hub.queue()
@@ -117,16 +117,16 @@ def _keep_ports(hub: RunningCmail) -> None:
 def _kill_worker(hub: RunningCmail, *, is_owner: bool) -> None:
     """The worker that has the session of the site, or the other one."""
     owner = wait_for(
-        lambda: [n for n in range(2) if hub.ask(f"worker-{n}", "status")["sessions"]], "the session", 10
+        lambda: [n for n in range(2) if hub.ask(f"worker-{n}", "status")["sessions"]], "the session"
     )[0]
     name = f"worker-{owner if is_owner else 1 - owner}"
     os.kill(hub.pid(name), signal.SIGKILL)
-    wait_for(lambda: hub.pid(name), "it to be there again", 20)
+    wait_for(lambda: hub.pid(name), "it to be there again")
 
 
 def _kick_until_all_is_there(ship: RunningCmail, hub: RunningCmail) -> None:
     for _ in range(10):
-        wait_for(lambda: all(c["state"] == "running" for c in hub.status()["children"]), "the hub", 20)
+        wait_for(lambda: all(c["state"] == "running" for c in hub.status()["children"]), "the hub")
         kick(ship).wait(60)
         if not waiting(hub):
             return

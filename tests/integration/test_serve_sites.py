@@ -34,7 +34,7 @@ def hub(folder: Path, more: str) -> RunningCmail:
 def send(cmail: RunningCmail, *subjects: str, to: str = "whoever@ship.example", octets: int = 10) -> None:
     """From a stranger; each message on a connection of its own, so that both workers get some."""
     for subject in subjects:
-        with smtplib.SMTP("127.0.0.1", cmail.port("smtp"), timeout=10) as client:
+        with smtplib.SMTP("127.0.0.1", cmail.port("smtp"), timeout=60) as client:
             text = f"From: <b@example.net>\r\nSubject: {subject}\r\n\r\n{'x' * octets}\r\n"
             client.sendmail("b@example.net", [to], text)
 
@@ -62,7 +62,7 @@ def subjects_of(contents: list[bytes]) -> list[str]:
 
 def log_in(cmail: RunningCmail, kind: str = "submission") -> smtplib.SMTP:
     """The site's client, logged in."""
-    client = smtplib.SMTP("127.0.0.1", cmail.port(kind), timeout=10)
+    client = smtplib.SMTP("127.0.0.1", cmail.port(kind), timeout=60)
     client.ehlo()
     client.login("ship@example.org", "sail")
     client.ehlo()
@@ -78,7 +78,7 @@ def test_mail_waits_for_a_site_and_goes_when_it_asks_by_etrn(tmp_path: Path) -> 
         with hub(tmp_path, more) as cmail:
             sent = spread(cmail, 8)
             assert not ship.taken
-            client = smtplib.SMTP("127.0.0.1", cmail.port("submission"), timeout=10)
+            client = smtplib.SMTP("127.0.0.1", cmail.port("submission"), timeout=60)
             client.ehlo()
             assert "etrn" in client.esmtp_features  # real programs look for it once, before they log in
             assert client.docmd("ETRN ship.example")[0] == 530
@@ -192,7 +192,7 @@ def test_who_may_not_turn_a_connection_round(tmp_path: Path) -> None:
 
 def finger(cmail: RunningCmail, text: str) -> str:
     """What the finger listener answers."""
-    with socket.create_connection(("127.0.0.1", cmail.port("finger")), 10) as client:
+    with socket.create_connection(("127.0.0.1", cmail.port("finger")), 60) as client:
         client.sendall(text.encode() + b"\r\n")
         return client.makefile("rb").read().decode()
 

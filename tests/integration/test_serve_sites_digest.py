@@ -19,7 +19,7 @@ def with_password(folder: Path, password: str = "digested") -> str:
 
 
 def odmr(cmail: RunningCmail) -> smtplib.SMTP:
-    client = smtplib.SMTP("127.0.0.1", cmail.port("odmr"), timeout=20)
+    client = smtplib.SMTP("127.0.0.1", cmail.port("odmr"), timeout=60)
     client.ehlo("ship.example")
     return client
 
@@ -30,7 +30,7 @@ def test_a_digest_is_good_for_atrn_and_nothing_else(tmp_path: Path) -> None:
     with hub(tmp_path, with_password(tmp_path)) as cmail:
         send(cmail, "waits")
         for kind in ("smtp", "submission"):
-            with smtplib.SMTP("127.0.0.1", cmail.port(kind), timeout=20) as client:
+            with smtplib.SMTP("127.0.0.1", cmail.port(kind), timeout=60) as client:
                 client.ehlo()
                 assert "CRAM-MD5" not in client.esmtp_features["auth"]
                 assert client.docmd("AUTH CRAM-MD5")[0] == 504

@@ -22,7 +22,7 @@ FAR: Final = 'networks = ["192.0.2.0/28"]\n'
 
 def _raw(port: int) -> tuple[socket.socket, Any]:
     """A connection that has been greeted and has said EHLO."""
-    sock = socket.create_connection(("127.0.0.1", port), 20)
+    sock = socket.create_connection(("127.0.0.1", port), 60)
     file = sock.makefile("rb")
     file.readline()
     sock.sendall(b"EHLO ship.example\r\n")
@@ -85,7 +85,7 @@ def test_etrn_without_end_from_a_site(tmp_path: Path) -> None:
             sock, file = _raw(cmail.port("smtp"))
             with sock:
                 assert _replies(sock, file, b"ETRN ship.example\r\n", 1)[0].startswith(b"25")
-            wait_for(lambda: len(ship.taken) == 1, "it at the ship", 30)
+            wait_for(lambda: len(ship.taken) == 1, "it at the ship")
 
 
 @pytest.mark.limit(120)
@@ -185,7 +185,7 @@ def test_a_site_that_turns_round_and_talks_nonsense(tmp_path: Path) -> None:
 def test_nobody_sends_as_a_site_by_its_network_alone(tmp_path: Path) -> None:
     """A site's network may ask for its mail; relay it may not, and no local-part of ours is given away to it."""
     with hub(tmp_path, SITE + NEAR) as cmail:
-        with smtplib.SMTP("127.0.0.1", cmail.port("smtp"), timeout=10) as client:
+        with smtplib.SMTP("127.0.0.1", cmail.port("smtp"), timeout=60) as client:
             client.ehlo()
             client.mail("a@ship.example")
             assert client.rcpt("victim@example.com")[0] == 550

@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 from cmail.net.control import ControlError
-from tests.support.house import SETTINGS, RunningCmail, free_port, wait_for
+from tests.support.house import SETTINGS, RunningCmail, wait_for
+from tests.support.ports import free_port
 
 TWO = ("example.org", "example.net")
 BAD = '[relayy]\nnetworks = []\n[smtp]\nport = "x"\n'
@@ -17,7 +18,7 @@ BAD = '[relayy]\nnetworks = []\n[smtp]\nport = "x"\n'
 
 def greeting(port: int) -> str:
     """What a server on this port says first."""
-    with socket.create_connection(("127.0.0.1", port), 5) as client:
+    with socket.create_connection(("127.0.0.1", port), 60) as client:
         return client.recv(1000).decode()
 
 
@@ -132,7 +133,7 @@ def test_reload_is_applied_everywhere_and_loses_no_connection(tmp_path: Path) ->
     """SIGHUP: all processes acknowledge, new sessions see the new settings, open ones go on."""
     with RunningCmail(tmp_path) as cmail:
         port = cmail.port("smtp")
-        with smtplib.SMTP("127.0.0.1", port, timeout=10) as client:
+        with smtplib.SMTP("127.0.0.1", port, timeout=60) as client:
             client.ehlo()
             text = cmail.config.read_text()
             cmail.config.write_text(text.replace("mail.example.org", "post.example.org"))
@@ -155,7 +156,7 @@ def test_listeners_come_and_go(tmp_path: Path) -> None:
     """A reload opens a listener that is new and closes one that is gone, without a restart."""
     with RunningCmail(tmp_path) as cmail:
         smtp, submission, new = cmail.port("smtp"), cmail.port("submission"), free_port()
-        kept = smtplib.SMTP("127.0.0.1", submission, timeout=10)
+        kept = smtplib.SMTP("127.0.0.1", submission, timeout=60)
         text = cmail.config.read_text()
         removed = '[[listener]]\nkind = "submission"\naddress = "127.0.0.1:0"\n'
         added = f'[[listener]]\nkind = "smtp"\naddress = "127.0.0.1:{new}"\n'
@@ -203,7 +204,7 @@ def test_queued_mail_follows_the_settings(tmp_path: Path) -> None:
 
 
 def _submit(cmail: RunningCmail, to: str, message: bytes) -> None:
-    with smtplib.SMTP("127.0.0.1", cmail.port("smtp"), timeout=10) as client:
+    with smtplib.SMTP("127.0.0.1", cmail.port("smtp"), timeout=60) as client:
         client.sendmail("a@example.net", [to], message)
 
 
@@ -282,7 +283,7 @@ def test_stop_lets_a_transaction_end(tmp_path: Path) -> None:
     """SIGTERM: new clients are refused, one that is at its message may end it, and gets its 250."""
     with RunningCmail(tmp_path) as cmail:
         port = cmail.port("smtp")
-        client = smtplib.SMTP("127.0.0.1", port, timeout=20)
+        client = smtplib.SMTP("127.0.0.1", port, timeout=60)
         client.ehlo()
         client.mail("a@example.net")
         client.rcpt("anna@example.org")
@@ -335,7 +336,7 @@ def test_told_to_stop_while_it_starts(tmp_path: Path) -> None:
         served.unlink(missing_ok=True)
         cmail.launch()
         try:
-            wait_for(served.exists, "a worker", 30)
+            wait_for(served.exists, "a worker")
             time.sleep(delay_s)  # each time at another moment of the start
         finally:
             code = cmail.stop()

@@ -35,7 +35,7 @@ def test_a_folder_that_only_root_can_enter(tmp_path: Path) -> None:
             {"Authorization": f"Bearer {token}", "Content-Type": "application/json"},
             method="PATCH",
         )
-        with urllib.request.urlopen(request, timeout=30) as answer:
+        with urllib.request.urlopen(request, timeout=60) as answer:
             assert json.loads(answer.read())["is_applied"]
         assert house.ask("link", "link.status")["exchange"]["is_planned"]
     saved = house.config.read_text()

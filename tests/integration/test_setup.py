@@ -15,8 +15,9 @@ from cmail.admin import ports
 from cmail.admin.ports import port_fault
 from cmail.app.starter import starter_text
 from tests.integration.test_commands import cmail
-from tests.support.house import SETTINGS, RunningCmail, free_port, reachable
+from tests.support.house import SETTINGS, RunningCmail, reachable
 from tests.support.peers import Peers
+from tests.support.ports import free_port
 from tests.support.sink_mx import SinkMx
 from tests.support.terminal import terminal
 

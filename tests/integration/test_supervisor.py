@@ -18,7 +18,8 @@ from cmail.app.child import Child, Tether
 from cmail.app.supervisor import EX_OSERR, Supervisor
 from cmail.app.systemd import Notifier
 from cmail.net.control import decode, encode
-from tests.support.house import RunningCmail, free_port
+from tests.support.house import RunningCmail
+from tests.support.ports import free_port
 
 END_S = 5.0
 
@@ -218,5 +219,5 @@ def test_many_new_listeners_at_once(tmp_path: Path) -> None:
         cmail.config.write_text(cmail.config.read_text() + added)
         assert cmail.ask("supervisor", "reload") == {"number": 2}
         for port in ports:
-            with socket.create_connection(("127.0.0.1", port), 5) as client:
+            with socket.create_connection(("127.0.0.1", port), 60) as client:
                 assert client.recv(100).startswith(b"220 ")

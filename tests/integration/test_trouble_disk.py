@@ -34,7 +34,7 @@ def say(
     cmail: RunningCmail, subject: str, to: str = "b@example.net", size: int = 100
 ) -> tuple[str, int, str]:
     """Try to send one message: at which stage it ended, and the reply."""
-    with smtplib.SMTP("127.0.0.1", cmail.port("smtp"), timeout=20) as client:
+    with smtplib.SMTP("127.0.0.1", cmail.port("smtp"), timeout=60) as client:
         client.ehlo()
         code, words = client.mail("anna@example.org")
         if code != 250:
@@ -155,9 +155,9 @@ def test_delivered_while_the_disk_is_full(tmp_path: Path) -> None:
             wait_for(lambda: disk.fill() or disk.free() == 0, "a full disk")  # type: ignore[func-returns-value]
             wait_for(lambda: say(cmail, "filler")[1] == 452, "a disk that takes nothing more")
             peers.heal(sink)
-            wait_for(lambda: sink.taken, "a delivery", 20)
+            wait_for(lambda: sink.taken, "a delivery")
             disk.empty()
-            wait_for(lambda: not cmail.queue(), "an empty queue", 20)
+            wait_for(lambda: not cmail.queue(), "an empty queue")
             arrived = [subject for subject in subjects(sink) if subject != "filler"]
             assert arrived == ["n0", "n1", "n2"]
 

@@ -65,7 +65,7 @@ def talk(cmail: RunningCmail, source: str = STRANGER) -> Iterator[Talk]:
 def good_client_takes(cmail: RunningCmail) -> float:
     """Seconds for a whole message from a good client."""
     started = time.monotonic()
-    with smtplib.SMTP("127.0.0.1", cmail.port("smtp"), timeout=10) as client:
+    with smtplib.SMTP("127.0.0.1", cmail.port("smtp"), timeout=60) as client:
         client.sendmail(
             "b@example.net", ["anna@example.org"], b"From: <a@example.net>\r\nSubject: good\r\n\r\nHello\r\n"
         )
@@ -165,7 +165,7 @@ def test_guessed_passwords(tmp_path: Path) -> None:
 
         def log_in() -> float:
             started = time.monotonic()
-            with smtplib.SMTP("127.0.0.1", port, timeout=10) as client:
+            with smtplib.SMTP("127.0.0.1", port, timeout=60) as client:
                 client.starttls()
                 client.login("anna@example.org", "secret")
             return time.monotonic() - started
@@ -290,7 +290,7 @@ def test_nothing_listens_as_root(tmp_path: Path) -> None:
     listening socket is the settings' user."""
     settings = ONE.replace("127.0.0.1:0", "127.0.0.67:25", 1).replace("127.0.0.1:0", "127.0.0.67:587", 1)
     with RunningCmail(tmp_path, settings=settings) as cmail:
-        with smtplib.SMTP("127.0.0.67", 25, timeout=10) as client:
+        with smtplib.SMTP("127.0.0.67", 25, timeout=60) as client:
             client.sendmail(
                 "b@example.net", ["anna@example.org"], b"From: <a@example.net>\r\nSubject: x\r\n\r\n"
             )

@@ -69,7 +69,7 @@ def test_everything_wrong_at_a_reload(tmp_path: Path) -> None:
     file is taken over and the session goes on."""
     with RunningCmail(tmp_path) as cmail:
         good = cmail.config.read_text()
-        with smtplib.SMTP("127.0.0.1", cmail.port("smtp"), timeout=10) as client:
+        with smtplib.SMTP("127.0.0.1", cmail.port("smtp"), timeout=60) as client:
             client.ehlo()
             client.mail("b@example.net")
             cmail.config.write_text(good.replace('"mail.example.org"', '"other.example.org"') + WRONG)
@@ -82,7 +82,7 @@ def test_everything_wrong_at_a_reload(tmp_path: Path) -> None:
             cmail.wait_for_log("settings 2 applied")
             client.sendmail("b@example.net", ["anna@example.org"], MESSAGE)
         cmail.wait_for_mail("anna@example.org", 2)
-        with smtplib.SMTP("127.0.0.1", cmail.port("smtp"), timeout=10) as client:
+        with smtplib.SMTP("127.0.0.1", cmail.port("smtp"), timeout=60) as client:
             assert b"other.example.org" in client.ehlo()[1]
 
 
@@ -98,7 +98,7 @@ def test_settings_that_are_gone(tmp_path: Path) -> None:
         cmail.hang_up()
         log = cmail.wait_for_log("settings 1 go on", 2)
         assert log.count(f"settings not applied: {cmail.config}") == 2 and "Traceback" not in log
-        with smtplib.SMTP("127.0.0.1", cmail.port("smtp"), timeout=10) as client:
+        with smtplib.SMTP("127.0.0.1", cmail.port("smtp"), timeout=60) as client:
             client.sendmail("b@example.net", ["anna@example.org"], MESSAGE)
         cmail.wait_for_mail("anna@example.org")
     code, said = cmail.run_to_end()

@@ -90,7 +90,7 @@ def test_who_gets_it(house: House, name: str) -> None:
     one copy, nobody else any."""
     to, mailboxes, outside = CASES[name]
     subject = f"Subject: {name}."
-    with smtplib.SMTP("127.0.0.1", house.port("smtp"), timeout=20) as client:
+    with smtplib.SMTP("127.0.0.1", house.port("smtp"), timeout=60) as client:
         client.ehlo()
         client.mail("x@example.net")
         for address in to:
@@ -111,7 +111,7 @@ def test_who_gets_it(house: House, name: str) -> None:
 
 def test_aliases_that_lead_nowhere(house: House) -> None:
     """Two aliases that mean each other are nobody: refused at RCPT, as an unknown user is."""
-    with smtplib.SMTP("127.0.0.1", house.port("smtp"), timeout=20) as client:
+    with smtplib.SMTP("127.0.0.1", house.port("smtp"), timeout=60) as client:
         client.ehlo()
         client.mail("x@example.net")
         for nobody in ("ping@example.org", "nobody@example.org", "nobody+x@example.org"):
@@ -133,7 +133,7 @@ def test_success_is_reported_when_asked(house: House, name: str) -> None:
     """'Success DSN when asked': one report with ENVID and ORCPT, to the sender, from nobody."""
     to, notify, actions, final = REPORTS[name]
     envid = f"E{list(REPORTS).index(name)}+2B"
-    with smtplib.SMTP("127.0.0.1", house.port("smtp"), timeout=20) as client:
+    with smtplib.SMTP("127.0.0.1", house.port("smtp"), timeout=60) as client:
         options = [f"NOTIFY={notify}", "ORCPT=rfc822;first+2B@example.net"]
         text = f"From: <a@example.net>\r\nSubject: asked {name}.\r\n\r\nhello\r\n"
         client.sendmail("all@other.example", [to], text, [f"ENVID={envid}"], options)

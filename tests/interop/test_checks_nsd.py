@@ -133,7 +133,7 @@ def test_the_page(scene: Scene) -> None:
         text = browser.get("/live/checks")
         return "" if "Checking" in text else text
 
-    text = wait_for(settled, "all checks to end", 60)
+    text = wait_for(settled, "all checks to end")
     assert "Mail for example.org goes to mail.example.org (priority 10). That is this server." in text
     assert "Port 25 is open" in text and "Self-signed, for mail.example.org" in text
     assert "example.net takes no mail at all" in text
@@ -149,7 +149,7 @@ class Browser:
         self._port, self._cookie = int(port), ""
 
     def _ask(self, method: str, path: str, body: str = "") -> tuple[int, str]:
-        link = http.client.HTTPConnection(self._host, self._port, timeout=30)
+        link = http.client.HTTPConnection(self._host, self._port, timeout=60)
         headers = {"Cookie": self._cookie} if self._cookie else {}
         if body:
             headers["Content-Type"] = "application/x-www-form-urlencoded"

@@ -214,7 +214,7 @@ def test_smtplib_submits(house: House, mechanism: str) -> None:
     added, the Bcc field is gone."""
     context = ssl.create_default_context()
     context.check_hostname, context.verify_mode = False, ssl.CERT_NONE  # ours is self-signed
-    with smtplib.SMTP("127.0.0.1", house.port("submission"), timeout=20) as client:
+    with smtplib.SMTP("127.0.0.1", house.port("submission"), timeout=60) as client:
         client.starttls(context=context)
         client.ehlo()
         client.user, client.password = "dora@example.org", "secret"
@@ -234,7 +234,7 @@ def test_smtplib_submits(house: House, mechanism: str) -> None:
 
 def test_smtplib_smtputf8(house: House) -> None:
     """SMTPUTF8: smtplib sends from and to addresses that are not ASCII; they go on upstream as they are."""
-    with smtplib.SMTP("127.0.0.1", house.port("smtp"), timeout=20) as client:
+    with smtplib.SMTP("127.0.0.1", house.port("smtp"), timeout=60) as client:
         message = a_message("utf8")
         client.send_message(
             message, "jürgen@bücher.example", ["δοκιμή@παράδειγμα.example", "carl@example.org"]
@@ -307,7 +307,7 @@ def test_bdat_from_a_client(house: House) -> None:
     say = b"EHLO c\r\nMAIL FROM:<x@example.net> BODY=8BITMIME\r\nRCPT TO:<carl@example.org>\r\n"
     for piece in pieces:
         say += b"BDAT %d%s\r\n%s" % (len(piece), b"" if piece else b" LAST", piece)
-    with socket.create_connection(("127.0.0.1", house.port("smtp")), 20) as client:
+    with socket.create_connection(("127.0.0.1", house.port("smtp")), 60) as client:
         client.sendall(say + b"QUIT\r\n")
         replies = client.makefile("rb").read()
     assert replies.count(b"\r\n250 2.0.0") + replies.count(b"\r\n250 2.6.0") == 4, replies

@@ -42,7 +42,7 @@ def test_what_waits_there_comes_here(tmp_path: Path, protocol: str) -> None:
         put(dovecot, sent)
         more = account(reachable(tmp_path), "isp", protocol, port(dovecot, protocol))
         with RunningCmail(tmp_path, more=more) as cmail:
-            got = cmail.wait_for_mail(ANNA, 4, 30)
+            got = cmail.wait_for_mail(ANNA, 4)
             for each in sent:
                 [found] = [one for one in got if one.endswith(each.replace(b"\r\n", b"\n").partition(b"\n\n")[2])
                            and b"\nSubject: " + each.partition(b"Subject: ")[2][:8] in one]  # fmt: skip
@@ -78,7 +78,7 @@ def test_each_kind_of_tls(tmp_path: Path, protocol: str, tls: str) -> None:
         at = implicit if tls == "implicit" else port(dovecot, protocol)
         more = account(place, "isp", protocol, at, tls=tls) + f'\n[tls]\nca_file = "{trusted}"\n'
         with RunningCmail(tmp_path, more=more) as cmail:
-            cmail.wait_for_mail(ANNA, 1, 30)
+            cmail.wait_for_mail(ANNA, 1)
         assert ("TLS" in dovecot.log) is (tls != "none")
 
 
@@ -115,7 +115,7 @@ def test_each_way_to_log_in(tmp_path: Path, protocol: str, mechanism: str) -> No
             place, "wrong", protocol, port(dovecot, protocol), username="bert", password="n0t this"
         )
         with RunningCmail(tmp_path, more=more) as cmail:
-            cmail.wait_for_mail(ANNA, 1, 30)
+            cmail.wait_for_mail(ANNA, 1)
             said = cmail_collect(cmail, "now", code=75)
             assert "isp: nothing new" in said and "wrong: 127.0.0.1 does not take the user name" in said
             assert "n0t this" not in cmail.log() + said and PASSWORD not in cmail.log()
@@ -130,7 +130,7 @@ def test_a_folder_kept_and_unread(tmp_path: Path) -> None:
         put(dovecot, [message(1), message(2, 200_000)], folder=folder)
         more = account(reachable(tmp_path), "isp", "imap", dovecot.imap_port, folder="Entwürfe", keep=True)
         with RunningCmail(tmp_path, more=more) as cmail:
-            cmail.wait_for_mail(ANNA, 2, 30)
+            cmail.wait_for_mail(ANNA, 2)
             cmail.stop()
             cmail.start()
             assert "nothing new" in cmail_collect(cmail, "now")
@@ -150,7 +150,7 @@ def test_somebody_else_has_marked_a_message(tmp_path: Path) -> None:
             client.unselect()
         more = account(reachable(tmp_path), "isp", "imap", dovecot.imap_port)
         with RunningCmail(tmp_path, more=more) as cmail:
-            [found] = cmail.wait_for_mail(ANNA, 1, 30)
+            [found] = cmail.wait_for_mail(ANNA, 1)
             assert b"Subject: number 2" in found
             wait_for(lambda: len(left(dovecot)) == 1, "the other one to be gone")
             [flags] = left(dovecot)
@@ -169,16 +169,16 @@ def test_new_mail_is_heard_of_at_once(tmp_path: Path) -> None:
                 return str(row["state"])
 
             for number in (1, 2):
-                wait_for(lambda: state() == "listening", "it to listen", 20)
+                wait_for(lambda: state() == "listening", "it to listen")
                 put(dovecot, [message(number)])
-                cmail.wait_for_mail(ANNA, number, 20)
+                cmail.wait_for_mail(ANNA, number)
             cmail.ask("link", "link.down")
             wait_for(lambda: state() == "off line", "it to be off line")
             put(dovecot, [message(3)])
             assert "we are off line" in cmail_collect(cmail, "now", code=75)
             assert len(cmail.mailbox(ANNA)) == 2
             cmail.ask("link", "link.up")
-            cmail.wait_for_mail(ANNA, 3, 20)
+            cmail.wait_for_mail(ANNA, 3)
 
 
 @pytest.mark.parametrize("protocol", ["pop3", "imap"])
@@ -188,13 +188,13 @@ def test_a_large_message_waits_until_it_is_wanted(tmp_path: Path, protocol: str)
         put(dovecot, [message(1, 500_000), message(2)])
         more = account(reachable(tmp_path), "isp", protocol, port(dovecot, protocol), largest="100KiB")
         with RunningCmail(tmp_path, more=more) as cmail:
-            got = cmail.wait_for_mail(ANNA, 2, 30)
+            got = cmail.wait_for_mail(ANNA, 2)
             [preview] = [each for each in got if b"not fetched yet" in each]
             command = next(line for line in preview.decode().splitlines() if "cmail collect fetch" in line)
             [row] = json.loads(cmail_collect(cmail, "list", "--json"))
             assert row["state"] == "previewed" and row["size"] > 500_000
             assert "It is fetched." in cmail_collect(cmail, *command.split()[2:])
-            got = cmail.wait_for_mail(ANNA, 3, 30)
+            got = cmail.wait_for_mail(ANNA, 3)
             assert any(len(each) > 450_000 for each in got) and "Nothing was left" in cmail_collect(
                 cmail, "list"
             )
@@ -210,7 +210,7 @@ def test_a_box_of_a_whole_domain(tmp_path: Path) -> None:
         put(dovecot, [message(n, to=each) for n, each in enumerate(to)])
         more = account(reachable(tmp_path), "isp", "imap", dovecot.imap_port, to="@example.org")
         with RunningCmail(tmp_path, more=more, users=users) as cmail:
-            assert b"number 0" in cmail.wait_for_mail(ANNA, 1, 30)[0]
+            assert b"number 0" in cmail.wait_for_mail(ANNA, 1)[0]
             assert b"number 1" in cmail.wait_for_mail("bert@example.org", 1)[0]
             assert len(cmail.wait_for_mail("postmaster@example.org", 2)) == 2
 
@@ -244,7 +244,7 @@ def test_killed_again_and_again(tmp_path: Path, protocol: str) -> None:
             for number in range(8):
                 _kill_when_mail_has_come(cmail, ("link", "worker-0")[number % 2])
             got = cmail.wait_for_mail(ANNA, 60, 90)
-            wait_for(lambda: left(dovecot) == [], "an empty box", 60)
+            wait_for(lambda: left(dovecot) == [], "an empty box")
             numbers = Counter(each.partition(b"Subject: number ")[2].split(b"\n")[0] for each in got)
             assert len(numbers) == 60 and len(cmail.mailbox(ANNA)) == 60, numbers
 
@@ -252,7 +252,7 @@ def test_killed_again_and_again(tmp_path: Path, protocol: str) -> None:
 def _kill_when_mail_has_come(cmail: RunningCmail, name: str) -> None:
     """SIGKILL after the next message, unless all are there; it is started again."""
     before = len(cmail.mailbox(ANNA))
-    wait_for(lambda: before < len(cmail.mailbox(ANNA)) or before == 60, "mail", 60)
+    wait_for(lambda: before < len(cmail.mailbox(ANNA)) or before == 60, "mail")
     pid = cmail.pid(name)
     os.kill(pid, signal.SIGKILL)
-    wait_for(lambda: cmail.pid(name) not in (0, pid), f"{name} to be started again", 20)
+    wait_for(lambda: cmail.pid(name) not in (0, pid), f"{name} to be started again")

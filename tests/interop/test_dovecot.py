@@ -21,7 +21,7 @@ MESSAGE = (
 
 def send(cmail: RunningCmail, to: list[str], subject: str, sender: str = BERT) -> None:
     """One message, handed over on loopback."""
-    with smtplib.SMTP("127.0.0.1", cmail.port("smtp"), timeout=20) as client:
+    with smtplib.SMTP("127.0.0.1", cmail.port("smtp"), timeout=60) as client:
         content = MESSAGE.format(subject).encode()
         assert client.sendmail(sender, to, content, ["BODY=8BITMIME"]) == {}
 
@@ -82,7 +82,7 @@ def test_dovecot_reads_what_we_wrote(tmp_path: Path) -> None:
             send(cmail, [ANNA], subject)
         cmail.wait_for_mail(ANNA, 2)
         with DovecotServer({ANNA: "pw"}, mail=cmail.data / "mail", owner="nobody") as dovecot:
-            with imaplib.IMAP4("127.0.0.1", dovecot.imap_port, timeout=20) as imap:
+            with imaplib.IMAP4("127.0.0.1", dovecot.imap_port, timeout=60) as imap:
                 imap.login(ANNA, "pw")
                 assert imap.select("INBOX") == ("OK", [b"2"])
                 assert subjects(imap) == {"one", "two"}

@@ -15,7 +15,8 @@ import pytest
 from cmail.link.kicks.etrn import etrn
 from cmail.link.kicks.target import KickResult, Target, Verdict
 from tests.support.exim_server import PROGRAM, EximServer
-from tests.support.house import SETTINGS, RunningCmail, free_port
+from tests.support.house import SETTINGS, RunningCmail
+from tests.support.ports import free_port
 
 pytestmark = [pytest.mark.needs(PROGRAM, "root"), pytest.mark.limit(240)]
 
@@ -27,7 +28,7 @@ MESSAGE = (
 
 def leave_mail(exim: EximServer, count: int) -> None:
     """Mail for us that Exim cannot deliver now, and has put aside for an hour."""
-    with smtplib.SMTP("127.0.0.1", exim.port, timeout=20) as client:
+    with smtplib.SMTP("127.0.0.1", exim.port, timeout=60) as client:
         for number in range(count):
             client.sendmail("bert@example.net", "anna@example.org", MESSAGE.format(number))
     exim.wait_for_log(" == anna@example.org", count)
@@ -41,7 +42,7 @@ def kicked(folder: Path, our_port: int, exim: EximServer, count: int) -> list[di
         command = [sys.executable, "-m", "cmail", "link", "kick", "--json", "--config", str(cmail.config)]
         done = subprocess.run(command, capture_output=True, text=True, timeout=150)
         assert done.returncode == 0, done.stdout + done.stderr + exim.log
-        cmail.wait_for_mail("anna@example.org", count, 60)
+        cmail.wait_for_mail("anna@example.org", count)
     return [json.loads(line) for line in done.stdout.splitlines()]
 
 
@@ -75,7 +76,7 @@ def test_exim_that_is_at_it_already() -> None:
     """Its first run hangs at a server that says nothing; 458 Already is no failure."""
     with socket.create_server(("127.0.0.1", 0)) as silent:
         with EximServer("example.org", silent.getsockname()[1]) as exim:
-            with smtplib.SMTP("127.0.0.1", exim.port, timeout=20) as client:
+            with smtplib.SMTP("127.0.0.1", exim.port, timeout=60) as client:
                 client.sendmail("bert@example.net", "anna@example.org", MESSAGE.format(0))
             silent.accept()[0].close()  # its first attempt
             exim.wait_for_log(" == anna@example.org")

@@ -53,7 +53,7 @@ def test_bulk_to_the_upstream_server(tmp_path: Path) -> None:
         more = f'[smtp]\nhost = "127.0.0.1"\nport = {sink.port}\n[smtp.advanced]\nconnections = 6\n'
         with RunningCmail(tmp_path, more=more) as cmail:
             smtp_source(cmail.port("smtp"), "b@example.net", "-d")
-            wait_for(lambda: len(sink.taken) >= COUNT, "all messages upstream", 30)
+            wait_for(lambda: len(sink.taken) >= COUNT, "all messages upstream")
             wait_for(lambda: not cmail.queue(), "an empty queue")
             assert len(sink.taken) == COUNT == len(queue_ids([taken.content for taken in sink.taken]))
             assert sink.connections <= 12
@@ -69,7 +69,7 @@ def test_bulk_while_a_worker_dies(tmp_path: Path) -> None:
             before = cmail.pid("worker-0")
             subprocess.run(["kill", "-KILL", str(before)], check=True)
             wait_for(lambda: is_another(cmail, before), "another worker")
-            wait_for(lambda: not cmail.queue(), "an empty queue", 30)
+            wait_for(lambda: not cmail.queue(), "an empty queue")
             assert len(queue_ids([taken.content for taken in sink.taken])) == COUNT
 
 

@@ -89,12 +89,12 @@ def test_a_portal_behind_all_names(net: Net, tmp_path: Path, tls: str) -> None:
             hotel.names.lie = PORTAL
             net.there("addr", "del", f"{FAR}/32", "dev", "lo")  # it lets nobody through
             net.join("wire")
-            wait_for(lambda: "log-in page" in status(cmail)["words"], "the portal to be seen", 30)
+            wait_for(lambda: "log-in page" in status(cmail)["words"], "the portal to be seen")
             every_name = f"a log-in page stands in between: every name has the same address ({PORTAL})"
             assert status(cmail)["words"] == every_name and status(cmail)["is_down"]
             give(net, cmail, "comes")
             probed = len(hotel.names.asked)
-            wait_for(lambda: len(hotel.names.asked) >= probed + 6, "two probes more", 30)
+            wait_for(lambda: len(hotel.names.asked) >= probed + 6, "two probes more")
             assert status(cmail)["words"] == every_name
             assert tries(cmail) == [0, 0], cmail.queue()
             kept = json.loads((cmail.data / "link.json").read_text())
@@ -102,7 +102,7 @@ def test_a_portal_behind_all_names(net: Net, tmp_path: Path, tls: str) -> None:
             assert not has_heard_a_password(hotel.portal)
             hotel.names.lie = ""
             net.there("addr", "add", f"{FAR}/32", "dev", "lo")
-            wait_until_up(cmail, 30)
+            wait_until_up(cmail)
             wait_for(lambda: len(hotel.upstream.taken) == 3, "all of it to arrive")
             assert {each.user for each in hotel.upstream.taken} == {"anna4711"}
             assert not has_heard_a_password(hotel.portal)
@@ -120,17 +120,17 @@ def test_a_portal_that_takes_the_address_itself(net: Net, tmp_path: Path, tls: s
         with RunningCmail(tmp_path, more=hotel.settings(tmp_path), prefix=net.prefix) as cmail:
             wait_for(lambda: status(cmail)["links"][0]["state"] == "up", "the line to be seen")
             give(net, cmail, "meets it")
-            wait_for(lambda: "log-in page" in status(cmail)["words"], "the portal to be seen", 30)
+            wait_for(lambda: "log-in page" in status(cmail)["words"], "the portal to be seen")
             assert status(cmail)["words"] == (
                 f"a log-in page stands in between: {HOST} shows a certificate for login.hotel.example"
             )
             give(net, cmail, "comes")
             probed = len(hotel.names.asked)
-            wait_for(lambda: len(hotel.names.asked) >= probed + 2, "a probe more", 30)
+            wait_for(lambda: len(hotel.names.asked) >= probed + 2, "a probe more")
             assert status(cmail)["is_down"] and tries(cmail) == [0, 0], cmail.queue()
             assert not has_heard_a_password(hotel.portal)
             assert hotel.portal.tls is not None
             hotel.authority.issue_cert(HOST).configure_cert(hotel.portal.tls)
-            wait_until_up(cmail, 30)
+            wait_until_up(cmail)
             wait_for(lambda: len(hotel.portal.taken) == 2, "both messages to arrive")
             wait_for(lambda: not cmail.queue(), "the queue to be empty")

@@ -148,14 +148,14 @@ def collecting(
         settings = upstream + more + boxes.settings(folder)
         with RunningCmail(folder, more=settings, prefix=net.prefix) as cmail:
             boxes.wait_until_held()
-            wait_for(lambda: states(cmail)["idle"] == "listening", "it to listen", 20)
+            wait_for(lambda: states(cmail)["idle"] == "listening", "it to listen")
             yield cmail, there
 
 
 def all_is_here(cmail: RunningCmail, boxes: Boxes) -> None:
     """Each message once; nothing is left there, here, or on hold."""
-    wait_for(lambda: set(arrived(cmail)) == set(boxes.numbers), "all of it", 30)
-    wait_for(lambda: not boxes.left(), f"empty boxes: {boxes.left()}", 20)
+    wait_for(lambda: set(arrived(cmail)) == set(boxes.numbers), "all of it")
+    wait_for(lambda: not boxes.left(), f"empty boxes: {boxes.left()}")
     assert arrived(cmail) == boxes.numbers
     assert not cmail.queue()
     assert not list((cmail.data / "collect/incoming").iterdir())
@@ -176,7 +176,7 @@ def test_a_cable_that_is_pulled(net: Net, tmp_path: Path, part: str) -> None:
         net.join("wire")
         all_is_here(cmail, boxes)
         assert sum(gate.connections for gate in boxes.gates) == before + len(boxes.gates)
-        wait_for(lambda: states(cmail)["idle"] == "listening", "it to listen again", 20)
+        wait_for(lambda: states(cmail)["idle"] == "listening", "it to listen again")
         boxes.put(IDLE, 100)
         all_is_here(cmail, boxes)
 
@@ -189,15 +189,15 @@ def test_a_line_that_falls_silent(net: Net, tmp_path: Path) -> None:
         there.call(boxes.lose)
         boxes.put(IDLE, 100)
         give(net, cmail)
-        assert wait_until_down(cmail, 60).startswith("nothing answers: ")
+        assert wait_until_down(cmail).startswith("nothing answers: ")
         wait_for(lambda: set(states(cmail).values()) == {"off line"}, "the sessions to end", 5)
         assert set(arrived(cmail)) != set(boxes.numbers)
         net.speak("wire")
         wait_until_up(cmail)
         wait_for(lambda: set(states(cmail).values()) != {"off line"}, "sessions", 5)
-        wait_for(lambda: not cmail.queue(), "the message to go", 20)
+        wait_for(lambda: not cmail.queue(), "the message to go")
         all_is_here(cmail, boxes)
-        wait_for(lambda: states(cmail)["idle"] == "listening", "it to listen again", 20)
+        wait_for(lambda: states(cmail)["idle"] == "listening", "it to listen again")
         boxes.put(IDLE, 100)
         all_is_here(cmail, boxes)
 
@@ -209,14 +209,14 @@ def test_who_only_fetches_over_a_line_that_falls_silent(net: Net, tmp_path: Path
     quick = '\n[smtp.advanced]\ntimeout = "2s"\n[link]\nprobe_every = "5s"\n'
     with Boxes(net, ()) as boxes, There(net, boxes.listening) as there:
         with RunningCmail(tmp_path, more=quick + boxes.settings(tmp_path), prefix=net.prefix) as cmail:
-            wait_for(lambda: states(cmail)["idle"] == "listening", "it to listen", 20)
+            wait_for(lambda: states(cmail)["idle"] == "listening", "it to listen")
             fall_silent(net, there, boxes)
             cmail.ask("link", "link.collect", kick=False)
-            assert wait_until_down(cmail, 60).startswith("nothing answers: ")
+            assert wait_until_down(cmail).startswith("nothing answers: ")
             net.speak("wire")
             wait_until_up(cmail)
             all_is_here(cmail, boxes)
-            wait_for(lambda: states(cmail)["idle"] == "listening", "it to listen again", 20)
+            wait_for(lambda: states(cmail)["idle"] == "listening", "it to listen again")
             fall_silent(net, there, boxes)
             cmail.ask("link", "link.down")
             assert states(cmail) == {"idle": "off line"}
@@ -249,7 +249,7 @@ def test_all_that_waits_elsewhere_after_a_cut(net: Net, tmp_path: Path) -> None:
         net.join("wire")
         all_is_here(cmail, boxes)
         wait_for(lambda: trigger.heard == [b"example.org\r\n"], "the kick at link-up")
-        wait_for(lambda: not status(cmail)["is_kicking"], "its end", 20)
+        wait_for(lambda: not status(cmail)["is_kicking"], "its end")
         boxes.put(IN_CONTENT[0].user, 100)
         said = command(cmail, "link", "collect")
         assert trigger.heard == [b"example.org\r\n"] * 2

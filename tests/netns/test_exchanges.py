@@ -38,8 +38,8 @@ def test_mail_waits_for_its_exchange(net: Net, tmp_path: Path) -> None:
         time.sleep(2)
         assert tries(cmail) == [0] and not peer.taken and not is_open(cmail)
         give(net, cmail, "two")
-        wait_for(lambda: len(peer.taken) == 2, "both to arrive", 20)
-        wait_for(lambda: not is_open(cmail), "the exchange to be over", 20)
+        wait_for(lambda: len(peer.taken) == 2, "both to arrive")
+        wait_for(lambda: not is_open(cmail), "the exchange to be over")
         give(net, cmail, "waits")
         time.sleep(2)
         assert tries(cmail) == [0] and len(peer.taken) == 2
@@ -48,7 +48,7 @@ def test_mail_waits_for_its_exchange(net: Net, tmp_path: Path) -> None:
         assert "It waits for the next exchange." in command(cmail, "queue", "why")
         assert "An exchange begins" in command(cmail, "link", "exchange")
         wait_for(lambda: len(peer.taken) == 3, "the last message to arrive")
-        wait_for(lambda: not is_open(cmail), "the exchange to be over", 20)
+        wait_for(lambda: not is_open(cmail), "the exchange to be over")
         last = history(cmail)[0]
         assert (last["why"], last["ended"]) == ("asked for by hand", "all that may go has gone")
         assert last["messages_out"] == 1 and last["octets_out"] > 500 and last["octets_in"] > 50
@@ -68,7 +68,7 @@ def test_send_now_while_exchanges_are_planned(net: Net, tmp_path: Path) -> None:
     peer = FarSink()
     more = '\n[exchange]\nevery = "1d"\nurgent = false\n'
     with There(net, peer), serve(net, tmp_path, more) as cmail:
-        wait_for(lambda: history(cmail) and not is_open(cmail), "the first exchange to be over", 20)
+        wait_for(lambda: history(cmail) and not is_open(cmail), "the first exchange to be over")
         before = len(history(cmail))
         for subject in ("one", "two", "three", "four"):
             give(net, cmail, subject)
@@ -81,12 +81,12 @@ def test_send_now_while_exchanges_are_planned(net: Net, tmp_path: Path) -> None:
         assert "goes as soon as that is up, without waiting for an exchange" in told
         assert "No exchange can begin now" in command(cmail, "queue", "flush")
         net.join("wire")
-        wait_for(lambda: len(peer.taken) == 2, "the other that was named to arrive", 20)
+        wait_for(lambda: len(peer.taken) == 2, "the other that was named to arrive")
         time.sleep(1)
         assert len(peer.taken) == 2 and len(ids(cmail)) == 2 and len(history(cmail)) == before
         assert "An exchange begins" in command(cmail, "queue", "flush")
         wait_for(lambda: len(peer.taken) == 4, "all to arrive")
-        wait_for(lambda: not is_open(cmail), "the exchange to be over", 20)
+        wait_for(lambda: not is_open(cmail), "the exchange to be over")
         assert history(cmail)[0]["why"] == "all that waits is to be sent now"
         assert len(history(cmail)) == before + 1
         assert b"Subject: two" in peer.taken[0].content and b"Subject: three" in peer.taken[1].content
@@ -122,7 +122,7 @@ def test_batch_goes_in_an_exchange(net: Net, tmp_path: Path) -> None:
         assert tries(cmail) == [0] and not peer.taken
         command(cmail, "link", "exchange")
         wait_for(lambda: len(peer.taken) == 1, "the message to arrive")
-        wait_for(lambda: not is_open(cmail), "the exchange to be over", 20)
+        wait_for(lambda: not is_open(cmail), "the exchange to be over")
         give(net, cmail)
         time.sleep(1)
         assert len(peer.taken) == 1
@@ -168,16 +168,16 @@ def test_a_budget_that_is_used_up(net: Net, tmp_path: Path) -> None:
         wait_for(lambda: status(cmail)["link"] == "thin", "the link to be seen")
         for count, size in ((1, 14_000), (2, 7_000)):
             give(net, cmail, size=size)
-            wait_for(_has_taken(peer, count), "a message to arrive", 20)
-            wait_for(_has_used(cmail, count * 7_000 + 7_000), "it to be counted", 20)
+            wait_for(_has_taken(peer, count), "a message to arrive")
+            wait_for(_has_used(cmail, count * 7_000 + 7_000), "it to be counted")
         give(net, cmail, size=7_000)
         give(net, cmail)
-        wait_for(_has_taken(peer, 3), "the small message to arrive", 20)
+        wait_for(_has_taken(peer, 3), "the small message to arrive")
         wait_for(lambda: tries(cmail) == [0], "the large one alone to wait")
         [waits] = json.loads(command(cmail, "queue", "list", "--json"))
         left = 25 * 1024 - _used_at_last(cmail)
         give(net, cmail, size=left - (waits["size"] - 7_000) - 72)
-        wait_for(_has_taken(peer, 4), "what just fits to arrive", 20)
+        wait_for(_has_taken(peer, 4), "what just fits to arrive")
         assert "the 25 KiB of today are used; it rests until midnight" in wait_until_down(cmail)
         assert history(cmail)[0]["ended"] == "the 25 KiB of today are used"
         give(net, cmail)

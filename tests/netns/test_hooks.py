@@ -126,11 +126,11 @@ def test_networkmanager(net: Net, tmp_path: Path) -> None:
     ):
         wait_for(lambda: status(cmail)["links"][0]["state"] == "up", "the line to be seen")
         dispatch(machine, "none", "connectivity-change", CONNECTIVITY_STATE="PORTAL")
-        assert "nothing answers" in wait_until_down(cmail, 30)
+        assert "nothing answers" in wait_until_down(cmail)
         net.there("route", "del", "prohibit", f"{far}/32")
         net.there("addr", "add", f"{far}/32", "dev", "lo")
         dispatch(machine, "none", "connectivity-change", CONNECTIVITY_STATE="FULL")
-        wait_until_up(cmail, 10)
+        wait_until_up(cmail)
         dispatch(machine, "wire", "dhcp4-change", DEVICE_IFACE="wire", DEVICE_IP_IFACE="wire")
         check_down_and_up(
             cmail,

@@ -47,7 +47,7 @@ def test_ports_that_nobody_has_said(net: Net, tmp_path: Path) -> None:
     sinks = [SinkMx(host=host, port=port, script=said) for host, port in ((FAR, 25), (THIRD, 587))]
     with There(net, *hubs, *sinks), serve_both_ways(net, tmp_path, plan) as cmail:
         wait_for(lambda: status(cmail)["links"][0]["state"] == "up", "the line to be seen")
-        wait_for(lambda: not status(cmail)["is_kicking"], "the kick of the start", 30)
+        wait_for(lambda: not status(cmail)["is_kicking"], "the kick of the start")
         for hub in hubs:
             hub.heard.clear()
         for sink in sinks:

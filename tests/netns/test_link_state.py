@@ -59,7 +59,7 @@ def test_a_line_that_falls_silent(net: Net, tmp_path: Path) -> None:
         net.silence("wire")
         give(net, cmail, "lost")
         give(net, cmail, "lost too")
-        words = wait_until_down(cmail, 60)
+        words = wait_until_down(cmail)
         assert words.startswith("nothing answers: 10.77.0.1:2525: ")
         before = tries(cmail)
         give(net, cmail, "waits")
@@ -127,7 +127,7 @@ def test_a_log_in_page_in_between(net: Net, tmp_path: Path) -> None:
         wait_until_down(cmail)
         names.lie = "10.1.0.2"
         net.join("wire")
-        wait_for(lambda: "log-in page" in status(cmail)["words"], "the portal to be seen", 30)
+        wait_for(lambda: "log-in page" in status(cmail)["words"], "the portal to be seen")
         assert (
             status(cmail)["words"]
             == "a log-in page stands in between: every name has the same address (10.1.0.2)"
@@ -136,7 +136,7 @@ def test_a_log_in_page_in_between(net: Net, tmp_path: Path) -> None:
         time.sleep(1)
         assert tries(cmail) == [0] and not portal.taken
         names.lie = ""
-        wait_until_up(cmail, 30)
+        wait_until_up(cmail)
         wait_for(lambda: len(peer.taken) == 2, "the message to arrive")
 
 

@@ -36,7 +36,7 @@ def test_the_reply_to_a_final_dot_is_waited_for(net: Net, tmp_path: Path) -> Non
         wait_until_down(cmail)
         assert connections(cmail) == 1, "in doubt: whether it is taken is yet to be heard"
         net.join("wire")
-        wait_until_empty(cmail, 40)
+        wait_until_empty(cmail)
         assert peer.subjects() == ["thought about"] and len(peer.lines("MAIL")) == 1
 
 
@@ -79,7 +79,7 @@ def test_silence_in_the_middle_of_a_large_message(net: Net, tmp_path: Path) -> N
         assert attempts(cmail) == {"bob@example.net": 0} and not peer.taken
         there.call(peer.script.clear)  # type: ignore[attr-defined]
         net.speak("wire")
-        wait_until_taken(peer, 1, "all of it", 40)
+        wait_until_taken(peer, 1, "all of it")
         assert len(peer.taken[0].content) > 4_000_000
         wait_until_empty(cmail)
         assert not cmail.mailbox(ANNA) and not status(cmail)["is_down"]

@@ -104,6 +104,6 @@ def test_the_window_of_a_link(net: Net, tmp_path: Path) -> None:
         assert set(attempts(cmail).values()) == {0} and not peer.taken
         assert "off line" in command(cmail, "queue", "why")
         clock.set(offset_to("21:59:57"))
-        wait_until_taken(peer, 1, "it to go at ten", 60)
+        wait_until_taken(peer, 1, "it to go at ten")
         assert peer.addresses == ["10.2.0.1"]
         wait_until_up(cmail)

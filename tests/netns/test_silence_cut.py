@@ -114,14 +114,14 @@ def test_pings_prove_nothing(net: Net, tmp_path: Path) -> None:
             assert net.inside(is_pinged)
             with Ear(net) as ear:
                 give(net, cmail, "waits")
-                assert wait_until_down(cmail, 60).startswith("nothing answers: ")
+                assert wait_until_down(cmail).startswith("nothing answers: ")
                 before = ear.connections
-                wait_for(lambda: ear.connections > before, "a further probe", 30)
+                wait_for(lambda: ear.connections > before, "a further probe")
                 assert ear.pings == 0
             assert attempts(cmail) == {"bob@example.net": 0}
         peer = FarSink()
         with There(net, peer):
-            wait_until_taken(peer, 1, "it to arrive", 40)
+            wait_until_taken(peer, 1, "it to arrive")
             wait_until_empty(cmail)
 
 
@@ -134,11 +134,11 @@ def test_an_exchange_that_begins_into_silence(net: Net, tmp_path: Path) -> None:
         net.silence("wire")
         for n in range(3):
             give(net, cmail, f"message {n}")
-        assert wait_until_down(cmail, 60).startswith("nothing answers: ")
+        assert wait_until_down(cmail).startswith("nothing answers: ")
         wait_for(lambda: history(cmail)[0]["ended"] == "the link went down", "the exchange to be over")
         assert not is_open(cmail) and set(attempts(cmail).values()) == {0} and len(cmail.queue()) == 3
         net.speak("wire")
-        wait_until_taken(peer, 3, "all of it", 40)
+        wait_until_taken(peer, 3, "all of it")
         wait_until_empty(cmail)
         assert sorted(peer.subjects()) == [f"message {n}" for n in range(3)]
         assert history(cmail)[0]["messages_out"] == 3 and history(cmail)[1]["messages_out"] == 0

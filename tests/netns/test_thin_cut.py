@@ -60,7 +60,7 @@ def test_names_certificates_and_greetings_are_remembered(net: ThinNet, tmp_path:
         wait_for(lambda: status(cmail)["links"][0]["state"] == "up", "the line to be seen")
         before, began = wire.counts(), time.monotonic()
         give(net, cmail, "first")
-        wait_until_taken(peer, 1, "the first message", 30)
+        wait_until_taken(peer, 1, "the first message")
         wait_until_empty(cmail)
         took = [peer.came[0] - began]
         paid = [wire.counts().since(before)]
@@ -73,7 +73,7 @@ def test_names_certificates_and_greetings_are_remembered(net: ThinNet, tmp_path:
         names.records = {(HOST, "A"): HANG, (HOST, "AAAA"): HANG}
         before, began = wire.counts(), time.monotonic()
         wire.up()
-        wait_until_taken(peer, 2, "the second message", 30)
+        wait_until_taken(peer, 2, "the second message")
         took.append(peer.came[1] - began)
         paid.append(wire.counts().since(before))
 

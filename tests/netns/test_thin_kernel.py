@@ -71,7 +71,7 @@ def test_the_kernel_is_told_of_the_rate_and_given_little(net: ThinNet, tmp_path:
                 time.sleep(0.05)
         print(f"paced at {paced} octets a second, at most {max(out)} out")
         assert max(out) < 3 * OCTETS_A_SECOND, "two seconds' worth is a piece"
-        wait_until_taken(peer, 1, "it to arrive", 60)
+        wait_until_taken(peer, 1, "it to arrive")
         wait_until_empty(cmail)
 
 
@@ -95,7 +95,7 @@ def test_a_window_of_small_messages(net: ThinNet, tmp_path: Path) -> None:
         out = wire.counts().since(before).octets_out
         assert len(peer.came) <= 2, "a connection or two, each with its first"
         peer.think_s = 0
-        wait_until_taken(peer, count, "all of them", 60)
+        wait_until_taken(peer, count, "all of them")
         wait_until_empty(cmail)
         print(f"{out} octets out without a reply")
         assert out < 4 * OCTETS_A_SECOND, "each connection four round trips' worth and a message"

@@ -67,7 +67,7 @@ def test_the_budget_of_a_window(net: Net, tmp_path: Path) -> None:
         wait_for(lambda: HELD.format("window") in command(cmail, "queue", "list"), "the large one to be held")
         assert len(peer.taken) == 2 and set(attempts(cmail).values()) == {0}
         clock.set(offset_to("22:30:00", days=1))
-        wait_until_taken(peer, 3, "the one that waits to go in the next window", 60)
+        wait_until_taken(peer, 3, "the one that waits to go in the next window")
         assert used(cmail) < 2_000 and peer.subjects()[-1] == "waits"
 
 

@@ -32,7 +32,7 @@ pytestmark = [pytest.mark.needs("root", "ip", "faketime"), pytest.mark.limit(240
 
 def wait_until_closed(cmail: RunningCmail) -> None:
     """Until no exchange goes on."""
-    wait_for(lambda: not is_open(cmail), "the exchange to be over", 40)
+    wait_for(lambda: not is_open(cmail), "the exchange to be over")
 
 
 def assert_waits(net: Net, cmail: RunningCmail, peer: FarSink, fields: str = "") -> None:
@@ -51,11 +51,11 @@ def test_every_so_often(net: Net, tmp_path: Path) -> None:
     peer = FarSink()
     more = '[exchange]\nevery = "1h"\n'
     with There(net, peer), serve(net, tmp_path, more, environ=clock.environ) as cmail:
-        wait_for(lambda: history(cmail), "the exchange of the start", 20)
+        wait_for(lambda: history(cmail), "the exchange of the start")
         wait_until_closed(cmail)
         assert_waits(net, cmail, peer)
         clock.set(3590)
-        wait_until_taken(peer, 1, "the next exchange", 60)
+        wait_until_taken(peer, 1, "the next exchange")
         assert clock.now() * 1000 - history(cmail)[1]["begin_ms"] >= 3_600_000
         assert history(cmail)[0]["why"] == "it is time again (every 1 hour)"
 
@@ -68,11 +68,11 @@ def test_when_the_oldest_has_waited_and_when_mail_is_urgent(net: Net, tmp_path: 
     with There(net, peer), serve(net, tmp_path, more, environ=clock.environ) as cmail:
         assert_waits(net, cmail, peer)
         clock.set(3595)
-        wait_until_taken(peer, 1, "it has waited long enough", 60)
+        wait_until_taken(peer, 1, "it has waited long enough")
         wait_until_closed(cmail)
         given = time.monotonic()
         give(net, cmail, "urgent", fields="Priority: urgent\r\n")
-        wait_until_taken(peer, 2, "the urgent one", 40)
+        wait_until_taken(peer, 2, "the urgent one")
         print(f"the urgent one was there after {(time.monotonic() - given) * 1000:.0f} ms")
         assert time.monotonic() - given < POLL_S - 1, "nobody looks for so long, so it was told"
         assert [entry["why"] for entry in history(cmail)] == [
@@ -89,7 +89,7 @@ def test_at_its_time_and_when_that_was_missed(net: Net, tmp_path: Path) -> None:
     with There(net, peer), serve(net, tmp_path, more, environ=clock.environ) as cmail:
         assert_waits(net, cmail, peer)
         clock.set(offset_to("07:59:58"))
-        wait_until_taken(peer, 1, "it to go at eight", 40)
+        wait_until_taken(peer, 1, "it to go at eight")
         wait_until_closed(cmail)
         assert_waits(net, cmail, peer)
         net.cut("wire")
@@ -98,7 +98,7 @@ def test_at_its_time_and_when_that_was_missed(net: Net, tmp_path: Path) -> None:
         time.sleep(2)
         assert set(attempts(cmail).values()) == {0} and len(peer.taken) == 1
         net.join("wire")
-        wait_until_taken(peer, 2, "the exchange that was missed", 40)
+        wait_until_taken(peer, 2, "the exchange that was missed")
         assert [entry["why"] for entry in history(cmail)] == ["its time has come: at 08:00"] * 2
 
 
@@ -110,9 +110,9 @@ def test_a_window_is_open_to_its_end(net: Net, tmp_path: Path) -> None:
     with There(net, peer), serve(net, tmp_path, more, environ=clock.environ) as cmail:
         assert_waits(net, cmail, peer)
         clock.set(offset_to("22:01:00"))
-        wait_until_taken(peer, 1, "it to go in its window", 40)
+        wait_until_taken(peer, 1, "it to go in its window")
         give(net, cmail, "as it comes")
-        wait_until_taken(peer, 2, "the next one", 10)
+        wait_until_taken(peer, 2, "the next one")
         clock.set(offset_to("22:05:01"))
         wait_until_closed(cmail)
         wait_until_empty(cmail)
@@ -129,7 +129,7 @@ def test_the_cable_is_pulled_in_the_middle_of_an_exchange(net: Net, tmp_path: Pa
     with There(net, peer) as there, serve(net, tmp_path, "[exchange]\nmessages = 4\n", upstream) as cmail:
         for n in range(4):
             give(net, cmail, f"message {n}")
-        wait_until_taken(peer, 1, "the first ones", 40)
+        wait_until_taken(peer, 1, "the first ones")
         wait_for(lambda: len(peer.lines("DATA")) > len(peer.taken), "one to be on its way")
         net.cut("wire")
         wait_until_down(cmail)
@@ -139,7 +139,7 @@ def test_the_cable_is_pulled_in_the_middle_of_an_exchange(net: Net, tmp_path: Pa
         assert not is_open(cmail) and set(attempts(cmail).values()) == {0}
         there.call(peer.script.clear)  # type: ignore[attr-defined]
         net.join("wire")
-        wait_until_taken(peer, 4, "the rest", 40)
+        wait_until_taken(peer, 4, "the rest")
         wait_until_empty(cmail)
         assert sorted(peer.subjects()) == [f"message {n}" for n in range(4)]
         first, second = sorted(history(cmail), key=lambda entry: int(entry["begin_ms"]))
@@ -153,13 +153,13 @@ def test_asked_for_by_hand_around_a_cut(net: Net, tmp_path: Path) -> None:
     peer = FarSink({"DATA#1": HANG})  # the second one of each connection
     upstream = UPSTREAM + "connections = 2\n"
     with There(net, peer) as there, serve(net, tmp_path, '[exchange]\nevery = "1h"\n', upstream) as cmail:
-        wait_for(lambda: history(cmail), "the exchange of the start", 20)
+        wait_for(lambda: history(cmail), "the exchange of the start")
         wait_until_closed(cmail)
         for n in range(4):
             give(net, cmail, f"message {n}")
         assert not peer.taken
         command(cmail, "link", "exchange")
-        wait_for(lambda: len(peer.lines("DATA")) > len(peer.taken) > 0, "one to be on its way", 40)
+        wait_for(lambda: len(peer.lines("DATA")) > len(peer.taken) > 0, "one to be on its way")
         assert "goes on already" in command(cmail, "link", "exchange")
         net.cut("wire")
         wait_until_down(cmail)
@@ -170,7 +170,7 @@ def test_asked_for_by_hand_around_a_cut(net: Net, tmp_path: Path) -> None:
         wait_until_up(cmail)
         assert set(attempts(cmail).values()) == {0} and not is_open(cmail)
         command(cmail, "link", "exchange")
-        wait_until_taken(peer, 4, "the rest", 40)
+        wait_until_taken(peer, 4, "the rest")
         wait_until_empty(cmail)
         assert sorted(peer.subjects()) == [f"message {n}" for n in range(4)]
         assert [entry["why"] for entry in history(cmail)][:-1] == ["asked for by hand"] * 2

@@ -1,6 +1,5 @@
 """The controls of the pages of settings: a server whose page is used with plain forms, and how each one is tried."""
 
-import random
 import smtplib
 import socket
 import tomllib
@@ -123,7 +122,7 @@ class House:
 
     def waiting(self, what: str = "reason") -> dict[str, Any]:
         """The recipient that waits, as soon as it has a reason to."""
-        rows = wait_for(lambda: [r for r in self.cmail.queue() if r[what]], f"a recipient with {what}", 60)
+        rows = wait_for(lambda: [r for r in self.cmail.queue() if r[what]], f"a recipient with {what}")
         return dict(rows[0])
 
 
@@ -133,19 +132,6 @@ def of(text: str, key: str) -> Any:
     for part in key.split("."):
         found = found.get(part, {})
     return None if found == {} else found
-
-
-def kept_port() -> int:
-    """A port that is free now and that the system gives to nobody by itself, so that it is free later too."""
-    while True:
-        port = random.randrange(20_000, 32_000)
-        with socket.socket() as stream, socket.socket(type=socket.SOCK_DGRAM) as datagrams:
-            try:
-                stream.bind(("0.0.0.0", port))
-                datagrams.bind(("0.0.0.0", port))
-            except OSError:
-                continue
-            return port
 
 
 Way = Callable[[House], None]

@@ -12,7 +12,7 @@ class Customer:
     """A blocking client until ATRN is obeyed, and the server from then on."""
 
     def __init__(self, port: int) -> None:
-        self._socket: socket.socket = socket.create_connection(("127.0.0.1", port), 20)
+        self._socket: socket.socket = socket.create_connection(("127.0.0.1", port), 60)
         self._held = b""
         self.taken: list[bytes] = []  # content of what was acknowledged
         self.hears()

@@ -13,7 +13,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Final
 
-from tests.support.house import SETTINGS, RunningCmail, wait_for
+from tests.support.house import PATIENCE_S, SETTINGS, RunningCmail, wait_for
 from tests.support.netns import FAR, Net
 from tests.support.sink_mx import Script, SinkMx, Taken
 
@@ -87,7 +87,7 @@ def give(
     body = f"From: {ANNA}\r\nSubject: {subject}\r\n{fields}\r\n" + ("x" * 70 + "\r\n") * (size // 72)
 
     def send() -> None:
-        with smtplib.SMTP("127.0.0.1", port, timeout=20) as client:
+        with smtplib.SMTP("127.0.0.1", port, timeout=60) as client:
             client.sendmail(sender, [to], body, mail_options=said)
 
     net.inside(send)
@@ -98,23 +98,23 @@ def status(cmail: RunningCmail) -> dict[str, Any]:
     return cmail.ask("link", "link.status", is_heard=True)
 
 
-def wait_until_down(cmail: RunningCmail, timeout_s: float = 20.0) -> str:
+def wait_until_down(cmail: RunningCmail, timeout_s: float = PATIENCE_S) -> str:
     """Until all workers have been told; why, in words."""
     wait_for(lambda: status(cmail)["is_down"], "the link to be down", timeout_s)
     return str(status(cmail)["words"])
 
 
-def wait_until_up(cmail: RunningCmail, timeout_s: float = 20.0) -> None:
+def wait_until_up(cmail: RunningCmail, timeout_s: float = PATIENCE_S) -> None:
     """Until all workers have been told."""
     wait_for(lambda: not status(cmail)["is_down"], "the link to be up", timeout_s)
 
 
-def wait_until_taken(peer: SinkMx, count: int, what: str, timeout_s: float = 20.0) -> None:
+def wait_until_taken(peer: SinkMx, count: int, what: str, timeout_s: float = PATIENCE_S) -> None:
     """Until the upstream server has so many messages."""
     wait_for(lambda: len(peer.taken) >= count, what, timeout_s)
 
 
-def wait_until_empty(cmail: RunningCmail, timeout_s: float = 20.0) -> None:
+def wait_until_empty(cmail: RunningCmail, timeout_s: float = PATIENCE_S) -> None:
     """Until nothing is in the queue."""
     wait_for(lambda: not cmail.queue(), "the queue to be empty", timeout_s)
 

@@ -147,7 +147,7 @@ class DovecotServer:
     def __exit__(self, *_: object) -> None:
         self._process.terminate()
         try:
-            self._process.wait(10)
+            self._process.wait(30)
         except subprocess.TimeoutExpired:
             self._process.kill()
             self._process.wait()
@@ -171,7 +171,7 @@ class DovecotServer:
         files = sorted((*home.glob("new/*"), *home.glob("cur/*")))
         return [path.read_bytes() for path in files]
 
-    def wait_for(self, user: str, count: int, seconds: float = 20) -> list[bytes]:
+    def wait_for(self, user: str, count: int, seconds: float = 60) -> list[bytes]:
         """The user's messages once there are `count`; TimeoutError with the log when never."""
         end = time.monotonic() + seconds
         while time.monotonic() < end:

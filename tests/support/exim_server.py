@@ -102,7 +102,7 @@ class EximServer:
     def __exit__(self, *_: object) -> None:
         if self._daemon is not None:
             self._daemon.terminate()
-            self._daemon.wait(20)
+            self._daemon.wait(60)
         shutil.rmtree(self.folder, ignore_errors=True)
 
     @property

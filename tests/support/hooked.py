@@ -95,7 +95,7 @@ class HookedMachine:
 
     def wait_for_log(self, words: str, count: int = 1) -> None:
         """Until these words stand there so often."""
-        wait_for(lambda: sum(words in line for line in self.log) >= count, f"{words!r} in {self.log}", 20)
+        wait_for(lambda: sum(words in line for line in self.log) >= count, f"{words!r} in {self.log}")
 
     def _script(self, name: str, body: str) -> Path:
         path = self._folder / name

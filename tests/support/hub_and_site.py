@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
-from tests.support.house import RunningCmail, reachable, wait_for
+from tests.support.house import PATIENCE_S, RunningCmail, reachable, wait_for
 from tests.support.netns import FAR, Net
 
 CREW: Final = "crew@ship.example"
@@ -145,7 +145,7 @@ def post(host: str, port: int, sender: str, to: str, subject: str, octets: int =
         f"From: <{sender}>\r\nDate: Tue, 05 Jan 2027 10:00:00 +0000\r\nSubject: {subject}\r\n"
         f"Message-ID: <{subject}@example.net>\r\n\r\n" + ("x" * 70 + "\r\n") * max(1, octets // 72)
     )
-    with smtplib.SMTP(host, port, timeout=20) as client:
+    with smtplib.SMTP(host, port, timeout=60) as client:
         client.sendmail(sender, [to], text)
 
 
@@ -187,10 +187,12 @@ def standing_still(pids: Sequence[int]) -> Iterator[None]:
             os.kill(pid, signal.SIGCONT)
 
 
-def all_has_come(site: RunningCmail, hub: RunningCmail, sent: list[str], timeout_s: float = 60) -> None:
+def all_has_come(
+    site: RunningCmail, hub: RunningCmail, sent: list[str], timeout_s: float = PATIENCE_S
+) -> None:
     """Everything that was sent is in the mailbox, and nothing waits at the hub."""
     wait_for(lambda: set(arrived(site)) >= set(sent), f"all of it, not {len(arrived(site))}", timeout_s)
-    wait_for(lambda: not waiting(hub), "an empty queue at the hub", 30)
+    wait_for(lambda: not waiting(hub), "an empty queue at the hub")
 
 
 def nobody_was_told(hub: RunningCmail) -> None:

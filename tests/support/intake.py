@@ -81,4 +81,4 @@ async def running_intake(context: IntakeContext, *kinds: Kind) -> AsyncIterator[
     try:
         yield intake, ports
     finally:
-        await asyncio.wait_for(intake.stop(1.0), 10)
+        await asyncio.wait_for(intake.stop(1.0), 60)

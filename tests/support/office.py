@@ -114,7 +114,7 @@ def send(house: RunningCmail, to: str, subject: str) -> None:
     """A message from anna."""
     head = f"From: Anna <anna@example.org>\r\nTo: <{to}>\r\nSubject: {subject}\r\n"
     head += f"Date: Mon, 23 Nov 2026 09:12:00 +0100\r\nMessage-ID: <{len(subject)}.{to}>\r\n"
-    with smtplib.SMTP("127.0.0.1", house.port("smtp"), timeout=20) as client:
+    with smtplib.SMTP("127.0.0.1", house.port("smtp"), timeout=60) as client:
         client.sendmail("anna@example.org", [to], head + "\r\nHello, this is Anna.\r\n")
 
 
@@ -124,7 +124,7 @@ def leave_broken(house: RunningCmail) -> None:
     words = ["-C", str(house.config), "-f", "scanner@example.org", "anna@example.org"]
     message = b"From: scanner@example.org\nSubject: Scan 17\nSubject: Scan 17\n\nA page was scanned.\n"
     subprocess.run([sys.executable, "-c", code, *words], input=message, timeout=60, check=True)
-    wait_for(lambda: "is in quarantine" in house.log(), "the message in quarantine", 60)
+    wait_for(lambda: "is in quarantine" in house.log(), "the message in quarantine")
 
 
 def further_pages(page: Any, url: str) -> list[tuple[str, str]]:

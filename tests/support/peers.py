@@ -33,14 +33,14 @@ class Peers:
 
     def __exit__(self, kind: type[BaseException] | None, error: object, trace: TracebackType | None) -> None:
         for peer in reversed(self._started):
-            asyncio.run_coroutine_threadsafe(peer.__aexit__(), self._loop).result(10)
+            asyncio.run_coroutine_threadsafe(peer.__aexit__(), self._loop).result(60)
         self._loop.call_soon_threadsafe(self._loop.stop)
-        self._thread.join(10)
+        self._thread.join(60)
         self._loop.close()
 
     def start(self, peer: P) -> P:
         """Serve from now on."""
-        asyncio.run_coroutine_threadsafe(peer.__aenter__(), self._loop).result(10)
+        asyncio.run_coroutine_threadsafe(peer.__aenter__(), self._loop).result(60)
         self._started.append(peer)
         return peer
 

@@ -52,7 +52,7 @@ class PostfixServer:
         path = self.mail / name
         return path.read_bytes() if path.exists() else b""
 
-    def wait_for(self, name: str, needle: bytes, seconds: float = 20) -> bytes:
+    def wait_for(self, name: str, needle: bytes, seconds: float = 60) -> bytes:
         """The mbox once `needle` is in it; TimeoutError with the log when it never comes."""
         end = time.monotonic() + seconds
         while time.monotonic() < end:
@@ -67,14 +67,14 @@ class PostfixServer:
         path.write_text(path.read_text().replace(old, new))
         reloads = self.log.count("reload -- version")
         self._postfix("reload")
-        end = time.monotonic() + 10
+        end = time.monotonic() + 60
         while self.log.count("reload -- version") == reloads:
             assert time.monotonic() < end, f"no reload:\n{self.log[-3000:]}"
             time.sleep(0.01)
 
     def _postfix(self, verb: str, *, check: bool = True) -> None:
         command = ["/usr/sbin/postfix", "-c", str(self.folder / "etc"), verb]
-        subprocess.run(command, check=check, capture_output=True, timeout=30)
+        subprocess.run(command, check=check, capture_output=True, timeout=60)
 
     def _make_folders(self) -> None:
         for sub in ("etc", "spool/pid"):

@@ -16,13 +16,13 @@ def in_thread(server: AbstractAsyncContextManager[T]) -> Iterator[T]:
     thread = threading.Thread(target=loop.run_forever, name=type(server).__name__, daemon=True)
     thread.start()
     try:
-        started = asyncio.run_coroutine_threadsafe(server.__aenter__(), loop).result(10)
+        started = asyncio.run_coroutine_threadsafe(server.__aenter__(), loop).result(60)
         try:
             yield started
         finally:
-            asyncio.run_coroutine_threadsafe(server.__aexit__(None, None, None), loop).result(10)
+            asyncio.run_coroutine_threadsafe(server.__aexit__(None, None, None), loop).result(60)
     finally:
         loop.call_soon_threadsafe(loop.stop)
-        thread.join(10)
+        thread.join(60)
         if not thread.is_alive():
             loop.close()

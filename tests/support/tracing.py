@@ -39,7 +39,7 @@ def attached(pid: int, *options: str) -> Iterator[None]:
         yield
     finally:
         strace.send_signal(signal.SIGINT)
-        strace.communicate(timeout=10)
+        strace.communicate(timeout=60)
 
 
 @contextmanager
