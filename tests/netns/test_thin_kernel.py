@@ -75,6 +75,34 @@ def test_the_kernel_is_told_of_the_rate_and_given_little(net: ThinNet, tmp_path:
         wait_until_empty(cmail)
 
 
+def test_another_rate_holds_for_what_is_under_way(net: ThinNet, tmp_path: Path) -> None:
+    """A large message goes at a rate that somebody has mistyped, for three minutes. When that is put right the
+    same connection has the new pace, and the message is there soon; without a rate it has none."""
+    net.thin("sat0", kbit=KBIT, round_trip_ms=50)
+    peer = FarSink()
+    slow = VIA.replace(f"rate = {KBIT}", "rate = 8")
+    with There(net, peer), serve(net, tmp_path, slow, settings=ONE) as cmail:
+        wait_for(lambda: status(cmail)["links"][0]["state"] == "up", "the line to be seen")
+        give(net, cmail, "large", size=200_000)
+        wait_for(lambda: peer.lines("DATA"), "it to be on its way")
+        before = cmail.config.read_text()
+
+        def pace(text: str, least: int) -> None:
+            cmail.config.write_text(before.replace("rate = 8", text))
+            cmail.hang_up()
+            wait_for(
+                lambda: sock.getsockopt(socket.SOL_SOCKET, SO_MAX_PACING_RATE) & 0xFFFFFFFF >= least, text, 60
+            )
+
+        with connection(cmail) as sock:
+            assert sock.getsockopt(socket.SOL_SOCKET, SO_MAX_PACING_RATE) < 1200
+            pace("rate = 16", 2000)
+            pace("", 0xFFFFFFFF)
+        wait_until_taken(peer, 1, "it to arrive", 120)
+        wait_until_empty(cmail)
+        assert len(peer.lines("MAIL")) == 1, "it was not begun again"
+
+
 def test_a_window_of_small_messages(net: ThinNet, tmp_path: Path) -> None:
     """Many small ones by BDAT, to a host that takes its time with the first: no more of them are out without a
     reply than the link holds, and when it is back to work all of them arrive, each once."""

@@ -34,6 +34,10 @@ _KEEPALIVE: Final = (
 # Who has another connection with us just now answers within it, over a satellite too.
 ANSWERS_S: Final = 5.0
 _LOOK_S: Final = 0.1
+_AS_IT_IS: Final = (  # how the kernel treats a connection of which it was told nothing
+    (socket.SOL_SOCKET, _SO_MAX_PACING_RATE, -1),
+    (socket.IPPROTO_TCP, _TCP_NOTSENT_LOWAT, 0),
+)
 _KEEPALIVE_SOON: Final = ((socket.TCP_KEEPIDLE, 1), (socket.TCP_KEEPINTVL, 1))
 # When a link is back, a connection that outlived the gap goes on as soon as it tries again.
 _AGAIN_LEAST_S: Final = 1.0  # the kernel takes no less
@@ -93,6 +97,15 @@ class Fit:
                 (socket.IPPROTO_TCP, _TCP_NOTSENT_LOWAT, self._octets(_KERNEL_S, _LEAST_OCTETS)),
             ]
         for level, option, value in options:
+            with contextlib.suppress(OSError):
+                sock.setsockopt(level, option, value)
+
+    def suit_anew(self, sock: Any) -> None:
+        """Tell the kernel of another rate than the one that it was told before."""
+        self.suit(sock)
+        if self.rate or not _is_tcp(sock):
+            return
+        for level, option, value in _AS_IT_IS:
             with contextlib.suppress(OSError):
                 sock.setsockopt(level, option, value)
 

@@ -3,6 +3,7 @@
 import asyncio
 import ssl
 from collections import deque
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Final, cast
 
@@ -27,6 +28,7 @@ class SessionLimits:
     transactions_max: int = 1000
     patience: float = 1.0  # all time-outs times this: a test has less of it
     fit: Fit = FAST
+    fit_now: Callable[[], Fit | None] = lambda: None  # what fits the link as it is now; None: as before
 
 
 class Line(asyncio.Protocol):

@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Callable, Iterable
 from contextlib import aclosing
+from dataclasses import replace
 from typing import Final, cast
 
 from cmail.delivery.agent import PAUSE_MAX_S, Transaction, Work
@@ -251,6 +252,7 @@ class Session(Line):
                         self._unsent = 0
                         self._set_deadline(CLIENT_BLOCK_TIMEOUT_S)
                         await self._drained()
+                        self._refit()
                         await self._carried()
                         await self._let_pass()
         except OSError as error:
@@ -273,6 +275,19 @@ class Session(Line):
             return (piece,)
         view = memoryview(piece)
         return (view[start : start + size] for start in range(0, len(piece), size))
+
+    def _refit(self) -> None:
+        """Whoever gives the link another rate does not wait for what a connection has in hand: large mail
+        could go on for hours at the rate of before."""
+        fit, limits = self._limits.fit_now(), self._limits
+        if fit is None or fit == limits.fit or self._transport is None:
+            return
+        self._limits = replace(limits, fit=fit)
+        self._transport.set_write_buffer_limits(fit.buffer_max)
+        fit.suit_anew(self._socket)
+        fit.settle(self._socket, self._round_trip_s)
+        if self._machine is not None:
+            self._machine.window = window_for(fit.rate, self._round_trip_s)
 
     async def _carried(self) -> None:
         """On a thin link: the kernel has not much left of what went before, if the link is what it is said

@@ -5,7 +5,7 @@ import asyncio
 import traceback
 from collections.abc import AsyncGenerator, Callable
 from contextlib import aclosing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import Final, cast
 
@@ -225,6 +225,7 @@ class SmtpAgent:
         settings = self._settings
         advanced = settings.advanced
         fit = self._fit(host, way)
+        limits = session_limits(advanced.idle, advanced.messages_per_connection, self._patience, fit)
         credentials = None
         if way.has_log_in:
             credentials = Credentials(settings.username, await self._read_password())
@@ -235,7 +236,7 @@ class SmtpAgent:
             credentials=credentials,
             ca_file=self._ca_file,
             timeout=advanced.timeout,
-            limits=session_limits(advanced.idle, advanced.messages_per_connection, self._patience, fit),
+            limits=replace(limits, fit_now=lambda: self._fit_now(host, way)),
             known=self._known.of(host, way.tls, has_log_in=way.has_log_in) if fit.rate else None,
             is_counted=not (way.is_near or host.address.is_loopback),
         )
@@ -246,6 +247,12 @@ class SmtpAgent:
         if not orders.is_thin or way.is_near or host.address.is_loopback:
             return FAST
         return Fit(orders.rate)
+
+    def _fit_now(self, host: Host, way: _Way) -> Fit | None:
+        """None where nothing may go: what is under way goes to its end as it began."""
+        orders = self._line()
+        is_nothing = max(orders.size_max, orders.urgent_size_max) < 0
+        return None if is_nothing else self._fit(host, way)
 
     async def _read_password(self) -> str:
         try:
