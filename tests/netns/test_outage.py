@@ -7,7 +7,7 @@ from typing import Final
 
 import pytest
 
-from cmail.app.worker_link import BELIEVED_S
+from cmail.app.worker_confirm import BELIEVED_S
 from tests.support.cut_house import (
     ANNA,
     SOON_S,

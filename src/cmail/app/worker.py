@@ -69,10 +69,9 @@ class Worker:
         estate.release()
         self._clock = RealClock()
         self._link_clock = LinkView(estate.lived)
-        self._worker_link = WorkerLink(estate.run_folder, lambda: self._schedulers, self._link_clock)
-        self._worker_link.forget = lambda: self._agents.resolver.forget_failures()
-        self._worker_link.upstream_is_at = lambda *found: self._agents.resolver.told(*found)
-        self._worker_link.said_again = self._link_is_up_again
+        self._worker_link = WorkerLink(
+            estate.run_folder, lambda: self._schedulers, lambda: self._agents.resolver, self._link_clock
+        )
         self._sites = new_sites(number, estate.workers_count, estate.data_dir, self._clock, self._link_clock)
         self._accounts: Accounts
         self._router: Router
@@ -104,7 +103,7 @@ class Worker:
             self._clock,
             self._link_clock,
         )
-        self._agents.smtp.reached = self._worker_link.reached
+        self._agents.smtp.reached = self._worker_link.reached.took
         self._sites.update(settings.site, settings.host.hostname, self._snapshot.passwords)
         folder, free_space = self._spool_folder, settings.limits.free_space
         for shard in own_shards(folder, self._number, self._workers_count):
@@ -114,14 +113,14 @@ class Worker:
         for scheduler in self._schedulers:
             scheduler.start()
             self._link_clock.listen(scheduler.link_changed)
-        self._link_clock.listen_to_turns(lambda: self._worker_link.turned(self._agents.resolver))
+        self._link_clock.listen_to_turns(self._worker_link.turned)
         for (kind, _), bound in self._sockets.items():
             self._intake.add(kind, bound)  # type: ignore[arg-type]  # checked with the settings
         for spool, scheduler in zip(self._spools, self._schedulers, strict=True):
             tasks.spawn(self._reroute(spool, scheduler), f"reroute {spool.shard}")
         self._drop = self._drop_watch(settings)
-        tasks.spawn(self._worker_link.run(), "what deliveries see")
-        tasks.spawn(self._worker_link.run_urgent(), "urgent mail waits")
+        tasks.spawn(self._worker_link.sight.run(), "what deliveries see")
+        tasks.spawn(self._worker_link.exchange.run(), "urgent mail waits")
         tasks.spawn(self._sites.run(), "sites")
         if self._number == 0:
             tasks.spawn(self._drop.run(), "drop folder")
@@ -144,7 +143,7 @@ class Worker:
         agent = self._sites.agent(self._agents.smtp)
         scheduler = Scheduler(
             spool,
-            self._worker_link.watched({**self._agents.by_kind, "site": agent}),
+            self._worker_link.watcher.watched({**self._agents.by_kind, "site": agent}),
             self._router,
             self._settings.queue,
             self._clock,
@@ -154,9 +153,9 @@ class Worker:
             self._settings.host.hostname,
         )
         scheduler.admission.know(read_told(os.path.join(self._data_dir, TOLD_FILE), maillog))
-        scheduler.urgent_waits = self._worker_link.urgent_waits
-        scheduler.is_stranger = self._worker_link.is_stranger
-        scheduler.is_on_line = self._worker_link.is_on_line
+        scheduler.urgent_waits = self._worker_link.exchange.urgent_waits
+        scheduler.is_stranger = self._worker_link.reached.is_stranger
+        scheduler.is_on_line = self._worker_link.confirm.is_on_line
         self._sites.attach(scheduler, agent)
         return scheduler
 
@@ -302,7 +301,7 @@ class Worker:
         """What an operator and the other processes may ask."""
         found: dict[str, AnswerFunction] = {
             **queue_answers(
-                lambda: self._schedulers, self._clock, self._link_clock, self._worker_link.begin_exchange
+                lambda: self._schedulers, self._clock, self._link_clock, self._worker_link.exchange.begin
             ),
             **Injection(os.path.join(self._data_dir, INCOMING), lambda: self._intake.context).functions(),
             **self._collected().functions(),
@@ -346,12 +345,6 @@ class Worker:
 
     async def _noted(self, _request: Fields) -> AsyncIterator[Fields]:
         return _rows(self._intake.noted.rows())
-
-    def _link_is_up_again(self) -> None:
-        """Somebody says so though it was never called down: waits are over all the same."""
-        self._agents.resolver.forget_failures()
-        for scheduler in self._schedulers:
-            scheduler.start_all()
 
     async def _metrics(self, _request: Fields) -> Fields:
         recipients: dict[str, int] = {}
