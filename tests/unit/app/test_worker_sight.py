@@ -4,11 +4,8 @@ import asyncio
 from types import SimpleNamespace
 from typing import Any
 
-import pytest
-
-from cmail.app import worker_sight
 from cmail.app.worker_reached import WorkerReached
-from cmail.app.worker_sight import WorkerSight
+from cmail.app.worker_sight import STUCK_S, WorkerSight
 from cmail.link.clock import LinkView
 from tests.support.clock import FakeClock
 from tests.support.link_process import LinkProcess
@@ -45,38 +42,49 @@ def test_what_was_delivered_since_the_last_look() -> None:
     asyncio.run(test())
 
 
-def test_a_connection_on_which_nothing_moves(monkeypatch: pytest.MonkeyPatch) -> None:
-    """It has something to send and settles nothing for long: silence, told once in a while; one that
+def wait(seconds: float) -> None:
+    """In the running loop; nothing in it sleeps."""
+    loop = asyncio.get_running_loop()
+    now = loop.time() + seconds
+    loop.time = lambda: now  # type: ignore[method-assign]
+
+
+def test_a_connection_on_which_nothing_moves() -> None:
+    """It has something to send and settles nothing for long: silence, told again after twice the time; one that
     idles, or that settles, is none."""
-    monkeypatch.setattr(worker_sight, "STUCK_S", 0.05)
 
     async def test() -> None:
         one, idle = lane(taken={1}), lane()
         made = sight(one, idle)
         assert made.look() == ""
-        await asyncio.sleep(0.06)
+        wait(STUCK_S)
         assert made.look() == "silent" and made.look() == ""
-        await asyncio.sleep(0.06)
+        wait(1.5 * STUCK_S)
+        assert made.look() == ""
+        wait(0.5 * STUCK_S)
+        assert made.look() == "silent"
+        wait(2 * STUCK_S)
         one.settled_count = 1
         assert made.look() == ""
 
     asyncio.run(test())
 
 
-def test_a_large_message_on_a_slow_line_is_no_silence(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_large_message_on_a_slow_line_is_no_silence() -> None:
     """As long as its octets move the link is there, if nothing is settled for an hour; probes may fail behind
     them meanwhile."""
-    monkeypatch.setattr(worker_sight, "STUCK_S", 0.05)
 
     async def test() -> None:
         one = lane(taken={1}, octets=300)
         made = sight(one)
         assert made.look() == "", "what was said in the handshake is no proof of now"
         for _ in range(3):
-            await asyncio.sleep(0.04)
+            wait(0.8 * STUCK_S)
             one.octets += 1448
             assert made.look() == "ok"
-        await asyncio.sleep(0.06)
+            wait(0.8 * STUCK_S)
+            assert made.look() == ""
+        wait(0.2 * STUCK_S)
         assert made.look() == "silent"
 
     asyncio.run(test())
