@@ -252,13 +252,14 @@ class Exchanging:
         await self._count()
         is_always = exchanges.is_always
         exchanges.end(self._now())
+        if entry is not None:  # before anybody hears that none is open, and looks why
+            entry.end_ms, entry.ended = self._clock.wall_ms(), why
         self._entry = None
         self._begin_anew()
         self._set_open()
         await self._look_at_link()
         if entry is None:
             return
-        entry.end_ms, entry.ended = self._clock.wall_ms(), why
         if not is_always:
             maillog.noted(
                 f"the exchange is over: {why}; {entry.messages_out} messages sent, {entry.messages_in} came"

@@ -56,12 +56,15 @@ class House:
         self.link.open()
         history = History(str(folder / "history.json"), log)
         self.exchanging = Exchanging(self.link, self.workers, history, self.clock)  # type: ignore[arg-type]
+        self.told: list[
+            tuple[bool, list[str]]
+        ] = []  # workers: what orders say, and what the history says then
         self.rested: list[bool] = []
         self.exchanging.rested = self.rested.append
         self.exchanging.start(settings)
 
     async def _announce(self, reading: LinkReading, orders: Orders, is_again: bool) -> None:
-        return None
+        self.told.append((orders.is_exchange_open, [each.ended for each in self.exchanging.history.entries]))
 
     async def goes(self, octets: int) -> None:
         """So much goes; somebody looks."""
@@ -104,6 +107,7 @@ def test_a_plan(tmp_path: Path) -> None:
         assert house.exchanging.entry is None and house.exchanging.history.entries[-1].ended == SPENT
         assert house.rested == [True, False] and not house.link.reading.is_down
         assert house.link.orders.size_max == 100 * KIB and not house.link.orders.is_exchange_open
+        assert house.told[-1] == (False, [SPENT]), "who hears that it is over finds out why"
         await house.goes(5 * KIB)
         assert house.exchanging.entry is None and house.used == 0
         await house.close()
