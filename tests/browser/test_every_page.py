@@ -12,7 +12,7 @@ from tests.support.browser import NARROW, WIDE, log_in, window
 from tests.support.house import SETTINGS, RunningCmail
 from tests.support.office import PASSWORD, command, further_pages, office
 
-pytestmark = [pytest.mark.needs("chromium"), pytest.mark.limit(240)]
+pytestmark = [pytest.mark.needs("chromium"), pytest.mark.limit(400)]
 LOOKS: dict[str, Any] = {
     "wide and light": {"width": WIDE, "is_dark": False},
     "narrow and light": {"width": NARROW, "is_dark": False},

@@ -15,7 +15,7 @@ from tests.support.office import PASSWORD, command
 from tests.support.peers import Peers
 from tests.support.sink_mx import SinkMx
 
-pytestmark = [pytest.mark.needs("chromium"), pytest.mark.limit(240)]
+pytestmark = [pytest.mark.needs("chromium"), pytest.mark.limit(400)]
 
 EVIL: Final = (
     "<b class=evil>x</b><script class=evil>window.evil=1</script><img class=evil src=x onerror=alert(1)>"

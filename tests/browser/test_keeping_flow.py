@@ -13,7 +13,7 @@ from tests.support.browser import SCRIPTS, window
 from tests.support.house import SETTINGS, RunningCmail, wait_for
 from tests.support.office import PASSWORD, command, leave_broken
 
-pytestmark = [pytest.mark.needs("chromium"), pytest.mark.limit(240)]
+pytestmark = [pytest.mark.needs("chromium"), pytest.mark.limit(400)]
 
 
 @pytest.fixture

@@ -20,7 +20,7 @@ from tests.support.sink_mx import SinkMx
 
 RECORDS: Final = {("example.net", "MX"): ["10 mx.example.net."], ("mx.example.net", "A"): ["127.0.0.1"]}
 
-pytestmark = [pytest.mark.needs("chromium"), pytest.mark.limit(240)]
+pytestmark = [pytest.mark.needs("chromium"), pytest.mark.limit(400)]
 
 
 class Flow:

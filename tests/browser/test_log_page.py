@@ -12,7 +12,7 @@ from tests.support.browser import NARROW, log_in, window
 from tests.support.house import RunningCmail, wait_for
 from tests.support.office import PASSWORD, office, send
 
-pytestmark = [pytest.mark.needs("chromium"), pytest.mark.limit(240)]
+pytestmark = [pytest.mark.needs("chromium"), pytest.mark.limit(400)]
 SECRET: Final = "not for the log 4711"
 WAIT_S: Final = 60.0
 ROWS: Final = "#log-rows li"

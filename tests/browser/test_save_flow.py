@@ -14,7 +14,7 @@ from tests.support.browser import chromium, log_in, window
 from tests.support.house import SETTINGS, RunningCmail, wait_for
 from tests.support.office import PASSWORD, command
 
-pytestmark = [pytest.mark.needs("chromium"), pytest.mark.limit(240)]
+pytestmark = [pytest.mark.needs("chromium"), pytest.mark.limit(400)]
 COMMENT = "# our own words, which stay\n"
 
 

@@ -12,7 +12,7 @@ from tests.support.browser import browser, log_in
 from tests.support.house import SETTINGS, RunningCmail
 from tests.support.office import PASSWORD, command
 
-pytestmark = [pytest.mark.needs("chromium"), pytest.mark.limit(120)]
+pytestmark = [pytest.mark.needs("chromium"), pytest.mark.limit(300)]
 
 
 @pytest.fixture

@@ -12,7 +12,7 @@ from tests.support.browser import SCRIPTS, log_in, window
 from tests.support.house import SETTINGS, RunningCmail, wait_for
 from tests.support.office import PASSWORD, command, send
 
-pytestmark = [pytest.mark.needs("chromium"), pytest.mark.limit(240)]
+pytestmark = [pytest.mark.needs("chromium"), pytest.mark.limit(400)]
 
 
 @pytest.fixture(scope="module")

@@ -14,7 +14,7 @@ SEED = 20_261
 
 
 @pytest.mark.needs("root", "ip")
-@pytest.mark.limit(240)
+@pytest.mark.limit(400)
 @pytest.mark.parametrize("plan", SHORT)
 def test_whatever_is_cut_or_killed_nothing_is_lost(tmp_path: Path, plan: str) -> None:
     """Mail to a site by ATRN, from it through its hub, and out of a mailbox elsewhere: all of it arrives, what is

@@ -19,7 +19,7 @@ PLANS = {
 SEED = 20_260  # other moments by chance all the same; the same order of things
 
 
-@pytest.mark.limit(240)
+@pytest.mark.limit(400)
 @pytest.mark.parametrize("path", PATHS, ids=lambda path: path.name)
 def test_killed_at_any_moment_nothing_is_lost(tmp_path: Path, path: Path_) -> None:
     """Workers, link, supervisor, all: killed under load. What was acknowledged arrives, whole; twice only

@@ -203,7 +203,7 @@ MONTHS = {"01": "Jan", "11": "Nov"}
 
 
 @pytest.mark.needs("faketime")
-@pytest.mark.limit(240)
+@pytest.mark.limit(400)
 def test_a_running_server_whose_clock_jumps(tmp_path: Path) -> None:
     """A laptop that slept for two days, then the year 1970, set while mail comes and waits and a session
     is open; then a start in 2080: all is tried at once, nothing is bounced, all arrives, once."""

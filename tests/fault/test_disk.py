@@ -20,7 +20,7 @@ from tests.support.ledger import message
 from tests.support.small_disk import SmallDisk
 from tests.support.tracing import attached
 
-pytestmark = [pytest.mark.needs("root", "strace"), pytest.mark.limit(240)]
+pytestmark = [pytest.mark.needs("root", "strace"), pytest.mark.limit(400)]
 ADMIN = ONE.replace('[admin]\naddress = ""', '[admin]\naddress = "127.0.0.1:0"')
 
 

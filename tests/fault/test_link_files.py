@@ -115,7 +115,7 @@ DAMAGE: Final[dict[str, tuple[Callable[[Path], None], bool]]] = {
 }
 
 
-@pytest.mark.limit(180)
+@pytest.mark.limit(400)
 @pytest.mark.needs("root")
 @pytest.mark.parametrize("how", DAMAGE)
 def test_files_that_make_no_sense(tmp_path: Path, how: str) -> None:
@@ -147,7 +147,7 @@ def test_files_that_make_no_sense(tmp_path: Path, how: str) -> None:
             assert "Traceback" not in cmail.log()
 
 
-@pytest.mark.limit(120)
+@pytest.mark.limit(300)
 def test_what_the_last_run_knew_is_not_for_ever(tmp_path: Path) -> None:
     """Down by what the kernel showed then: now it shows otherwise. Down by hand: it stays, with words, until
     somebody says up."""
@@ -172,7 +172,7 @@ def test_what_the_last_run_knew_is_not_for_ever(tmp_path: Path) -> None:
         assert cmail.ask("link", "link.up")["is_down"] is False
 
 
-@pytest.mark.limit(120)
+@pytest.mark.limit(300)
 @pytest.mark.needs("root")
 def test_a_full_disk(tmp_path: Path) -> None:
     """A word by hand that cannot be kept is refused, and nothing changes; nothing is fetched from elsewhere, or deleted
@@ -204,7 +204,7 @@ def test_a_full_disk(tmp_path: Path) -> None:
                 cmail.stop()
 
 
-@pytest.mark.limit(120)
+@pytest.mark.limit(300)
 @pytest.mark.needs("root")
 def test_a_backup_carries_them(tmp_path: Path) -> None:
     """What was collected is not collected again by a server that was restored; by hand down is down there too, and the

@@ -66,7 +66,7 @@ def pids(cmail: RunningCmail) -> list[int]:
 
 
 @pytest.mark.needs("root", "strace")
-@pytest.mark.limit(180)
+@pytest.mark.limit(400)
 def test_root_is_gone_before_a_byte_is_read(tmp_path: Path) -> None:
     """The kernel's own word: bind to a port below 1024, then groups, group and user are dropped, and only
     then somebody accepts a connection or reads an octet from a socket of the network, in any process."""

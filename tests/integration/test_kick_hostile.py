@@ -90,7 +90,7 @@ ATTACKS: Final[dict[str, tuple[bytes, int, bytes]]] = {
 }
 
 
-@pytest.mark.limit(120)
+@pytest.mark.limit(300)
 def test_a_hub_that_turns_round_and_attacks(tmp_path: Path) -> None:
     """It is a stranger under the limits of strangers: mistakes end its session, nothing is relayed, nobody logs in, its
     octets cost no memory; and when it behaves its mail comes."""

@@ -88,7 +88,7 @@ def _history_tells(cmail: RunningCmail) -> None:
     assert kicks() == ["kick: no mail waits for us there"]
 
 
-@pytest.mark.limit(240)
+@pytest.mark.limit(400)
 @pytest.mark.parametrize(
     ("method", "kind", "has_log_in"),
     [

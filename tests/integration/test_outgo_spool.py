@@ -41,7 +41,7 @@ async def is_empty(house: House) -> bool:
     return not await house.spool.select(QueueFilter(), 1)
 
 
-@pytest.mark.limit(120)
+@pytest.mark.limit(300)
 def test_a_queue_on_the_disk_is_drained_over_a_restart(tmp_path: Path) -> None:
     """4,000 queued: a restart in the middle, then the rest; each arrives once."""
 

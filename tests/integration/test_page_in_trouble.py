@@ -19,7 +19,7 @@ COUNT = 60
 SLOW_S = 20.0  # a reply that takes so long would mean that somebody waits for the page
 
 
-@pytest.mark.limit(200)
+@pytest.mark.limit(400)
 def test_mail_flows_while_the_page_is_killed_and_hangs(tmp_path: Path) -> None:
     """Messages are taken, delivered here and sent on while the admin process is ended by force and while it stands
     still; every one arrives once, each reply comes in time, no other process was started again. Afterwards the page

@@ -9,7 +9,7 @@ import pytest
 
 from tests.support.house import RunningCmail, wait_for
 
-pytestmark = pytest.mark.limit(240)
+pytestmark = pytest.mark.limit(400)
 BROKEN = b"From: a@example.org\nTo: anna@example.org\nSubject: broken\nSubject: broken\n\nhello\n"
 
 

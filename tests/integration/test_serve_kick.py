@@ -108,7 +108,7 @@ def test_who_was_away_kicks_when_it_is_started(tmp_path: Path, batch: str) -> No
             assert trigger.heard[0] == b"example.org\r\n"
 
 
-@pytest.mark.limit(180)
+@pytest.mark.limit(400)
 def test_only_mail_answers_a_kick(tmp_path: Path) -> None:
     """A server that says yes and sends nothing is asked again, and then the next one is; that one sends
     mail over port 25, which answers it. Each step is printed with its result."""

@@ -42,7 +42,7 @@ def kick(ship: RunningCmail) -> "subprocess.Popen[bytes]":
     return subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
 
 
-@pytest.mark.limit(180)
+@pytest.mark.limit(400)
 def test_a_site_takes_and_brings_its_mail_by_atrn_and_submission(tmp_path: Path) -> None:
     """Under TLS and logged in: what both workers of the hub have is in the site's mailbox after one kick, each
     message once; what its people write goes out through the hub."""
@@ -58,7 +58,7 @@ def test_a_site_takes_and_brings_its_mail_by_atrn_and_submission(tmp_path: Path)
         assert kick(ship).wait(60) == 0  # nothing waits
 
 
-@pytest.mark.limit(180)
+@pytest.mark.limit(400)
 def test_a_site_with_an_address_of_its_own_has_its_mail_sent_by_etrn(tmp_path: Path) -> None:
     """ETRN after a log-in at the submission port; the hub connects to the site's own port."""
     (tmp_path / "other").mkdir()
@@ -75,7 +75,7 @@ def test_a_site_with_an_address_of_its_own_has_its_mail_sent_by_etrn(tmp_path: P
         wait_for(lambda: not hub.queue(), "an empty queue")
 
 
-@pytest.mark.limit(240)
+@pytest.mark.limit(400)
 @pytest.mark.parametrize("who", ["site", "hub", "the worker of the hub that lends", "the one that borrows"])
 def test_nothing_is_lost_when_one_of_them_is_killed_in_the_middle(tmp_path: Path, who: str) -> None:
     """After the restart and another kick all of it is there; twice is at most what was not acknowledged, or

@@ -49,7 +49,7 @@ def _rss_kb(cmail: RunningCmail) -> int:
     return sum(int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * 4 for pid in pids)
 
 
-@pytest.mark.limit(120)
+@pytest.mark.limit(300)
 def test_etrn_from_an_unknown_network(tmp_path: Path) -> None:
     """Each is refused, counts as a mistake and so ends the session; no site counts as there, none is called."""
     with hub(tmp_path, SITE + FAR) as cmail:
@@ -64,7 +64,7 @@ def test_etrn_from_an_unknown_network(tmp_path: Path) -> None:
         send(cmail, "others are served", to="anna@example.org")
 
 
-@pytest.mark.limit(120)
+@pytest.mark.limit(300)
 def test_etrn_without_end_from_a_site(tmp_path: Path) -> None:
     """Its own server is called a few times, not each time, and the log is not filled: nobody makes us knock at a
     door over and over. What waits comes all the same once somebody opens."""
@@ -88,7 +88,7 @@ def test_etrn_without_end_from_a_site(tmp_path: Path) -> None:
             wait_for(lambda: len(ship.taken) == 1, "it at the ship")
 
 
-@pytest.mark.limit(120)
+@pytest.mark.limit(300)
 def test_atrn_without_end(tmp_path: Path) -> None:
     """With no mail, for others' domains, without a log-in: the session ends after so many."""
     with hub(tmp_path, SITE) as cmail:
@@ -113,7 +113,7 @@ def test_atrn_without_end(tmp_path: Path) -> None:
         assert cmail.mailbox("anna@example.org")
 
 
-@pytest.mark.limit(120)
+@pytest.mark.limit(300)
 def test_two_of_one_site_at_once(tmp_path: Path) -> None:
     """Both turn round; each message comes to one of them, none to both, and none is left."""
     with hub(tmp_path, SITE) as cmail:
@@ -152,7 +152,7 @@ NONSENSE: Final = {
 }  # fmt: skip
 
 
-@pytest.mark.limit(180)
+@pytest.mark.limit(400)
 def test_a_site_that_turns_round_and_talks_nonsense(tmp_path: Path) -> None:
     """The connection ends, memory stays, no message counts as taken by who was never given it; others are served, and
     the next visit takes all of it, once."""

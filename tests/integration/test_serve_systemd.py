@@ -57,7 +57,7 @@ def test_ready_reload_watchdog_stop(tmp_path: Path) -> None:
         assert cmail.screen() == ""
 
 
-@pytest.mark.limit(60)
+@pytest.mark.limit(300)
 def test_no_watchdog_while_a_worker_hangs(tmp_path: Path) -> None:
     """A worker that does not answer is mentioned, and systemd hears no WATCHDOG=1 until it does."""
     systemd = Systemd(tmp_path)

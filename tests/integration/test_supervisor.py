@@ -210,7 +210,7 @@ def test_a_question_when_no_descriptor_is_free(signals: None, run_folder: str) -
         assert time.monotonic() < turns.until
 
 
-@pytest.mark.limit(60)
+@pytest.mark.limit(300)
 def test_many_new_listeners_at_once(tmp_path: Path) -> None:
     """A reload that adds thirty listeners: each process gets all of them, and every one is served."""
     with RunningCmail(tmp_path) as cmail:

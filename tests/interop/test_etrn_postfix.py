@@ -16,7 +16,7 @@ from tests.support.house import SETTINGS, RunningCmail
 from tests.support.ports import free_port
 from tests.support.postfix_server import PostfixServer
 
-pytestmark = [pytest.mark.needs("postfix", "root"), pytest.mark.limit(240)]
+pytestmark = [pytest.mark.needs("postfix", "root"), pytest.mark.limit(400)]
 
 MESSAGE = (
     "From: bert@example.net\r\nDate: Tue, 05 Jan 2027 10:00:00 +0000\r\nSubject: number {0}\r\n"

@@ -13,7 +13,7 @@ from tests.support.hub_and_site import CREW, post
 from tests.support.peers import Peers
 from tests.support.sink_mx import SinkMx
 
-pytestmark = [pytest.mark.needs("fetchmail"), pytest.mark.limit(180)]
+pytestmark = [pytest.mark.needs("fetchmail"), pytest.mark.limit(400)]
 
 DONE, REFUSED = 0, 3  # its exit codes
 NEAR = 'networks = ["127.0.0.0/8"]\n'

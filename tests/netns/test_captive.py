@@ -16,7 +16,7 @@ from tests.support.lying_dns import LyingDns
 from tests.support.netns import FAR, Net, There
 from tests.support.sink_mx import SinkMx
 
-pytestmark = [pytest.mark.needs("root", "ip"), pytest.mark.limit(240)]
+pytestmark = [pytest.mark.needs("root", "ip"), pytest.mark.limit(400)]
 
 PORTAL = "10.1.0.2"  # the router of the hotel
 HOST = "smtp.isp.example"

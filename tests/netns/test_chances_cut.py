@@ -19,7 +19,7 @@ from tests.support.cut_house import (
 from tests.support.house import RunningCmail, wait_for
 from tests.support.netns import Net, There
 
-pytestmark = [pytest.mark.needs("root", "ip"), pytest.mark.limit(240)]
+pytestmark = [pytest.mark.needs("root", "ip"), pytest.mark.limit(400)]
 
 LIFETIME_S: Final = 20  # a restart on a busy machine takes less
 MORE: Final = (

@@ -20,7 +20,7 @@ from tests.support.mailboxes_elsewhere import PASSWORD, account, left, message, 
 from tests.support.netns import FAR, Net, There
 from tests.support.trigger import Trigger
 
-pytestmark = [pytest.mark.needs("root", "ip", "dovecot"), pytest.mark.limit(240)]
+pytestmark = [pytest.mark.needs("root", "ip", "dovecot"), pytest.mark.limit(400)]
 
 ANNA: Final = "anna@example.org"
 IDLE: Final = "idle@isp.example"

@@ -23,7 +23,7 @@ from tests.support.netns import Net, There
 from tests.support.sink_mx import SinkMx
 from tests.support.trigger import Trigger
 
-pytestmark = [pytest.mark.needs("root", "ip"), pytest.mark.limit(240)]
+pytestmark = [pytest.mark.needs("root", "ip"), pytest.mark.limit(400)]
 
 
 def test_mail_waits_for_its_exchange(net: Net, tmp_path: Path) -> None:

@@ -16,7 +16,7 @@ from tests.support.netns import Net, There
 from tests.support.sink_mx import SinkMx
 from tests.support.trigger import Trigger
 
-pytestmark = [pytest.mark.needs("root", "ip", "nsenter", "run-parts"), pytest.mark.limit(240)]
+pytestmark = [pytest.mark.needs("root", "ip", "nsenter", "run-parts"), pytest.mark.limit(400)]
 
 DISPATCHER = "/etc/NetworkManager/dispatcher.d/50-cmail"
 

@@ -18,7 +18,7 @@ from tests.support.netns import FAR, Net, There
 from tests.support.sink_mx import SinkMx
 from tests.support.trigger import FLOOD, HANG, Trigger
 
-pytestmark = [pytest.mark.needs("root", "ip"), pytest.mark.limit(240)]
+pytestmark = [pytest.mark.needs("root", "ip"), pytest.mark.limit(400)]
 
 ANNA = "anna@example.org"
 ETRN_PORT, HUB_PORT = 2526, 366

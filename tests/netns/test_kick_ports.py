@@ -11,7 +11,7 @@ from tests.support.house import reachable, wait_for
 from tests.support.netns import FAR, Net, There
 from tests.support.sink_mx import SinkMx
 
-pytestmark = [pytest.mark.needs("root", "ip"), pytest.mark.limit(240)]
+pytestmark = [pytest.mark.needs("root", "ip"), pytest.mark.limit(400)]
 
 BESIDE, THIRD = "10.77.0.2", "10.77.0.3"
 

@@ -21,7 +21,7 @@ from tests.support.lying_dns import LyingDns
 from tests.support.netns import FAR, Net, There
 from tests.support.sink_mx import HANG, SinkMx
 
-pytestmark = [pytest.mark.needs("root", "ip"), pytest.mark.limit(240)]
+pytestmark = [pytest.mark.needs("root", "ip"), pytest.mark.limit(400)]
 
 
 def test_a_cable_that_is_pulled_and_put_back(net: Net, tmp_path: Path) -> None:

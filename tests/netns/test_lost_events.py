@@ -8,7 +8,7 @@ import pytest
 from cmail.net.kernel_watch import KernelWatch
 from tests.support.netns import Net
 
-pytestmark = [pytest.mark.needs("root", "ip"), pytest.mark.limit(60)]
+pytestmark = [pytest.mark.needs("root", "ip"), pytest.mark.limit(300)]
 
 CHANGES = 3000  # more than the kernel keeps for who does not listen
 HEARD_S = 20.0

@@ -20,7 +20,7 @@ from tests.support.house import SETTINGS, wait_for
 from tests.support.netns import There
 from tests.support.thin_net import ThinNet
 
-pytestmark = [pytest.mark.needs("root", "ip"), pytest.mark.limit(240)]
+pytestmark = [pytest.mark.needs("root", "ip"), pytest.mark.limit(400)]
 
 KBIT: Final = 1500
 VIA: Final = f'[[link.via]]\nname = "satellite"\ndevice = ["sat0"]\nrate = {KBIT}\n'

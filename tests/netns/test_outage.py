@@ -24,7 +24,7 @@ from tests.support.fake_dns import HANG, NXDOMAIN, SERVFAIL, FakeDnsServer
 from tests.support.house import RunningCmail, wait_for
 from tests.support.netns import FAR, Net, There
 
-pytestmark = [pytest.mark.needs("root", "ip"), pytest.mark.limit(240)]
+pytestmark = [pytest.mark.needs("root", "ip"), pytest.mark.limit(400)]
 
 LIFETIME_S: Final = 3.0
 SHORT: Final = (

@@ -25,7 +25,7 @@ from tests.support.fake_dns import FakeDnsServer
 from tests.support.house import wait_for
 from tests.support.netns import FAR, Net, There
 
-pytestmark = [pytest.mark.needs("root", "ip"), pytest.mark.limit(240)]
+pytestmark = [pytest.mark.needs("root", "ip"), pytest.mark.limit(400)]
 
 ROUTER: Final = "10.1.0.2"
 HOST: Final = "smtp.isp.example"

@@ -23,7 +23,7 @@ from tests.support.cut_house import (
 from tests.support.house import wait_for
 from tests.support.netns import Net, There
 
-pytestmark = [pytest.mark.needs("root", "ip"), pytest.mark.limit(240)]
+pytestmark = [pytest.mark.needs("root", "ip"), pytest.mark.limit(400)]
 
 MORE: Final = '[limits]\ndeliver_by = "1s"\n[queue]\nretry = ["1s"]\n'
 

@@ -21,7 +21,7 @@ from tests.support.house import wait_for
 from tests.support.netns import Net, There
 from tests.support.sink_mx import HANG
 
-pytestmark = [pytest.mark.needs("root", "ip"), pytest.mark.limit(240)]
+pytestmark = [pytest.mark.needs("root", "ip"), pytest.mark.limit(400)]
 
 
 def test_the_reply_to_a_final_dot_is_waited_for(net: Net, tmp_path: Path) -> None:

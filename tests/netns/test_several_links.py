@@ -24,7 +24,7 @@ from tests.support.house import reachable, wait_for
 from tests.support.netns import Net, There
 from tests.support.wrong_clock import WrongClock, offset_to
 
-pytestmark = [pytest.mark.needs("root", "ip"), pytest.mark.limit(240)]
+pytestmark = [pytest.mark.needs("root", "ip"), pytest.mark.limit(400)]
 
 VIAS: Final = """
 [[link.via]]

@@ -26,7 +26,7 @@ from tests.support.cut_house import (
 from tests.support.house import wait_for
 from tests.support.netns import FAR, Net, There
 
-pytestmark = [pytest.mark.needs("root", "ip"), pytest.mark.limit(240)]
+pytestmark = [pytest.mark.needs("root", "ip"), pytest.mark.limit(400)]
 
 PROBES: Final = '[link]\nprobe_every = "5s"\n'
 _ALL_PROTOCOLS: Final = 3

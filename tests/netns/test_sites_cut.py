@@ -24,7 +24,7 @@ from tests.support.hub_and_site import (
 )
 from tests.support.netns import FAR, Net
 
-pytestmark = [pytest.mark.needs("root", "ip"), pytest.mark.limit(240)]
+pytestmark = [pytest.mark.needs("root", "ip"), pytest.mark.limit(400)]
 
 
 # What the hub must know of the site, by the way it comes.

@@ -28,7 +28,7 @@ from tests.support.house import SETTINGS, reachable, wait_for
 from tests.support.netns import FAR, There
 from tests.support.thin_net import ThinNet
 
-pytestmark = [pytest.mark.needs("root", "ip"), pytest.mark.limit(240)]
+pytestmark = [pytest.mark.needs("root", "ip"), pytest.mark.limit(400)]
 
 HOST = "smtp.isp.example"
 ROUND_TRIP_S = 0.4

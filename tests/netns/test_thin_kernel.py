@@ -26,7 +26,7 @@ from tests.support.house import SETTINGS, RunningCmail, wait_for
 from tests.support.netns import FAR, There
 from tests.support.thin_net import ThinNet
 
-pytestmark = [pytest.mark.needs("root", "ip"), pytest.mark.limit(240)]
+pytestmark = [pytest.mark.needs("root", "ip"), pytest.mark.limit(400)]
 
 SO_MAX_PACING_RATE, TCP_NOTSENT_LOWAT = 47, 25
 KBIT: Final = 256

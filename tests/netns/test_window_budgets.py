@@ -23,7 +23,7 @@ from tests.support.house import RunningCmail, reachable, wait_for
 from tests.support.netns import Net, There
 from tests.support.wrong_clock import WrongClock, offset_to
 
-pytestmark = [pytest.mark.needs("root", "ip"), pytest.mark.limit(240)]
+pytestmark = [pytest.mark.needs("root", "ip"), pytest.mark.limit(400)]
 
 VIA: Final = '\n[[link.via]]\nname = "sat"\ndevice = ["wire"]\nrate = 256\nwindow_budget = "25KiB"\n'
 HELD: Final = "and sat may carry 25 KiB in one {}"

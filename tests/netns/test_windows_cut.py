@@ -27,7 +27,7 @@ from tests.support.netns import Net, There
 from tests.support.sink_mx import HANG
 from tests.support.wrong_clock import WrongClock, offset_to
 
-pytestmark = [pytest.mark.needs("root", "ip", "faketime"), pytest.mark.limit(240)]
+pytestmark = [pytest.mark.needs("root", "ip", "faketime"), pytest.mark.limit(400)]
 
 
 def wait_until_closed(cmail: RunningCmail) -> None:
