@@ -36,6 +36,6 @@ def left_words(message: Fields) -> str:
     return str(message["words"]) if message["state"] == "left" else "too large, its beginning was delivered"
 
 
-def as_json(account: Fields) -> dict[str, Any]:
-    """As programs read it."""
-    return {**account, "last": rfc3339(account["last_ms"])}
+def as_json(account: Fields, warning: str = "") -> dict[str, Any]:
+    """As programs read it. `warning`: what is wrong with its settings."""
+    return {**account, "last": rfc3339(account["last_ms"]), "warning": warning}

@@ -70,8 +70,13 @@ def _entries(path: str) -> list[os.DirEntry[str]]:
 
 def words_of(error: Exception) -> str:
     """What the book said, for somebody who is not at a terminal."""
-    words = _COMMAND.sub("", str(error))
+    words = without_commands(str(error))
     return f"{words[:1].upper()}{words[1:]}."
+
+
+def without_commands(words: str) -> str:
+    """Without what is to be typed at a terminal."""
+    return _COMMAND.sub("", words)
 
 
 def field_of(error: Exception, address: str, targets: Sequence[str] = ()) -> str:

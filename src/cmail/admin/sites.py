@@ -24,8 +24,8 @@ def is_full(site: Mapping[str, Any]) -> bool:
     return any(0 < site.get(f"{name}_max", 0) <= site[name] for name in ("messages", "octets"))
 
 
-def as_json(row: dict[str, Any]) -> dict[str, Any]:
-    """As programs read it."""
+def as_json(row: dict[str, Any], warning: str = "") -> dict[str, Any]:
+    """As programs read it. `warning`: what is wrong with its settings."""
     return {
         "name": row["name"],
         "domains": row["domains"],
@@ -36,4 +36,5 @@ def as_json(row: dict[str, Any]) -> dict[str, Any]:
         "is_there": row["is_there"],
         "last_seen": rfc3339(row["seen_ms"]) if row["seen_ms"] else None,
         "how": row["how"],
+        "warning": warning,
     }

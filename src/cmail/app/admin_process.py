@@ -68,10 +68,12 @@ class AdminProcess:
         from cmail.admin.incoming import Incoming
         from cmail.admin.keys import Keys
         from cmail.admin.link_attention import LinkFinder
+        from cmail.admin.nobody_attention import NobodyFinder
         from cmail.admin.overview import Overviews
         from cmail.admin.processes import Processes
         from cmail.admin.quarantine import QuarantineFinder
         from cmail.app.checks import subject_of
+        from cmail.app.config_accounts import nobodies_of
         from cmail.app.desk import FileDesk
         from cmail.smtpd.injection import INCOMING
         from cmail.storage.quarantine import Quarantine
@@ -91,6 +93,7 @@ class AdminProcess:
         overviews.finders.append(CheckFinder(self._checks))
         overviews.finders.append(QuarantineFinder(Quarantine(self._data_dir)))
         overviews.finders.append(LinkFinder(processes, lambda: bool(self._snapshot.settings.site)))
+        overviews.finders.append(NobodyFinder(lambda: nobodies_of(self._snapshot.settings)))
         return WebContext(
             version=__version__,
             started_wall_ms=self._started_wall_ms,

@@ -8,6 +8,7 @@ from typing import Final
 
 from cmail import __version__
 from cmail.app import config
+from cmail.app.config_accounts import account_notes
 from cmail.app.ports import Port
 from cmail.app.settings import Settings
 
@@ -35,7 +36,7 @@ def start_screen(
         name, password_file = first_user
         lines.append(f"  log in as              {name}, password in {_short(password_file)}")
     lines += [line for port in ports if port.kind == "admin" for line in _page(port, key)]
-    lines += ["", *(f"  Note: {note}" for note in config.notes(settings))]
+    lines += ["", *(f"  Note: {note}" for note in [*config.notes(settings), *account_notes(settings)])]
     if settings.host.domains:
         command = "" if path in _FOUND else f" --config {_short(path)}"
         lines += [

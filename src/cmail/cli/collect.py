@@ -12,6 +12,7 @@ from cmail.admin.rows import duration, rfc3339
 from cmail.cli.command import Group, config_option
 from cmail.cli.exits import Exit
 from cmail.cli.listing import printable
+from cmail.cli.nobodies import warnings_of
 from cmail.cli.place import find_place
 from cmail.net.control_client import BlockingControlClient
 
@@ -44,11 +45,13 @@ def now(names: tuple[str, ...], is_json: bool) -> int:
 def status(is_json: bool) -> int:
     """Each mailbox: what it does now, how the last collection ended, when the next is."""
     told = ask("collect.status", ASK_S)
+    warnings = warnings_of(find_place(config_option()), "collect")
     if is_json:
-        click.echo(json.dumps({**told, "accounts": [as_json(each) for each in told["accounts"]]}))
+        rows = [as_json(each, warnings.get(each["name"], "")) for each in told["accounts"]]
+        click.echo(json.dumps({**told, "accounts": rows}))
         return Exit.OK
     for account in told["accounts"]:
-        for line in describe(account):
+        for line in describe(account, warnings.get(account["name"], "")):
             click.echo(printable(line))
     if told.get("trouble"):
         click.echo(printable(told["trouble"]))
@@ -57,7 +60,7 @@ def status(is_json: bool) -> int:
     return Exit.OK
 
 
-def describe(account: Mapping[str, Any]) -> list[str]:
+def describe(account: Mapping[str, Any], warning: str = "") -> list[str]:
     """An account's answer as lines."""
     lines = [f"{account['name']}: {where_words(account)}", f"  now: {state_words(account)}"]
     if account["last_ms"]:
@@ -65,6 +68,8 @@ def describe(account: Mapping[str, Any]) -> list[str]:
         lines.append(f"  {ago} ago: {account['words']}")
     if there := there_words(account):
         lines.append(f"  there: {there} (cmail collect list)")
+    if warning:
+        lines.append(f"  warning: {warning}")
     return lines
 
 

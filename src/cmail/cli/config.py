@@ -26,6 +26,7 @@ def command() -> None:
 def check() -> int:
     """Say everything that is wrong with it, with its line; nothing is changed."""
     from cmail.app.config import load, notes
+    from cmail.app.config_accounts import account_notes
 
     path = find_config(config_option())
     try:
@@ -34,7 +35,7 @@ def check() -> int:
         for line in error.lines():
             click.echo(line, err=True)
         return Exit.CONFIG
-    for note in notes(settings):
+    for note in [*notes(settings), *account_notes(settings)]:
         click.echo(f"note: {note}")
     click.echo(f"{path}: ok")
     return Exit.OK

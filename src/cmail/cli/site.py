@@ -11,6 +11,7 @@ from cmail.admin.sites import add_up, as_json
 from cmail.cli.command import Group, config_option
 from cmail.cli.exits import Exit
 from cmail.cli.listing import printable
+from cmail.cli.nobodies import warnings_of
 from cmail.cli.place import find_place
 from cmail.queue.words import size_words
 
@@ -27,8 +28,12 @@ def list_(is_json: bool) -> int:
     place = find_place(config_option())
     server = Server(place.data_dir)
     rows = add_up([row for answer in server.ask_workers("site.list", 10.0) for row in answer.rows])
+    warnings = warnings_of(place, "site")
     for row in rows:
-        click.echo(json.dumps(as_json(row)) if is_json else describe(row))
+        warning = warnings.get(row["name"], "")
+        click.echo(json.dumps(as_json(row, warning)) if is_json else describe(row))
+        if warning and not is_json:
+            click.echo(printable(f"  warning: {warning}"))
     if not rows and not is_json:
         click.echo("There is no [[site]] in the settings.")
     for name in server.silent:

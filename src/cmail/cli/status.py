@@ -18,6 +18,7 @@ from cmail.admin.sites import add_up
 from cmail.cli.command import Command, config_option
 from cmail.cli.exits import Exit
 from cmail.cli.listing import printable
+from cmail.cli.nobodies import nobodies_of
 from cmail.cli.place import Place, find_place
 from cmail.net.control_client import ControlError, NotRunningError
 
@@ -73,6 +74,10 @@ def _ask(place: Place) -> Told:
 def _attention(server: Server, place: Place, told: Told) -> list[Attention]:
     """What of the link, collection, kicks and sites somebody should see to."""
     found = of_link(told.get("link") or {}, time.time_ns() // 1_000_000)
+    if nobodies := nobodies_of(place):
+        from cmail.admin.nobody_attention import of_nobodies
+
+        found += of_nobodies(nobodies)
     try:
         if (told.get("queue") or {}).get("recipients", {}).get("held"):
             counts = server.ask_workers("queue.count", 10.0, filter=HELD_FILTER)

@@ -1,5 +1,6 @@
 """Users and aliases of DATA/accounts.sqlite3 in pages and by search; ten thousand are quick. It blocks."""
 
+import json
 import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -87,6 +88,16 @@ class AccountList:
         with self._open() as db:
             sql = "SELECT address FROM aliases WHERE target=? AND address<>? ORDER BY address LIMIT ?"
             return [row[0] for row in db.execute(sql, (address, address, limit))]
+
+    def existing(self, names: Sequence[str]) -> tuple[frozenset[str], dict[str, tuple[str, ...]]]:
+        """Of these names, in lower case: the users, and the aliases with their targets."""
+        with self._open() as db:
+            some, within = (json.dumps(list(names)),), "IN (SELECT value FROM json_each(?))"
+            users = frozenset(
+                row[0] for row in db.execute(f"SELECT address FROM users WHERE address {within}", some)
+            )
+            aliases = list(db.execute(f"SELECT DISTINCT address FROM aliases WHERE address {within}", some))
+            return users, {address: _targets(db, address) for (address,) in aliases}
 
     @contextmanager
     def _open(self) -> Iterator[apsw.Connection]:

@@ -9,6 +9,7 @@ from cmail.web.api.operation import PREFIX
 from cmail.web.api.schema import check
 from cmail.web.api.v1 import OPERATIONS
 from tests.support import fake_link
+from tests.support.fake_web import SETTINGS
 from tests.unit.web.test_api import Api, errors, problem
 
 READ = ("/links", "/plan", "/exchanges", "/kick", "/collect", "/sites")
@@ -123,3 +124,28 @@ def test_one_link_by_hand(api: Api) -> None:
     assert api.ask("POST", "/link", json={"state": "down", "name": "lte"}).status_code == 200
     assert ("link", "link.down", {"name": "lte"}) in api.processes.asked
     assert PREFIX == "/api/v1"
+
+
+def test_an_account_that_is_not_there(tmp_path: Path) -> None:
+    """GET /sites and GET /collect say it of the row that names it, as the settings are saved."""
+    settings = f"""{SETTINGS}
+[[site]]
+name = "ship"
+domains = ["ship.example"]
+user = "bert@example.org"
+[[collect]]
+name = "isp"
+protocol = "pop3"
+host = "x"
+username = "x"
+to = "bert@example.org"
+"""
+    (tmp_path / "cmail.toml").write_text(settings + '[admin]\naddress = "127.0.0.1:0"\n')
+    api = Api(tmp_path)
+    fake_link.tell_much(api.processes)
+    account = {**fake_link.account("isp"), "to": "bert@example.org"}
+    api.processes.answers["link", "collect.status"] = {"accounts": [account]}
+    [mailbox] = api.ask("GET", "/collect", "read").json()["mailboxes"]
+    assert "bert@example.org" in mailbox["warning"]
+    sites = api.ask("GET", "/sites", "read").json()["sites"]
+    assert {each["name"]: bool(each["warning"]) for each in sites}["ship"]

@@ -12,6 +12,7 @@ from starlette.testclient import TestClient
 
 from cmail.admin.mailbox_test import Tried
 from cmail.link.collect.box import Access
+from cmail.storage.account_book import AccountBook
 from cmail.web.application import application
 from cmail.web.desk import DraftError
 from cmail.web.pages import table_test
@@ -384,6 +385,24 @@ def test_a_password_for_who_is_not_verified(tmp_path: Path, tls: str, is_told: b
     said = f'tls = "{tls}"\n' if tls else ""
     house = House(tmp_path, f"\n{OWN_FILE}{said}")
     assert ("goes to a server that is not verified" in house.get("/kicks")) is is_told
+
+
+@pytest.mark.parametrize(
+    ("kind", "row"),
+    [
+        (SITE, 'name = "ship"\ndomains = ["ship.example"]\nuser = "bert@example.org"'),
+        (COLLECT, 'name = "isp"\nprotocol = "pop3"\nhost = "x"\nusername = "x"\nto = "bert@example.org"'),
+    ],
+    ids=lambda each: getattr(each, "key", ""),
+)
+def test_an_account_that_is_not_there(tmp_path: Path, kind: TableKind, row: str) -> None:
+    """The list says so beside the row, in words for who has no terminal; until it is there."""
+    (tmp_path / "data").mkdir()
+    house = House(tmp_path, f"\n[[{kind.key}]]\n{row}\n")
+    with AccountBook(str(tmp_path / "data"), domains=("example.org",), hostname="mail.example.org") as book:
+        assert "bert@example.org here" in house.get(kind.path) and "cmail user" not in house.get(kind.path)
+        book.add_user("bert@example.org", "secret of bert")
+    assert "bert@example.org here" not in house.get(kind.path)
 
 
 def test_the_order_of_steps(house: House) -> None:

@@ -5,12 +5,14 @@ from typing import Any, Final
 
 from cmail.admin import links
 from cmail.admin.mailboxes_elsewhere import state_words, there_words
+from cmail.admin.nobodies import COLLECT, SITE
 from cmail.admin.rows import rfc3339
 from cmail.admin.sites import as_json
 from cmail.net.control import ControlError
 from cmail.web.api.operation import Call, Operation
 from cmail.web.api.problems import ApiError
 from cmail.web.api.schema import fields, list_of, moment, one_of, text, told, whole
+from cmail.web.nobodies import saved_warnings
 
 Fields = dict[str, Any]
 _NO_SUCH: Final = 67
@@ -45,13 +47,14 @@ async def kick(call: Call) -> Fields:
 async def collections(call: Call) -> Fields:
     """Each mailbox."""
     found = await links.accounts(call.context.processes)
+    warnings = await saved_warnings(call.context, COLLECT)
     return {
-        "mailboxes": [_account(row) for row in found.get("accounts") or ()],
+        "mailboxes": [_account(row, warnings) for row in found.get("accounts") or ()],
         "trouble": str(found.get("trouble") or ""),
     }
 
 
-def _account(row: Mapping[str, Any]) -> Fields:
+def _account(row: Mapping[str, Any], warnings: Mapping[str, str]) -> Fields:
     return {
         **{name: str(row.get(name) or "") for name in _ACCOUNT_TEXTS},
         "keep": bool(row.get("keep")),
@@ -60,6 +63,7 @@ def _account(row: Mapping[str, Any]) -> Fields:
         "last": rfc3339(int(row.get("last_ms") or 0)),
         "fetched": int(row.get("fetched") or 0),
         "there": there_words(row),
+        "warning": warnings.get(str(row.get("name")), ""),
     }
 
 
@@ -79,7 +83,9 @@ async def collect(call: Call) -> Fields:
 
 async def sites(call: Call) -> Fields:
     """Each site."""
-    return {"sites": [as_json(row) for row in await links.sites(call.context.processes)]}
+    warnings = await saved_warnings(call.context, SITE)
+    rows = await links.sites(call.context.processes)
+    return {"sites": [as_json(row, warnings.get(row["name"], "")) for row in rows]}
 
 
 _STEP: Final = fields(
@@ -141,6 +147,7 @@ _MAILBOX: Final = fields(
         "last": moment("null: there was none yet."),
         "fetched": whole("Messages since the server was started."),
         "there": told("What is there and was not fetched whole; empty: nothing."),
+        "warning": told("What is wrong with its settings: nobody here has that address; empty: nothing."),
     }
 )
 _MAILBOX_EXAMPLE: Final = {
@@ -156,6 +163,7 @@ _MAILBOX_EXAMPLE: Final = {
     "last": "2026-01-31T08:15:00Z",
     "fetched": 3,
     "there": "",
+    "warning": "",
 }
 _SITE: Final = fields(
     {
@@ -168,6 +176,7 @@ _SITE: Final = fields(
         "is_there": {"type": "boolean"},
         "last_seen": moment("null: never."),
         "how": told("How it came then."),
+        "warning": told("What is wrong with its settings: there is no such account; empty: nothing."),
     }
 )
 _SITE_EXAMPLE: Final = {
@@ -180,6 +189,7 @@ _SITE_EXAMPLE: Final = {
     "is_there": False,
     "last_seen": "2026-01-31T08:15:00Z",
     "how": "ATRN",
+    "warning": "",
 }
 _NAMES: Final = list_of(text(least=1, most=100, example="anna"), least=1, most=100)
 

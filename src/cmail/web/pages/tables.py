@@ -10,12 +10,14 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
+from cmail.admin.people import without_commands
 from cmail.web.desk import DraftError, Problem, SettingView
 from cmail.web.forms import sentence
 from cmail.web.labels import label
+from cmail.web.nobodies import find_nobodies, words_by_name
 from cmail.web.page import Pages, go_to, read_form, session_of, text_of
 from cmail.web.pages.dialog import UNPROCESSABLE
-from cmail.web.pages.table_kinds import KICK, KINDS, PASSWORD, TableKind
+from cmail.web.pages.table_kinds import COLLECT, KICK, KINDS, PASSWORD, SITE, TableKind
 from cmail.web.pages.table_rows import (
     is_of_file,
     mark_of,
@@ -62,6 +64,7 @@ class TablePage:
             rows, trouble = rows_of(view), ""
         except TypeError as error:
             rows, trouble = [], str(error)
+        nobodies = await self._nobodies(settings)
         shown = [
             {
                 "number": number,
@@ -69,7 +72,9 @@ class TablePage:
                 "words": sentence_of(kind, view, row),
                 "mark": mark_of(row),
                 "is_fixed": is_of_file(row),
-                "warn": self._unverified(whole(row, view), smtp_host),
+                "warn": _sentences(
+                    self._unverified(whole(row, view), smtp_host), nobodies.get(str(row.get("name")), "")
+                ),
                 "is_new": mark_of(row) not in saved,
             }
             for number, row in enumerate(rows, 1)
@@ -84,6 +89,13 @@ class TablePage:
             error=view.error,
             first=self._first_kick() if kind is KICK else "",
         )
+
+    async def _nobodies(self, settings: Mapping[str, SettingView]) -> Mapping[str, str]:
+        """By the name of a row: that nobody here has the account which it names."""
+        if self._kind not in (COLLECT, SITE):
+            return {}
+        found = await find_nobodies(self._pages.context, settings, is_saved=False)
+        return {name: without_commands(words) for name, words in words_by_name(found, self._kind.key).items()}
 
     def _unverified(self, row: Mapping[str, Any], smtp_host: str) -> str:
         """Where the password of a row goes."""
@@ -242,6 +254,10 @@ class TablePage:
             secret=self._secrets.words(row, view.saved),
             tried=tried,
         )
+
+
+def _sentences(*words: str) -> str:
+    return " ".join(each for each in words if each)
 
 
 def routes(pages: Pages) -> list[Route]:
