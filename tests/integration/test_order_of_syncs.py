@@ -34,6 +34,7 @@ def trace_of_a_message(tmp_path: Path, size: int) -> Sequence[Call]:
                 )
                 wait_for(lambda: len(cmail.mailbox("anna@example.org")) == 2, "the message")
                 wait_for(lambda: not cmail.queue(), "an empty queue")
+                cmail.wait_for_log("status=sent", 2)
     return calls_of(trace)
 
 
@@ -111,7 +112,7 @@ def test_what_is_collected_is_ours_before_it_is_deleted_there(tmp_path: Path, si
             server.messages.append(("b", message(2, size)))
             words = ("-p", str(cmail.pid("link")), "-y", "-s", "200", "-e", CALLS, "-o", str(trace))
             with attached(cmail.pid("worker-0"), *words):
-                [result] = cmail.ask("link", "collect.now", 30.0)["results"]
+                [result] = cmail.ask("link", "collect.now")["results"]
                 assert result["fetched"] == result["deleted"] == 1
                 wait_for(lambda: len(cmail.mailbox("anna@example.org")) == 2, "the second one")
     calls = calls_of(trace)

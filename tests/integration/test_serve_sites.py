@@ -209,9 +209,12 @@ def test_a_known_site_kicks_by_finger(tmp_path: Path) -> None:
             assert not ship.taken
             assert finger(cmail, "Ship.Example") == f"{len(sent)} messages for ship.example: on the way.\r\n"
             wait_for(lambda: len(ship.taken) == len(sent), "all of it")
-            answers = [finger(cmail, "ship.example") for _ in range(12)]
-            assert "No mail waits for ship.example.\r\n" in answers
-            assert answers[-1] == "Not so often, please.\r\n"
+            wait_for(lambda: not cmail.queue(), "an empty queue")
+            answers = [finger(cmail, "ship.example")]
+            while answers[-1] != "Not so often, please.\r\n":  # each worker counts for itself
+                assert len(answers) < 100
+                answers.append(finger(cmail, "ship.example"))
+            assert answers[0] == "No mail waits for ship.example.\r\n"
 
 
 def test_finger_from_elsewhere_learns_nothing(tmp_path: Path) -> None:

@@ -20,7 +20,7 @@ from tests.support.sink_mx import Script, SinkMx, Taken
 PORT: Final = 2525
 UPSTREAM: Final = f'\n[smtp]\nhost = "{FAR}"\nport = {PORT}\n[smtp.advanced]\ntimeout = "2s"\n'
 ANNA: Final = "anna@example.org"
-SOON_S: Final = 5.0  # a machine with nothing else to do needs some 20 ms
+SOON_S: Final = 15.0  # a machine with nothing else to do needs some 20 ms
 
 
 class FarSink(SinkMx):

@@ -12,6 +12,7 @@ from tests.support.house import wait_for
 
 _LINE = re.compile(r"(\d+) +(?:(\w+)\((.*)|<\.\.\. (\w+) resumed>(.*))\Z")
 _UNFINISHED = " <unfinished ...>"
+_FILLED = re.compile(r"\) +=")  # results stand in a column, where what is before them leaves room for it
 
 
 @dataclass(frozen=True)
@@ -30,16 +31,22 @@ def attached(pid: int, *options: str) -> Iterator[None]:
     """strace on all threads of a process, from the first line of the block to its last."""
     strace = subprocess.Popen(["strace", "-f", "-q", "-p", str(pid), *options], stderr=subprocess.PIPE)
     try:
-        wait_for(lambda: f"TracerPid:\t{strace.pid}" in Path(f"/proc/{pid}/status").read_text(), "strace")
-        tasks = Path(f"/proc/{pid}/task")
-        wait_for(
-            lambda: all("TracerPid:\t0" not in (task / "status").read_text() for task in tasks.iterdir()),
-            "strace on all threads",
-        )
+        others = [int(option) for before, option in zip(options, options[1:], strict=False) if before == "-p"]
+        for each in (pid, *others):
+            wait_for(lambda: _is_traced(each, strace.pid), "strace on all threads")  # noqa: B023
         yield
     finally:
         strace.send_signal(signal.SIGINT)
         strace.communicate(timeout=60)
+
+
+def _is_traced(pid: int, tracer: int) -> bool:
+    """Whether all threads of a process are; one may end while it is looked at."""
+    try:
+        states = [(task / "status").read_text() for task in Path(f"/proc/{pid}/task").iterdir()]
+    except (FileNotFoundError, ProcessLookupError):
+        return False
+    return bool(states) and all(f"TracerPid:\t{tracer}\n" in state for state in states)
 
 
 @contextmanager
@@ -64,5 +71,6 @@ def calls_of(trace: Path) -> Sequence[Call]:
             calls.append(Call(name, text, number, number))
         elif pid in under_way and under_way[pid][0] == resumed:
             _, begun, began = under_way.pop(pid)
-            calls.append(Call(resumed, begun + rest, began, number))
+            text = begun + _FILLED.sub(") = ", rest, count=1)
+            calls.append(Call(resumed, text, began, number))
     return calls
