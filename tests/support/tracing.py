@@ -6,6 +6,7 @@ import subprocess
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 
 from tests.support.house import wait_for
@@ -31,7 +32,7 @@ def attached(pid: int, *options: str) -> Iterator[None]:
     """strace on all threads of a process, from the first line of the block to its last."""
     strace = subprocess.Popen(["strace", "-f", "-q", "-p", str(pid), *options], stderr=subprocess.PIPE)
     try:
-        others = [int(option) for before, option in zip(options, options[1:], strict=False) if before == "-p"]
+        others = [int(option) for before, option in pairwise(options) if before == "-p"]
         for each in (pid, *others):
             wait_for(lambda: _is_traced(each, strace.pid), "strace on all threads")  # noqa: B023
         yield
@@ -71,6 +72,6 @@ def calls_of(trace: Path) -> Sequence[Call]:
             calls.append(Call(name, text, number, number))
         elif pid in under_way and under_way[pid][0] == resumed:
             _, begun, began = under_way.pop(pid)
-            text = begun + _FILLED.sub(") = ", rest, count=1)
+            text = begun + _FILLED.sub(") =", rest, count=1)
             calls.append(Call(resumed, text, began, number))
     return calls
