@@ -21,6 +21,9 @@ from cmail.settings import parse_endpoint
 from cmail.world import DnsError, IPAddress, NoSuchDomainError, Resolver
 
 CONNECT_S: Final = 5.0  # three tries of TCP, over a satellite too
+NEXT_S: Final = (
+    1.0  # until the next address is tried, too: one may be silent, of a family that is dead perhaps
+)
 PORTAL_S: Final = 15.0  # names and a handshake
 ADDRESSES_MAX: Final = 3
 MAILBOXES_MAX: Final = 3  # servers that are tried, one after the other
@@ -127,12 +130,11 @@ async def probe(target: Target, resolver: Resolver, known: Sequence[IPAddress], 
         addresses = list(known)
         if not addresses:
             return Seen(False, f"the DNS does not answer ({error})", is_failure=True)
-    words = f"{target.host} has no address"
-    for address in addresses[:ADDRESSES_MAX]:
-        words = await _connect(address, target.port, device)
-        if not words:
-            portal = await _portal(target, addresses, address, resolver)
-            return Seen(not portal, portal, is_portal=bool(portal), address=address)
+    address, words = await _first(addresses[:ADDRESSES_MAX], target.port, device)
+    if address is not None:
+        portal = await _portal(target, addresses, address, resolver)
+        return Seen(not portal, portal, is_portal=bool(portal), address=address)
+    words = words or f"{target.host} has no address"
     if target.hosts and (await _any_answers(target.hosts, device)).is_answered:
         return Seen(True, "")
     return Seen(False, f"{target}: {words}", is_failure=bool(addresses))
@@ -179,6 +181,29 @@ async def _any_answers(hosts: Sequence[HostPort], device: str) -> Seen:
         return Seen(True, words, dns="bad")
     words += ", and no host of those answers" if hosts else ""
     return Seen(False, words, is_failure=True, dns="bad")
+
+
+async def _first(addresses: Sequence[IPAddress], port: int, device: str) -> tuple[IPAddress | None, str]:
+    """The first address at which somebody is; else why at the last of them nobody is."""
+    words = ""
+    asking = [
+        asyncio.create_task(_connect_after(n * NEXT_S, address, port, device), name=f"probe {address}")
+        for n, address in enumerate(addresses)
+    ]
+    try:
+        for each in asyncio.as_completed(asking):
+            address, words = await each
+            if not words:
+                return address, ""
+    finally:
+        for task in asking:
+            task.cancel()
+    return None, words
+
+
+async def _connect_after(wait_s: float, address: IPAddress, port: int, device: str) -> tuple[IPAddress, str]:
+    await asyncio.sleep(wait_s)
+    return address, await _connect(address, port, device)
 
 
 async def _connect(address: IPAddress, port: int, device: str) -> str:

@@ -68,6 +68,30 @@ def test_silence_is_a_failure(monkeypatch: pytest.MonkeyPatch) -> None:
     assert found.is_failure and "DNS" in found.words
 
 
+@pytest.mark.parametrize("silent", [1, 2])
+def test_an_address_that_is_silent_holds_up_no_other(monkeypatch: pytest.MonkeyPatch, silent: int) -> None:
+    """Of both families one is dead, or the first host of several: the next one that answers is enough, and is not
+    tried only when the time of the silent one is over."""
+    monkeypatch.setattr(probe_module, "NEXT_S", 0.01)
+    tried: list[str] = []
+
+    async def connect(address: object, port: int, device: str) -> str:
+        tried.append(str(address))
+        if len(tried) <= silent:
+            await asyncio.Event().wait()
+        return ""
+
+    monkeypatch.setattr(probe_module, "_connect", connect)
+    hosts = ["192.0.2.1", "2001:db8::1", "192.0.2.2"]
+    resolver = FakeResolver(hosts={"smtp.isp.example": hosts})
+
+    async def ask() -> Seen:
+        return await asyncio.wait_for(probe(Target("smtp.isp.example", 25), resolver, ()), 20)
+
+    found = asyncio.run(ask())
+    assert found.is_answered and str(found.address) == hosts[silent]
+
+
 def test_a_name_that_does_not_exist_says_nothing_of_the_link() -> None:
     """The DNS answered, so something is there; but nothing could be tried."""
     found = seen(Target("nowhere.example", 25))
