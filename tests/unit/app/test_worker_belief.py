@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 
+from cmail.app import worker_belief
 from cmail.app.worker_belief import WorkerBelief
 from cmail.app.worker_confirm import WorkerConfirm
 from cmail.app.worker_reached import WorkerReached
@@ -25,6 +26,9 @@ from tests.support.clock import FakeClock
 from tests.support.link_process import LinkProcess, saying
 
 DENIED = RouteRefusal(PermanentFailure("the domain a.example does not exist", BAD_SYSTEM))
+
+SILENCE = HostTrouble(TemporaryFailure("timed out", NotNow.HOST, NO_ANSWER_FROM_HOST))
+REFUSED = HostTrouble(TemporaryFailure("connection refused", NotNow.HOST, NO_ANSWER_FROM_HOST))
 
 
 class Resolver:
@@ -101,12 +105,35 @@ def test_nothing_is_returned_while_the_link_process_is_away() -> None:
 @pytest.mark.parametrize("says", ["yes", "no", "unsure", "strange"])
 def test_a_line_that_died_without_a_word_costs_nobody_an_attempt(says: str) -> None:
     """The host is silent: is it the line? What is not known counts as their trouble."""
-    silence = HostTrouble(TemporaryFailure("timed out", NotNow.HOST, NO_ANSWER_FROM_HOST))
-    ending = asyncio.run(belief(saying(says)).believed(silence, "relay"))
+    ending = asyncio.run(belief(saying(says)).believed(SILENCE, "mx:a.example"))
     if says == "no":
         assert isinstance(ending, HostTrouble) and ending.failure.kind is NotNow.OFFLINE
     else:
-        assert ending is silence
+        assert ending is SILENCE
+
+
+def test_a_gap_that_ends_while_somebody_looks(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The upstream server was silent, and is there again when it is probed: it is tried at once, and no attempt counts,
+    on none of its connections. One that stays silent and is found all the same counts after a minute, and from then
+    on each time; until it has answered once."""
+    ends = []
+
+    async def test() -> None:
+        made = belief(saying("yes"))
+        for gap_s, trouble in (
+            (60.0, SILENCE),
+            (60.0, SILENCE),
+            (0.0, SILENCE),
+            (0.0, REFUSED),
+            (60.0, SILENCE),
+        ):
+            monkeypatch.setattr(worker_belief, "GAP_S", gap_s)
+            ending = await made.believed(trouble, "relay")
+            assert isinstance(ending, HostTrouble)
+            ends.append("-" if trouble is REFUSED else ending.failure.kind.name[0])
+
+    asyncio.run(test())
+    assert "".join(ends) == "OOH-O"
 
 
 @pytest.mark.parametrize(

@@ -63,7 +63,7 @@ async def told(ending: Ending, route: str) -> str:
     ("route", "ending", "kind"),
     [
         ("relay", HostTrouble(TemporaryFailure("network unreachable", NotNow.OFFLINE)), "offline"),
-        ("relay", HostTrouble(TemporaryFailure("timed out", NotNow.HOST, NO_ANSWER_FROM_HOST)), "silent"),
+        ("relay", HostTrouble(TemporaryFailure("timed out", NotNow.HOST, NO_ANSWER_FROM_HOST)), "offline"),
         ("mx:a.example", HostTrouble(TemporaryFailure("timed out", NotNow.HOST, NO_ANSWER_FROM_HOST)), "timeout"),
         ("relay", HostTrouble(TemporaryFailure("refused", NotNow.HOST, NO_ANSWER_FROM_HOST)), ""),
         ("relay", HostTrouble(TemporaryFailure("timed out", NotNow.HOST, BAD_CONNECTION)), ""),
