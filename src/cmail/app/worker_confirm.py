@@ -43,12 +43,17 @@ class WorkerConfirm:
             return await self._ask(domain)
 
     async def is_on_line(self) -> bool:
-        """Whether the Internet is there, as far as anybody can say."""
+        """Whether the Internet is there, as far as anybody can say. What was seen before the link went down,
+        and is said when it is up again, says nothing."""
         async with self._looking:
-            now = asyncio.get_running_loop().time
-            if now() >= self._on_line_until and not self._link_clock.is_down and await self._ask() != "no":
-                self._on_line_until = now() + BELIEVED_S
-            return now() < self._on_line_until and not self._link_clock.is_down
+            now, clock = asyncio.get_running_loop().time, self._link_clock
+            while not clock.is_down and now() >= self._on_line_until:
+                periods = clock.periods
+                if await self._ask() == "no":
+                    return False
+                if clock.periods == periods:
+                    self._on_line_until = now() + BELIEVED_S
+            return not clock.is_down
 
     async def must_wait(self, route: str) -> bool:
         """Whether a log-in page would get this mail: at link-up nobody has looked yet, and its DNS leads to

@@ -5,10 +5,10 @@ from collections.abc import Callable
 
 import pytest
 
-from cmail.app import worker_confirm
-from cmail.app.worker_confirm import WorkerConfirm
+from cmail.app.worker_confirm import BELIEVED_S, WorkerConfirm
 from cmail.app.worker_reached import WorkerReached
-from cmail.link.clock import LinkReading, LinkView
+from cmail.link.clock import LinkView
+from cmail.net.control import Fields
 from tests.support.clock import FakeClock
 from tests.support.link_process import LinkProcess, saying
 
@@ -21,7 +21,7 @@ def confirm(link: LinkProcess) -> tuple[WorkerConfirm, Callable[[bool], None]]:
     def turn(is_down: bool) -> None:
         if is_down:
             made.link_is_down()
-        view.changed(LinkReading(is_down=is_down))
+        view.changed(view.reading.down(0) if is_down else view.reading.up(0))
 
     return made, turn
 
@@ -42,16 +42,38 @@ def test_that_we_are_on_line_holds_for_a_moment(says: str, is_on_line: bool, ask
     asyncio.run(test())
 
 
-def test_it_is_asked_anew_after_that_moment(monkeypatch: pytest.MonkeyPatch) -> None:
-    """And not again for as long as it is asked."""
-    monkeypatch.setattr(worker_confirm, "BELIEVED_S", 0.0)
+def test_it_is_asked_anew_after_that_moment() -> None:
+    """And not a moment before."""
 
     async def test() -> None:
-        link = saying("yes")
+        link, loop = saying("yes"), asyncio.get_running_loop()
         made, _ = confirm(link)
-        for _ in range(2):
-            await made.is_on_line()
-        assert len(link.asked) == 2
+        begun = loop.time()
+        for seconds, asked_count in ((0.0, 1), (0.9, 1), (1.0, 2), (1.9, 2), (2.0, 3)):
+            now = begun + seconds * BELIEVED_S
+            loop.time = lambda now=now: now  # type: ignore[method-assign, misc]
+            assert await made.is_on_line() and len(link.asked) == asked_count
+
+    asyncio.run(test())
+
+
+def test_what_is_said_behind_a_cut_of_before_it() -> None:
+    """The line was there when somebody looked; it was cut and came back, perhaps elsewhere, before that was said:
+    it is asked anew."""
+
+    async def test() -> None:
+        def answer(_fields: Fields) -> Fields:
+            if len(link.asked) == 1:
+                turn(True)
+                turn(False)
+                return {"says": "yes"}
+            return {"says": "no"}
+
+        link = LinkProcess(answer)
+        made, turn = confirm(link)
+        assert await made.must_wait("mx:a.example") is False, "nobody has to look when we start"
+        assert not await made.is_on_line() and len(link.asked) == 2
+        assert await made.must_wait("mx:a.example")
 
     asyncio.run(test())
 
