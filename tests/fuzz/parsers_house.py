@@ -40,8 +40,9 @@ from cmail.net import control, control_client
 from cmail.net.dns_client import DnsClient, parse_server
 from cmail.net.hosts_file import parse_hosts
 from cmail.net.settings import DnsSettings
-from cmail.observe import maillog
+from cmail.observe import log_file, maillog
 from cmail.observe.lines import JsonLines, PostfixLines
+from cmail.observe.output import output
 from cmail.observe.sink import Sink
 from cmail.settings import SettingError, parse_endpoint
 from cmail.smtpd.drop_file import ENVELOPE_OCTETS_MAX, DropFileError, parse_envelope, print_envelope
@@ -392,8 +393,8 @@ def log_lines(octets: bytes) -> None:
     for form in (PostfixLines, JsonLines):
         read_end, write_end = os.pipe()
         os.set_blocking(read_end, False)
-        before = maillog._sink, maillog._lines
-        maillog._sink, maillog._lines = Sink(write_end), form("mail", "worker-0")
+        before = output.sink, output.lines
+        output.sink, output.lines = Sink(write_end), form("mail", "worker-0")
         try:
             failure = TemporaryFailure(said, NotNow.HOST, relay=said)
             maillog.connected("smtpd", maillog.client_text(said, said))
@@ -405,13 +406,13 @@ def log_lines(octets: bytes) -> None:
             maillog.warned(said)
             written = b""
             for _ in range(len(octets) // 1000 + 2):
-                maillog.flush()
+                log_file.flush()
                 try:
                     written += os.read(read_end, 10**7)
                 except BlockingIOError:
                     break
         finally:
-            maillog._sink, maillog._lines = before
+            output.sink, output.lines = before
             os.close(read_end)
             os.close(write_end)
         lines = written.decode().split("\n")

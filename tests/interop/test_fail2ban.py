@@ -9,7 +9,7 @@ import pytest
 
 from cmail.mail.reply import Reply
 from cmail.mail.status import parse_status
-from cmail.observe import maillog
+from cmail.observe import log_file, maillog
 from cmail.observe.settings import LogSettings
 
 FILTER = Path(__file__).parents[2] / "packaging/fail2ban/filter.d/cmail.conf"
@@ -53,14 +53,14 @@ FORMS = {
 def log(tmp_path: Path) -> Iterator[Path]:
     """The file that the log is written to."""
     path = tmp_path / "mail.log"
-    maillog.open(LogSettings(file=str(path)), "mx.example.org")
+    log_file.open(LogSettings(file=str(path)), "mx.example.org")
     yield path
-    maillog.open(LogSettings())
+    log_file.open(LogSettings())
 
 
 def judged(log: Path, form: str, *options: str) -> str:
     """What fail2ban makes of the log."""
-    maillog.flush()
+    log_file.flush()
     lines = [FORMS[form](line) for line in log.read_text().splitlines()]
     assert lines
     log.write_text("\n".join(lines) + "\n")

@@ -11,7 +11,7 @@ from cmail.mail.address import parse_address
 from cmail.mail.outcome import Delivered, Outcome, PermanentFailure, TemporaryFailure
 from cmail.mail.queue_id import QueueIds
 from cmail.mail.reply import parse_reply
-from cmail.observe import maillog
+from cmail.observe import log_file, maillog
 from cmail.observe.settings import LogSettings
 
 CLIENT = "mail.example.net[192.0.2.9]"
@@ -28,7 +28,7 @@ OUTCOMES: list[Outcome] = [
 def test_its_grand_totals_are_ours(tmp_path: Path) -> None:
     """Received, delivered, deferred, bounced, rejected and octets are what we logged."""
     path = tmp_path / "mail.log"
-    maillog.open(LogSettings("postfix", str(path)), "mx")
+    log_file.open(LogSettings("postfix", str(path)), "mx")
     ids = QueueIds(0, lambda: 1_800_000_000_000)
     try:
         for outcome in OUTCOMES:
@@ -47,7 +47,7 @@ def test_its_grand_totals_are_ours(tmp_path: Path) -> None:
             maillog.removed(queue_id)
         maillog.refused("smtpd", CLIENT, stage="RCPT", reply=parse_reply([b"550 5.1.1 no such user"]))
     finally:
-        maillog.open(LogSettings())
+        log_file.open(LogSettings())
     program = shutil.which("pflogsumm", path="/usr/sbin:/usr/bin:/bin")
     assert program is not None
     done = subprocess.run(

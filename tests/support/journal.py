@@ -10,7 +10,7 @@ from cmail.mail.outcome import Delivered, NotNow, PermanentFailure, TemporaryFai
 from cmail.mail.queue_id import QueueId
 from cmail.mail.reply import Reply
 from cmail.mail.status import BAD_MAILBOX, Detail, EnhancedStatus, StatusClass
-from cmail.observe import maillog
+from cmail.observe import log_file, maillog
 from cmail.observe.settings import LogSettings
 
 FORMS: Final = ("postfix", "json")
@@ -28,14 +28,14 @@ UNKNOWN_USER: Final = Reply(550, EnhancedStatus(StatusClass.PERMANENT, BAD_MAILB
 @contextmanager
 def writing(folder: Path, form: str = "postfix", process: str = "worker-0") -> Iterator[None]:
     """As long as the block lasts the log goes into a journal in this folder (and nowhere else)."""
-    maillog.open(LogSettings(form, "/dev/null"), "mx", process)  # type: ignore[arg-type]
-    maillog.keep_journal(str(folder), 1 << 40)
+    log_file.open(LogSettings(form, "/dev/null"), "mx", process)  # type: ignore[arg-type]
+    log_file.keep_journal(str(folder), 1 << 40)
     try:
         yield
     finally:
-        maillog.flush()
-        maillog.keep_journal("", 0)
-        maillog.open(LogSettings())
+        log_file.flush()
+        log_file.keep_journal("", 0)
+        log_file.open(LogSettings())
 
 
 def new_id(number: int = 0) -> QueueId:

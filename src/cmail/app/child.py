@@ -16,7 +16,7 @@ from typing import Any, Final
 
 from cmail.app import rights
 from cmail.net.control import LINE_MAX, ControlError, decode, encode
-from cmail.observe import maillog
+from cmail.observe import log_file
 
 BACK_OFF_S: Final = 0.1  # before the first restart; doubled for each that follows soon
 BACK_OFF_MAX_S: Final = 5.0
@@ -72,7 +72,7 @@ class Child:
         hand, child_hand = socket.socketpair(socket.AF_UNIX, socket.SOCK_DGRAM)
         sys.stdout.flush()
         sys.stderr.flush()
-        maillog.flush()
+        log_file.flush()
         parent = os.getpid()
         pid = os.fork()
         if pid == 0:
@@ -222,7 +222,7 @@ def _live(name: str, parent: int, before: Callable[[], None], role: Role, tether
         signal.signal(signal.SIGTERM, signal.SIG_DFL)
         signal.signal(signal.SIGCHLD, signal.SIG_DFL)
         before()
-        maillog.identify(name)
+        log_file.identify(name)
         rights.name_process(f"cmail-{name}")
         rights.end_with_parent(parent)
         code = role(tether)
@@ -232,7 +232,7 @@ def _live(name: str, parent: int, before: Callable[[], None], role: Role, tether
         traceback.print_exc()
     finally:
         with contextlib.suppress(BaseException):
-            maillog.flush()
+            log_file.flush()
             sys.stdout.flush()
             sys.stderr.flush()
         os._exit(code)

@@ -13,7 +13,7 @@ from cmail.admin.running import own_process
 from cmail.app.child import Tether, take_handed
 from cmail.app.snapshot import Snapshot, handed_over
 from cmail.net.control import AnswerFunction, ControlError, ControlServer, Fields
-from cmail.observe import maillog
+from cmail.observe import log_file, maillog
 from cmail.settings import SettingError
 
 STOP_S: Final = 25.0  # a little less than the supervisor waits before it kills
@@ -148,7 +148,7 @@ async def _hear(part: Part, tasks: Tasks, tether: Tether, control: ControlServer
     """Answer the supervisor until it tells us to stop, or is gone."""
 
     async def ping(_request: Fields) -> Fields:
-        maillog.heal()
+        log_file.heal()
         await control.listen_again()
         return {"pid": os.getpid()}
 
@@ -157,7 +157,7 @@ async def _hear(part: Part, tasks: Tasks, tether: Tether, control: ControlServer
         return {}
 
     async def reopen(_request: Fields) -> Fields:
-        maillog.reopen()
+        log_file.reopen()
         return {}
 
     async def apply(request: Fields) -> Fields:
@@ -190,7 +190,7 @@ async def _apply(part: Part, hand: socket.socket, request: Fields) -> Fields:
             request.get("passwords"),
         )
         await part.apply(snapshot, ports, new)
-        maillog.limit_journal(snapshot.settings.log.keep_size)
+        log_file.limit_journal(snapshot.settings.log.keep_size)
     except (SettingError, OSError) as error:
         raise ControlError(str(error), EX_CONFIG) from None
     return {"number": snapshot.number}

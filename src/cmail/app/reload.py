@@ -12,7 +12,7 @@ from cmail.app.ports import Port, PortError, bind
 from cmail.app.settings import Settings
 from cmail.app.snapshot import Snapshot, Source
 from cmail.app.systemd import Notifier
-from cmail.observe import maillog
+from cmail.observe import log_file, maillog
 from cmail.settings import SettingError
 
 Answer = Callable[[dict[str, Any]], None]
@@ -72,7 +72,7 @@ class Reload:
 
     def _reopen_logs(self) -> None:
         """Perhaps the log was rotated: whatever becomes of the settings, everybody goes on in the new."""
-        maillog.reopen()
+        log_file.reopen()
         for child in self.children:
             child.ask(time.monotonic(), "log.reopen", {}, lambda _ok, _why: None)
 

@@ -26,7 +26,7 @@ from cmail.app.systemd import Notifier, given_sockets
 from cmail.link import lived
 from cmail.net.clock import RealClock
 from cmail.net.tls import ServerTls
-from cmail.observe import journal_files, maillog
+from cmail.observe import journal_files, log_file, maillog
 from cmail.settings import SettingError
 from cmail.storage.account_book import AccountError
 from cmail.storage.self_signed import CertificateError, ensure_certificate
@@ -90,11 +90,11 @@ def _open_log(settings: Settings, owner: rights.Owner) -> None:
     hostname = settings.host.hostname
     try:
         _own_log(settings, owner)
-        maillog.open(settings.log, hostname, "supervisor")
+        log_file.open(settings.log, hostname, "supervisor")
     except (OSError, SettingError) as error:
         if ground.code_for(error, 0) != ground.EX_TEMPFAIL:
             raise
-        maillog.open(settings.log, hostname, "supervisor", is_file_later=True)
+        log_file.open(settings.log, hostname, "supervisor", is_file_later=True)
 
 
 def _own_log(settings: Settings, owner: rights.Owner) -> None:
@@ -109,7 +109,7 @@ def _own_log(settings: Settings, owner: rights.Owner) -> None:
 def _open_journal(estate: Estate) -> None:
     """What the page shows as its log; nobody reads it where there is no page."""
     if estate.admin_port is not None:
-        maillog.keep_journal(estate.folder(journal_files.FOLDER), estate.settings.log.keep_size)
+        log_file.keep_journal(estate.folder(journal_files.FOLDER), estate.settings.log.keep_size)
 
 
 def _page_key(estate: Estate) -> str:
@@ -148,7 +148,7 @@ def _supervise(estate: Estate, source: Source, user: tuple[str, str] | None) -> 
     gc.freeze()  # the children share these pages with us as long as nobody touches them
     code = supervisor.run()
     maillog.noted("stopped")
-    maillog.flush()
+    log_file.flush()
     return code
 
 

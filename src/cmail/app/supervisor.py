@@ -24,7 +24,7 @@ from cmail.net.control import (
     listen_anew,
     remove_stale,
 )
-from cmail.observe import maillog
+from cmail.observe import log_file, maillog
 
 PING_S: Final = 2.0
 DEAF_S: Final = 10.0  # a process that does not answer for so long is mentioned
@@ -214,7 +214,7 @@ class Supervisor:
     def _look_after(self, now: float) -> None:
         """Ask who answered the last time, watch who did not, and tell systemd."""
         self._reap()  # should a SIGCHLD have been missed
-        maillog.heal()
+        log_file.heal()
         self._listen_again()
         for child in self.children:
             if child.pid and child.is_gone():  # taken away, and we were not told

@@ -25,7 +25,7 @@ from cmail.mail.address import Address
 from cmail.mail.queue_id import QueueId
 from cmail.net.clock import RealClock
 from cmail.net.control import EX_TEMPFAIL, Answered, AnswerFunction, ControlError, Fields
-from cmail.observe import maillog, metrics, trouble
+from cmail.observe import log_file, maillog, metrics, trouble
 from cmail.policy.places import share_of
 from cmail.policy.rewriting import ToMailbox
 from cmail.policy.routing import RoutingTable
@@ -379,7 +379,7 @@ class Worker:
             found += [self._drop.trouble] if self._drop.trouble else []
             found += await asyncio.to_thread(_account_troubles, self._data_dir)
         found += await asyncio.to_thread(trouble.current)
-        if log := maillog.trouble():
+        if log := log_file.trouble():
             found.append(log)
         return {"troubles": list(dict.fromkeys(found))}
 

@@ -9,6 +9,7 @@ from typing import ClassVar, Final
 from cmail.observe.sink import printing
 
 _MONTHS: Final = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
+_SHORT: Final = [f"{ms / 1000:.2g}" for ms in range(1000)]
 _encode: Final = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
 
 
@@ -88,6 +89,23 @@ class JsonLines:
     def forget(self) -> None:
         """In a process that was just forked: it has another pid."""
         self._pid = os.getpid()
+
+
+def print_delays(delay_s: float, delays: tuple[float, float, float, float]) -> str:
+    """Two digits that count, as Postfix prints them; below a second, where speed counts, by table."""
+    before_queue, queued, setup, sending = delays
+    try:
+        return (
+            f"delay={_SHORT[int(delay_s * 1000)]}, delays={_SHORT[int(before_queue * 1000)]}/"
+            f"{_SHORT[int(queued * 1000)]}/{_SHORT[int(setup * 1000)]}/{_SHORT[int(sending * 1000)]}"
+        )
+    except IndexError:
+        return f"delay={print_delay(delay_s)}, delays={'/'.join(map(print_delay, delays))}"
+
+
+def print_delay(seconds: float) -> str:
+    """Seconds, to two digits that count."""
+    return f"{seconds:.2g}" if seconds < 99.5 else f"{seconds:.0f}"
 
 
 def _clean(value: object) -> object:

@@ -2,13 +2,11 @@
 
 The lines are Postfix's, with `cmail/` for the name of the program, so that what reads its logs (reports,
 fail2ban) reads ours; or JSON, one object a line. Each function counts its event in observe/metrics too, so
-nobody else has to. Addresses in lines come from peers: nothing in a value can end or begin a line (rule 17).
+nobody else has to; log_file opens what they write to. Addresses in lines come from peers: nothing in a value
+can end or begin a line (rule 17).
 `client` is `host[address]` as text, see client_text()."""
 
-import atexit
 import functools
-import os
-import socket
 import sys
 import traceback
 from collections import deque
@@ -28,11 +26,9 @@ from cmail.mail.queue_id import print_queue_id
 from cmail.mail.reply import Reply
 from cmail.mail.status import UNDEFINED
 from cmail.observe import metrics
-from cmail.observe.journal import JournalWriter
-from cmail.observe.lines import JsonLines, PostfixLines
-from cmail.observe.settings import LogSettings
-from cmail.observe.sink import Sink, printing
-from cmail.settings import SettingError, SettingProblem
+from cmail.observe.lines import print_delay, print_delays
+from cmail.observe.output import output as _to
+from cmail.observe.sink import printing
 
 _id: Final = functools.lru_cache(maxsize=2048)(print_queue_id)  # its lines come close together
 _KINDS: Final = {NotNow.OFFLINE: "offline", NotNow.HOST: "host", NotNow.MESSAGE: "message"}
@@ -42,93 +38,10 @@ _REPORTS: Final = {
     "delivered": "delivery status notification",
 }
 
-_SHORT: Final = [f"{ms / 1000:.2g}" for ms in range(1000)]
-
 # The last attempts of this process, for who asks right after (`cmail send-test`, `cmail queue why`).
 RECENT_MAX: Final = 1000
 recent: Final[deque[tuple[int, Address | str, Outcome]]] = deque(maxlen=RECENT_MAX)
 _remember: Final = recent.append
-
-_sink = Sink(2)
-_lines: PostfixLines | JsonLines = PostfixLines(socket.gethostname(), "main")
-
-
-def open(
-    settings: LogSettings, hostname: str = "", process: str = "main", *, is_file_later: bool = False
-) -> None:
-    """Log as the settings say from now on. `process` is the ident of what belongs to no service:
-    supervisor, worker-0, link, admin. SettingError when the file cannot be opened; with `is_file_later`
-    lines go to standard error until heal() can open it."""
-    global _sink, _lines
-    try:
-        if is_file_later and settings.file:
-            sink = Sink(os.dup(2), settings.file, is_substitute=True)
-        else:
-            sink = Sink(_open_file(settings.file), settings.file) if settings.file else Sink(2)
-    except OSError as error:
-        reason = f"{settings.file!r} cannot be opened: {error.strerror}"
-        example = 'file = "/var/log/cmail/mail.log"'
-        raise SettingError((SettingProblem("log.file", reason, example),)) from error
-    sink.journal = _sink.journal
-    _sink.close()
-    _sink = sink
-    _lines = (JsonLines if settings.format == "json" else PostfixLines)(
-        hostname or socket.gethostname(), process
-    )
-
-
-def keep_journal(folder: str, size_max: int) -> None:
-    """Write each line into the journal too, from now on; processes that are forked later do as we do.
-    No folder: no journal."""
-    if _sink.journal is not None:
-        _sink.journal.close()
-    _sink.journal = JournalWriter(folder, size_max) if folder else None
-
-
-def limit_journal(size_max: int) -> None:
-    """Another log.keep_size."""
-    if _sink.journal is not None:
-        _sink.journal.size_max = size_max
-
-
-def identify(process: str) -> None:
-    """The ident of what belongs to no service, in a process that was just forked."""
-    _lines.process = process
-
-
-def reopen() -> None:
-    """The file was rotated (SIGHUP): go on under its name."""
-    try:
-        _sink.reopen(_open_file)
-    except OSError as error:
-        warned(f"the log cannot be reopened, the old file is written on: {error}")
-
-
-def heal() -> None:
-    """Now and then: open the log's file when it was removed, or could not be opened; say what was lost."""
-    if words := _sink.heal_journal():
-        warned(words)
-    try:
-        _sink.heal(_open_file)
-    except OSError:
-        return  # still the same: trouble() has said so
-    count, why = _sink.take_lost()
-    if count:
-        warned(f"{count} lines of the log were lost: {why}")
-
-
-def trouble() -> str:
-    """What is wrong with the log now, in plain words; "" for nothing."""
-    return _sink.trouble() or (_sink.journal.trouble() if _sink.journal else "")
-
-
-def flush() -> None:
-    """Write what is buffered, as far as it goes without waiting."""
-    _sink.flush()
-
-
-def _open_file(path: str) -> int:
-    return os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o640)
 
 
 def client_text(host: str, address: str) -> str:
@@ -143,21 +56,21 @@ def connected(service: str, client: str) -> None:
     """A session has begun."""
     metrics.SESSIONS.of(service).value += 1
     metrics.SESSIONS_OPEN.of(service).value += 1
-    if _lines.is_json:
-        _sink.put(_lines.event("connected", service=service, client=client))
+    if _to.lines.is_json:
+        _to.sink.put(_to.lines.event("connected", service=service, client=client))
     else:
-        _sink.put(f"{_lines.prefix(service)}connect from {client}")
+        _to.sink.put(f"{_to.lines.prefix(service)}connect from {client}")
 
 
 def disconnected(service: str, client: str, counts: Mapping[str, int]) -> None:
     """A session has ended; what was said in it, by command."""
     metrics.SESSIONS_OPEN.of(service).value -= 1
-    if _lines.is_json:
-        _sink.put(_lines.event("disconnected", service=service, client=client, **counts))
+    if _to.lines.is_json:
+        _to.sink.put(_to.lines.event("disconnected", service=service, client=client, **counts))
         return
     said = "".join([f" {command}={count}" for command, count in counts.items()])
     total = sum(counts.values())
-    _sink.put(f"{_lines.prefix(service)}disconnect from {client}{said} commands={total}")
+    _to.sink.put(f"{_to.lines.prefix(service)}disconnect from {client}{said} commands={total}")
 
 
 def accepted(
@@ -180,9 +93,9 @@ def accepted(
     metrics.RECIPIENTS_ACCEPTED.value += recipients_count
     metrics.OCTETS_ACCEPTED.value += size_bytes
     name = _id(queue_id)
-    if _lines.is_json:
-        _sink.put(
-            _lines.event(
+    if _to.lines.is_json:
+        _to.sink.put(
+            _to.lines.event(
                 "accepted",
                 queue_id=name,
                 service=service,
@@ -201,8 +114,8 @@ def accepted(
         return
     sasl = f", sasl_method={sasl_method}, sasl_username={sasl_username}" if sasl_method else ""
     with_tls = f", tls={tls}" if tls else ""
-    put = _sink.put
-    prefix = _lines.prefix
+    put = _to.sink.put
+    prefix = _to.lines.prefix
     put(f"{prefix(service)}{name}: client={client}{sasl}, proto={protocol}, helo=<{helo}>{with_tls}")
     put(f"{prefix('cleanup')}{name}: message-id={message_id}")
     put(
@@ -225,9 +138,9 @@ def refused(
     """A connection, a command or a message was refused. `stage`: CONNECT, MAIL, RCPT, DATA,
     END-OF-MESSAGE..., as words of the code. A path that is not known yet is None, <> is ""."""
     metrics.REFUSALS.of(stage).value += 1
-    if _lines.is_json:
-        _sink.put(
-            _lines.event(
+    if _to.lines.is_json:
+        _to.sink.put(
+            _to.lines.event(
                 "refused",
                 service=service,
                 client=client,
@@ -247,18 +160,17 @@ def refused(
         f"helo=<{helo}>" if helo else "",
     )
     rest = " ".join(filter(None, known))
-    _sink.put(
-        f"{_lines.prefix(service)}NOQUEUE: reject: {stage} from {client}: {reply}{'; ' if rest else ''}{rest}"
-    )
+    text = f"NOQUEUE: reject: {stage} from {client}: {reply}{'; ' if rest else ''}{rest}"
+    _to.sink.put(f"{_to.lines.prefix(service)}{text}")
 
 
 def too_many_errors(service: str, client: str, *, stage: str) -> None:
     """A session was ended for its errors; `stage` is the last command."""
     metrics.REFUSALS.of("ERRORS").value += 1
-    if _lines.is_json:
-        _sink.put(_lines.event("too_many_errors", service=service, client=client, stage=stage))
+    if _to.lines.is_json:
+        _to.sink.put(_to.lines.event("too_many_errors", service=service, client=client, stage=stage))
     else:
-        _sink.put(f"{_lines.prefix(service)}too many errors after {stage} from {client}")
+        _to.sink.put(f"{_to.lines.prefix(service)}too many errors after {stage} from {client}")
 
 
 def login_failed(
@@ -278,9 +190,9 @@ def login_put_off(service: str, client: str, *, mechanism: str, username: str, r
 def _log_in(
     event: str, what: str, service: str, client: str, mechanism: str, username: str, reason: str
 ) -> None:
-    if _lines.is_json:
-        _sink.put(
-            _lines.event(
+    if _to.lines.is_json:
+        _to.sink.put(
+            _to.lines.event(
                 event,
                 service=service,
                 client=client,
@@ -291,7 +203,7 @@ def _log_in(
         )
         return
     whose = f", sasl_username={username}" if username else ""
-    _sink.put(f"{_lines.prefix(service)}warning: {client}: SASL {mechanism} {what}: {reason}{whose}")
+    _to.sink.put(f"{_to.lines.prefix(service)}warning: {client}: SASL {mechanism} {what}: {reason}{whose}")
 
 
 # Attempts
@@ -327,9 +239,9 @@ def attempted(
     what = outcome.detail
     delay_s = max(delay_s, 0.0)  # the wall clock may have been set back
     dsn = f"{number}.0.0" if what is UNDEFINED else f"{number}.{what.subject}.{what.detail}"
-    if _lines.is_json:
-        _sink.put(
-            _lines.event(
+    if _to.lines.is_json:
+        _to.sink.put(
+            _to.lines.event(
                 "attempted",
                 queue_id=_id(queue_id),
                 service=service,
@@ -346,17 +258,17 @@ def attempted(
         return
     to = forward_path if type(forward_path) is str else forward_path.text  # type: ignore[union-attr]
     before = f", orig_to=<{original_to}>" if original_to else ""
-    _sink.put(
-        f"{_lines.prefix(service)}{_id(queue_id)}: to=<{to}>{before}, relay={outcome.relay},"
-        f" {_delays(delay_s, delays)}, dsn={dsn}, status={status} ({text})"
+    _to.sink.put(
+        f"{_to.lines.prefix(service)}{_id(queue_id)}: to=<{to}>{before}, relay={outcome.relay},"
+        f" {print_delays(delay_s, delays)}, dsn={dsn}, status={status} ({text})"
     )
 
 
 def _expanded(queue_id: int, forward_path: Address | str, outcome: Expanded, delay_s: float) -> None:
     metrics.RECIPIENTS_EXPANDED.value += 1
-    if _lines.is_json:
-        _sink.put(
-            _lines.event(
+    if _to.lines.is_json:
+        _to.sink.put(
+            _to.lines.event(
                 "expanded",
                 queue_id=_id(queue_id),
                 forward_path=str(forward_path),
@@ -366,26 +278,10 @@ def _expanded(queue_id: int, forward_path: Address | str, outcome: Expanded, del
         )
         return
     named = ", ".join(outcome.targets[:5]) + ", ..." * (len(outcome.targets) > 5)
-    _sink.put(
-        f"{_lines.prefix('local')}{_id(queue_id)}: to=<{forward_path}>, relay={outcome.relay},"
-        f" delay={_delay(delay_s)}, delays=0/0/0/0, dsn=2.0.0, status=sent (expanded to {named})"
+    _to.sink.put(
+        f"{_to.lines.prefix('local')}{_id(queue_id)}: to=<{forward_path}>, relay={outcome.relay},"
+        f" delay={print_delay(delay_s)}, delays=0/0/0/0, dsn=2.0.0, status=sent (expanded to {named})"
     )
-
-
-def _delays(delay_s: float, delays: tuple[float, float, float, float]) -> str:
-    """Two digits that count, as Postfix prints them; below a second, where speed counts, by table."""
-    before_queue, queued, setup, sending = delays
-    try:
-        return (
-            f"delay={_SHORT[int(delay_s * 1000)]}, delays={_SHORT[int(before_queue * 1000)]}/"
-            f"{_SHORT[int(queued * 1000)]}/{_SHORT[int(setup * 1000)]}/{_SHORT[int(sending * 1000)]}"
-        )
-    except IndexError:
-        return f"delay={_delay(delay_s)}, delays={'/'.join(map(_delay, delays))}"
-
-
-def _delay(seconds: float) -> str:
-    return f"{seconds:.2g}" if seconds < 99.5 else f"{seconds:.0f}"
 
 
 # The queue
@@ -428,10 +324,10 @@ def reported(queue_id: int, kind: str, report_id: int) -> None:
 
 
 def _about(service: str, event: str, queue_id: int, text: str, **fields: object) -> None:
-    if _lines.is_json:
-        _sink.put(_lines.event(event, queue_id=_id(queue_id), **fields))
+    if _to.lines.is_json:
+        _to.sink.put(_to.lines.event(event, queue_id=_id(queue_id), **fields))
     else:
-        _sink.put(f"{_lines.prefix(service)}{_id(queue_id)}: {text}")
+        _to.sink.put(f"{_to.lines.prefix(service)}{_id(queue_id)}: {text}")
 
 
 # What belongs to no message
@@ -452,25 +348,15 @@ def failed(text: str) -> None:
     kind, error, trace = sys.exc_info()
     told = traceback.format_exception(kind, error, trace, limit=-20) if error else []
     lines = [line for part in told for line in part.splitlines()][:200]
-    if _lines.is_json:
-        _sink.put(_lines.event("failed", text=text, trace=lines))
+    if _to.lines.is_json:
+        _to.sink.put(_to.lines.event("failed", text=text, trace=lines))
         return
     for line in (text, *lines):
-        _sink.put(f"{_lines.prefix(_lines.process)}error: {line}")
+        _to.sink.put(f"{_to.lines.prefix(_to.lines.process)}error: {line}")
 
 
 def _say(event: str, mark: str, text: str) -> None:
-    if _lines.is_json:
-        _sink.put(_lines.event(event, text=text))
+    if _to.lines.is_json:
+        _to.sink.put(_to.lines.event(event, text=text))
     else:
-        _sink.put(f"{_lines.prefix(_lines.process)}{mark}{text}")
-
-
-def _forget() -> None:
-    _sink.forget()
-    _lines.forget()
-    metrics.forget()
-
-
-os.register_at_fork(after_in_child=_forget)
-atexit.register(flush)
+        _to.sink.put(f"{_to.lines.prefix(_to.lines.process)}{mark}{text}")

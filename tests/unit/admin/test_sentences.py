@@ -14,7 +14,7 @@ from cmail.admin.sentences import _SENTENCES, sentence
 from cmail.mail.outcome import Expanded, NotNow, TemporaryFailure
 from cmail.mail.queue_id import print_queue_id
 from cmail.mail.reply import Reply
-from cmail.observe import maillog
+from cmail.observe import log_file, maillog
 from tests.support.journal import (
     CLIENT,
     FORMS,
@@ -46,7 +46,7 @@ def fail() -> None:
 
 
 def of_link(text: str) -> None:
-    maillog.identify("link")
+    log_file.identify("link")
     maillog.noted(text)
 
 

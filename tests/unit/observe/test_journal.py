@@ -11,7 +11,7 @@ from typing import Final
 
 import pytest
 
-from cmail.observe import journal, journal_files, maillog
+from cmail.observe import journal, journal_files, log_file, maillog
 from cmail.observe.journal import JournalWriter
 from cmail.observe.journal_files import day_of, pieces, prune
 from cmail.observe.settings import LogSettings
@@ -281,16 +281,16 @@ def test_mail_needs_the_room_more(folder: Path, monkeypatch: pytest.MonkeyPatch)
 def test_the_log_is_in_the_journal_too(tmp_path: Path, folder: Path) -> None:
     """Each line stands in both, octet for octet; trouble with the one is told in the other."""
     log = tmp_path / "mail.log"
-    maillog.open(LogSettings("postfix", str(log)), "mx", "worker-0")
-    maillog.keep_journal(str(folder), MIB)
+    log_file.open(LogSettings("postfix", str(log)), "mx", "worker-0")
+    log_file.keep_journal(str(folder), MIB)
     try:
         maillog.noted("grüße\nNov 23 04:27:14 mx cmail/qmgr[1]: forged\x1b[2J")
         [path] = folder.iterdir()
         assert path.read_bytes() == log.read_bytes()
         assert log.read_bytes().count(b"\n") == 1
-        maillog.limit_journal(1)
-        maillog.heal()
-        assert "nobody removed old days" in log.read_text() and "lines missing" in maillog.trouble()
+        log_file.limit_journal(1)
+        log_file.heal()
+        assert "nobody removed old days" in log.read_text() and "lines missing" in log_file.trouble()
     finally:
-        maillog.keep_journal("", 0)
-        maillog.open(LogSettings())
+        log_file.keep_journal("", 0)
+        log_file.open(LogSettings())

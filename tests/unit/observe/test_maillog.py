@@ -14,7 +14,7 @@ from cmail.mail.outcome import Delivered, Expanded, NotNow, PermanentFailure, Te
 from cmail.mail.queue_id import parse_queue_id
 from cmail.mail.reply import Reply
 from cmail.mail.status import BAD_MAILBOX, Detail, EnhancedStatus, StatusClass
-from cmail.observe import maillog, metrics
+from cmail.observe import log_file, maillog, metrics
 from cmail.observe.settings import LogSettings
 from cmail.observe.sink import Sink
 from cmail.settings import SettingError
@@ -31,9 +31,9 @@ STAMP = re.compile(r"[A-Z][a-z]{2} [ \d]\d \d\d:\d\d:\d\d mx (cmail/[\w-]+)\[\d+
 def log(tmp_path: Path) -> Iterator[Callable[[], list[str]]]:
     """The log goes into a file; calling this reads its lines."""
     path = tmp_path / "mail.log"
-    maillog.open(LogSettings("postfix", str(path)), "mx", "worker-0")
+    log_file.open(LogSettings("postfix", str(path)), "mx", "worker-0")
     yield lambda: path.read_text().splitlines()
-    maillog.open(LogSettings())
+    log_file.open(LogSettings())
 
 
 def accept(**changes: object) -> None:
@@ -217,11 +217,11 @@ def test_lines_in_postfixs_grammar(
 def test_json_lines(tmp_path: Path, say: Callable[[], None]) -> None:
     """Each event is one object with its time in UTC and its own name."""
     path = tmp_path / "mail.log"
-    maillog.open(LogSettings("json", str(path)), "mx", "worker-0")
+    log_file.open(LogSettings("json", str(path)), "mx", "worker-0")
     try:
         say()
     finally:
-        maillog.open(LogSettings())
+        log_file.open(LogSettings())
     (line,) = path.read_text().splitlines()
     told = json.loads(line)
     assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z", told["time"])
@@ -236,11 +236,11 @@ def test_nothing_in_a_value_ends_a_line_or_speaks_to_the_terminal(
 ) -> None:
     """Rule 17: a HELO name with control characters makes no line of its own and sends no escapes."""
     path = tmp_path / "mail.log"
-    maillog.open(LogSettings(form, str(path)), "mx")  # type: ignore[arg-type]
+    log_file.open(LogSettings(form, str(path)), "mx")  # type: ignore[arg-type]
     try:
         accept(helo=evil)
     finally:
-        maillog.open(LogSettings())
+        log_file.open(LogSettings())
     lines = path.read_bytes().decode().split("\n")
     assert len(lines) == (4 if form == "postfix" else 2)
     assert all(line.isprintable() for line in lines)
@@ -279,19 +279,19 @@ def test_a_rotated_log_goes_on_under_its_name(log: Callable[[], list[str]], tmp_
     """After reopen() lines are in the new file; when it cannot be opened, in the old one."""
     maillog.noted("before")
     os.rename(tmp_path / "mail.log", tmp_path / "mail.log.1")
-    maillog.reopen()
+    log_file.reopen()
     maillog.noted("after")
     assert [line[-5:] for line in log()] == ["after"]
     os.rename(tmp_path / "mail.log", tmp_path / "mail.log.2")
     (tmp_path / "mail.log").mkdir()
-    maillog.reopen()
+    log_file.reopen()
     assert "cannot be reopened" in (tmp_path / "mail.log.2").read_text()
 
 
 def test_a_log_that_cannot_be_opened_is_a_setting_error(tmp_path: Path) -> None:
     """The problem names the key and the file, and the log before goes on."""
     with pytest.raises(SettingError, match=r"log\.file: .*nowhere"):
-        maillog.open(LogSettings("postfix", str(tmp_path / "nowhere" / "mail.log")))
+        log_file.open(LogSettings("postfix", str(tmp_path / "nowhere" / "mail.log")))
 
 
 def test_events_are_counted(log: Callable[[], list[str]]) -> None:
@@ -352,7 +352,7 @@ def test_a_fork_does_not_repeat_what_its_parent_has_buffered(log: Callable[[], l
         maillog.noted("once")
         child = os.fork()
         if not child:
-            maillog.flush()
+            log_file.flush()
             os._exit(0)
         os.waitpid(child, 0)  # noqa: ASYNC222 - nothing else runs in this loop
 
