@@ -51,3 +51,24 @@ def test_the_long_way_says_the_same(tmp_path: Path) -> None:
             )
         assert quick.returncode == 64 and "no network device named 'nonsense'" in quick.stderr
     assert cmail_link(cmail, "up").returncode == cmail_link(cmail, "up", is_long=True).returncode == 69
+
+
+@pytest.mark.parametrize("is_long", [False, True])
+def test_a_link_that_comes_up_waits_for_no_editor(tmp_path: Path, is_long: bool) -> None:
+    """The settings are broken for as long as somebody is at them, wherever: hooks and people tell the server all the
+    same, which goes on with those of before, and hear what is wrong."""
+    with RunningCmail(tmp_path) as cmail:
+        whole = cmail.config.read_text()
+        for broken in (
+            f"[queue\n{whole}",
+            whole.replace("workers =", "workers"),
+            f'{whole}\n[smtp]\nhost = "mx',
+        ):
+            cmail.config.write_text(broken)
+            done = cmail_link(cmail, "down", is_long=is_long)
+            assert done.returncode == 0 and "not TOML" in done.stderr and "of before" in done.stderr, (
+                done.stderr
+            )
+            assert cmail.ask("link", "link.status")["is_down"]
+            done = cmail_link(cmail, "up", is_long=is_long)
+            assert done.returncode == 0 and not cmail.ask("link", "link.status")["is_down"]

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final, NamedTuple
 
 from cmail.cli.exits import Exit, Refusal
-from cmail.cli.place import become_owner, find_place
+from cmail.cli.place import become_owner, find_running
 from cmail.net.control_client import BlockingControlClient
 
 _VERBS: Final = ("up", "down", "probe")
@@ -28,7 +28,7 @@ class Quick(NamedTuple):
         """Tell the server, print what follows from it; the exit code."""
         if self.is_by_hook and not self.name:
             raise Refusal("--hook needs the name of a network device", Exit.USAGE)
-        place = find_place(self.config)
+        place, trouble = find_running(self.config)
         words = _hook_words if self.is_by_hook else _words_of(self.verb)  # all is loaded, and then
         become_owner(place, needs_groups=False)  # who may not be able to read where this program lies
         fields: dict[str, object] = {"name": self.name}
@@ -37,6 +37,8 @@ class Quick(NamedTuple):
         client = BlockingControlClient(f"{place.data_dir}/run", "link", _ASK_S)
         told = client.ask(f"link.{self.verb}", fields).ok
         sys.stdout.write(words(told, self.name) + "\n")
+        if trouble:
+            sys.stderr.write(f"cmail: {trouble}; the server goes on with its settings of before\n")
         return Exit.OK
 
 

@@ -53,12 +53,47 @@ def find_config(named: str = "") -> str:
     )
 
 
+class NotTomlError(Refusal):
+    """The settings file is broken, as while somebody is at it in an editor. `octets`: what stands there."""
+
+    def __init__(self, path: str, octets: bytes, why: object) -> None:
+        super().__init__(f"{path}: not TOML: {why} (see: cmail config check)", Exit.CONFIG)
+        self.path, self.octets = path, octets
+
+
+def find_running(named: str = "") -> tuple[Place, str]:
+    """Where a server runs that is to be told something, though the file cannot be used now: it goes on with
+    its settings of before, and a link that comes up waits for no editor. And what is wrong, in words."""
+    try:
+        return find_place(named), ""
+    except NotTomlError as error:
+        place = _place(error.path, {"host": _host_of(error.octets)})
+        if not os.path.exists(place.run("link")):
+            raise
+        return place, str(error)
+
+
+def _host_of(octets: bytes) -> dict[str, Any]:
+    """What can be read of [host] where the file as a whole cannot: data_dir, on a line of its own."""
+    is_host, found = False, {}
+    for line in octets.decode("utf-8", "replace").splitlines():
+        text = line.strip()
+        if text.startswith("["):
+            is_host = text[1:].partition("]")[0].strip() == "host"
+        elif is_host and text.startswith("data_dir"):
+            try:
+                found = tomllib.loads(text)
+            except ValueError:
+                continue
+    return found
+
+
 def find_place(named: str = "") -> Place:
     """Read where things are; Refusal with words when the file is not there or not readable."""
     path = find_config(named)
     try:
         with open(path, "rb") as file:
-            tables = tomllib.load(file)
+            octets = file.read()
     except FileNotFoundError:
         raise Refusal(
             f"{path}: there is no such settings file (make one: cmail config init --config {path})",
@@ -70,9 +105,10 @@ def find_place(named: str = "") -> Place:
             f" `chmod a+r {path}`",
             Exit.CONFIG,
         ) from None
+    try:
+        return _place(path, tomllib.loads(octets.decode()))
     except (ValueError, RecursionError) as error:  # not UTF-8, not TOML, or too deep or long for it
-        raise Refusal(f"{path}: not TOML: {error} (see: cmail config check)", Exit.CONFIG) from None
-    return _place(path, tables)
+        raise NotTomlError(path, octets, error) from None
 
 
 def _place(path: str, tables: dict[str, Any]) -> Place:

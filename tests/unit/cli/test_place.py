@@ -7,7 +7,7 @@ import pytest
 
 from cmail.app import config
 from cmail.cli.exits import Exit, Refusal
-from cmail.cli.place import find_config, find_place
+from cmail.cli.place import find_config, find_place, find_running
 
 FILE = """
 [host]
@@ -77,3 +77,31 @@ def test_a_data_folder_that_is_no_text_is_not_guessed(tmp_path: Path) -> None:
     with pytest.raises(Refusal, match=r"host\.data_dir must be text") as refused:
         find_place(str(tmp_path / "cmail.toml"))
     assert refused.value.code == Exit.CONFIG
+
+
+BROKEN = {
+    "behind it": FILE + "[queue\n",
+    "before it": "[queue\n" + FILE,
+    "beside it": FILE.replace('"Mail', "Mail"),
+    "spaces": FILE.replace("data_dir", "  data_dir ").replace("[host]", " [ host ]  # here") + "[queue\n",
+}
+
+
+@pytest.mark.parametrize("broken", BROKEN.values(), ids=BROKEN.keys())
+def test_a_file_that_is_being_edited(tmp_path: Path, broken: str) -> None:
+    """Where the server runs is found all the same, with what is wrong; where none runs, that is all there is to say.
+    A data_dir of another table, or one that is being typed, is none."""
+    path = tmp_path / "cmail.toml"
+    path.write_text(broken)
+    with pytest.raises(Refusal, match="not TOML"):
+        find_running(str(path))
+    (tmp_path / "data" / "run").mkdir(parents=True)
+    (tmp_path / "data" / "run" / "link.sock").touch()
+    place, trouble = find_running(str(path))
+    assert place.data_dir == str(tmp_path / "data") and "not TOML" in trouble
+    for other in (broken.replace('"data"', '"data'), broken.replace("host", "hosts")):
+        path.write_text(other)
+        with pytest.raises(Refusal, match="not TOML"):
+            find_running(str(path))
+    path.write_text(FILE)
+    assert find_running(str(path)) == (find_place(str(path)), "")
