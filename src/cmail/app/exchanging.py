@@ -24,6 +24,8 @@ POLL_NEAR_S: Final = 0.2  # when a budget is nearly used, as fast as octets go n
 SLEEP_MAX_S: Final = 30.0  # somebody may set the clock
 MOVE_S: Final = 0.2  # so long mail waits for another link until it is counted what went by the one before
 NOTE_S: Final = 30.0  # how much of a budget's use a crash may forget
+KEEP_S: Final = 60.0  # how much of what went a power cut may take from the history
+KEEP_IDLE_S: Final = 300.0  # and of how long it lasted, when nothing goes
 MIB: Final = 2**20
 
 Hook = Callable[[], Awaitable[str]]  # does something at link-up or in an exchange; says how it ended, or ""
@@ -45,7 +47,10 @@ class Exchanging:
         self._cost_before = 0.0  # of what went since the last one ended: at link-up mail does not wait for us
         self._woken = asyncio.Event()
         self._running: dict[asyncio.Task[None], Entry | None] = {}
-        self._noted_s = self._counted_s = 0.0
+        self._noted_s = self._counted_s = self._kept_s = 0.0
+        self._kept = Gone()  # what the file says of the entry
+        self._saving: asyncio.Task[None] | None = None
+        self._is_stale = False  # the file of the history
         self._speed = 0.0  # octets a second, when they were counted last
         self._payer: OneLink | None = None  # by which went what is not counted yet
         self._has_begun = False
@@ -123,6 +128,8 @@ class Exchanging:
             await self._end("the server was stopped")
         if self._must_count:
             self._link.note()
+        if self._saving is not None:
+            await asyncio.wait([self._saving])
 
     def came(self, messages: int, octets: int) -> None:
         """What was collected here, and not by a worker."""
@@ -150,6 +157,7 @@ class Exchanging:
         if why := self.exchanges.why_begin(self._now()):
             await self._begin(why)
         await self._look_at_link()  # windows of links, budgets, midnight
+        await self._keep()
 
     async def _look_at_link(self) -> None:
         """Other orders hold now, perhaps; who collects rests with it."""
@@ -270,9 +278,26 @@ class Exchanging:
         self._link.is_exchange_open = self.exchanges.is_open
         self._link.is_batch_open = self.exchanges.current is not None and not self.exchanges.is_always
 
+    async def _keep(self) -> None:
+        """An exchange may last for weeks, and a power cut end it."""
+        passed_s = self._clock.monotonic() - self._kept_s
+        if self._entry is None or passed_s < KEEP_S:
+            return
+        await self._count()
+        if passed_s >= KEEP_IDLE_S or self.tally.total != self._kept:
+            self._save()
+
     def _save(self) -> None:
-        octets = self.history.octets()
-        asyncio.get_running_loop().run_in_executor(None, self.history.save, octets)
+        """Beside, and one after the other: the last is the latest."""
+        self._kept_s, self._kept = self._clock.monotonic(), _copy(self.tally.total)
+        self._is_stale = True
+        if self._saving is None or self._saving.done():
+            self._saving = asyncio.create_task(self._write(), name="link-history.json")
+
+    async def _write(self) -> None:
+        while self._is_stale:
+            self._is_stale = False
+            await asyncio.to_thread(self.history.save, self.history.octets(self._clock.wall_ms()))
 
     # Asking and counting.
 

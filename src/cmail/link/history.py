@@ -57,17 +57,20 @@ class History:
             self._log.warned(f"{self._path}: {error}; the history of exchanges begins anew")
             return
         for entry in self.entries:
-            if not entry.end_ms:
-                entry.end_ms, entry.ended = entry.begin_ms, "the server was cut off"
+            if not entry.ended:
+                entry.end_ms, entry.ended = max(entry.begin_ms, entry.end_ms), "the server was cut off"
 
     def add(self, entry: Entry) -> None:
         """One more has begun."""
         self.entries.append(entry)
         del self.entries[:-KEPT_MAX]
 
-    def octets(self) -> bytes:
-        """The file as it is to be."""
-        return json.dumps({"exchanges": [asdict(entry) for entry in self.entries]}).encode() + b"\n"
+    def octets(self, now_ms: int = 0) -> bytes:
+        """The file as it is to be. One that goes on has lasted until now, if no more is heard of it."""
+        rows = [asdict(entry) for entry in self.entries]
+        for row in rows:
+            row["end_ms"] = row["end_ms"] or max(row["begin_ms"], now_ms)
+        return json.dumps({"exchanges": rows}).encode() + b"\n"
 
     def save(self, octets: bytes) -> None:
         """Make it durable; what cannot be written is said."""

@@ -10,7 +10,7 @@ import pytest
 from cmail.app import config
 from cmail.app.exchanging import POLL_NEAR_S, POLL_OPEN_S, Exchanging
 from cmail.link.clock import LinkReading
-from cmail.link.history import History
+from cmail.link.history import Entry, History
 from cmail.link.links import Links
 from cmail.link.state import Link
 from cmail.policy.orders import Orders
@@ -19,6 +19,7 @@ from tests.support.fake_kernel import FakeKernel
 from tests.support.intake import ListLog
 
 KIB: Final = 1024
+PLAIN: Final = '[[link.via]]\nname = "sat"\ndevice = ["eth0"]\n'
 VIA: Final = '[[link.via]]\nname = "sat"\ndevice = ["eth0"]\nwindow_budget = "100KiB"\n'
 PLANNED: Final = VIA + '[exchange]\nevery = "1h"\n'
 BATCH: Final = VIA + "[queue]\nbatch = true\n"
@@ -51,7 +52,7 @@ class House:
         self.path, self.clock, self.workers = folder / "link.json", FakeClock(), FakeWorkers()
         self.links = Links(settings.link)
         self.links.show(FakeKernel().whole("eth0").facts(""))
-        log = ListLog()
+        log = self.log = ListLog()
         self.link = Link(str(self.path), self.clock, self.clock, log, self.links, self._announce)
         self.link.open()
         history = History(str(folder / "history.json"), log)
@@ -80,6 +81,20 @@ class House:
             )
             .in_turn
         )
+
+    @property
+    def lasted_s(self) -> float:
+        """How long the exchange that goes on has lasted."""
+        assert self.exchanging.entry is not None
+        return (self.clock.wall_ms() - self.exchanging.entry.begin_ms) / 1000
+
+    async def kept(self) -> Entry:
+        """The last exchange, as another start would find it now."""
+        if self.exchanging._saving is not None:
+            await self.exchanging._saving
+        history = History(str(self.path.with_name("history.json")), self.log)
+        history.open()
+        return history.entries[-1]
 
     async def close(self) -> dict[str, Any]:
         """The server is stopped: what of the link is in the file."""
@@ -188,5 +203,47 @@ def test_what_goes_before_we_have_looked(tmp_path: Path) -> None:
         assert (second["messages_out"], second["octets_out"], second["cost"]) == (1, 64 * KIB, 0.125)
         assert first["octets_out"] == KIB and first["cost"] == pytest.approx(2 / KIB)
         await house.close()
+
+    asyncio.run(scenario())
+
+
+def test_a_power_cut_in_a_long_exchange(tmp_path: Path) -> None:
+    """A line that is always up is one exchange, of weeks: the file says each minute what went in it, and how long it
+    has lasted. Where nothing goes it is written each five minutes."""
+
+    async def scenario() -> None:
+        house = House(tmp_path, PLAIN)
+        await house.exchanging.look()
+        await house.goes(64 * KIB)
+        assert (await house.kept()).octets_out == 0
+        for lasted_s, went, kept_s in ((60, 0, 60), (120, 0, 60), (180, KIB, 180), (480, 0, 480)):
+            house.clock.advance(lasted_s - house.lasted_s)
+            await house.goes(went)
+            kept = await house.kept()
+            assert (kept.end_ms - kept.begin_ms, kept.ended) == (kept_s * 1000, "the server was cut off")
+            assert kept.octets_out == (65 * KIB if lasted_s > 120 else 64 * KIB)
+        assert house.exchanging.entry is not None and not house.exchanging.entry.end_ms
+        await house.close()
+
+    asyncio.run(scenario())
+
+
+def test_a_line_that_flaps_fast(tmp_path: Path) -> None:
+    """Each link-up is an exchange of the history, which is written at its begin and its end: one after the other, and
+    what is there last is all of them."""
+
+    async def scenario() -> None:
+        house = House(tmp_path, PLAIN)
+        cable = FakeKernel().whole("eth0")
+        await house.exchanging.look()
+        for _ in range(20):
+            for is_there in (False, True):
+                await house.link.look(cable.device("eth0", carrier=is_there).facts(""))
+                await house.exchanging.look()
+        await house.close()
+        kept = History(str(tmp_path / "history.json"), house.log)
+        kept.open()
+        assert kept.entries == house.exchanging.history.entries and len(kept.entries) == 21
+        assert "warned" not in [name for name, _ in house.log.events]
 
     asyncio.run(scenario())

@@ -31,12 +31,15 @@ def test_it_is_there_after_a_restart(tmp_path: Path) -> None:
 
 
 def test_one_that_was_cut_off_is_over(tmp_path: Path) -> None:
-    """The power went: nobody knows when it ended, and that is said."""
-    made, _ = opened(tmp_path)
-    made.add(Entry(1000, "its time has come"))
-    made.save(made.octets())
-    again, _ = opened(tmp_path)
-    assert (again.entries[0].end_ms, again.entries[0].ended) == (1000, "the server was cut off")
+    """The power went: nobody knows when it ended, and that is said. It lasted until it was written down last, if the
+    clock was not set back since it began."""
+    for now_ms, end_ms in ((0, 1000), (5000, 5000), (900, 1000)):
+        made, _ = opened(tmp_path)
+        made.add(Entry(1000, "its time has come"))
+        made.save(made.octets(now_ms))
+        assert made.entries[-1].end_ms == 0, "it goes on"
+        again, _ = opened(tmp_path)
+        assert (again.entries[-1].end_ms, again.entries[-1].ended) == (end_ms, "the server was cut off")
 
 
 @pytest.mark.parametrize(
@@ -60,9 +63,9 @@ def test_a_file_that_makes_no_sense_is_said(tmp_path: Path, octets: bytes) -> No
 
 def test_what_a_later_version_writes_is_read(tmp_path: Path) -> None:
     """Fields that we don't know are left out."""
-    row = {"begin_ms": 1, "why": "x", "end_ms": 2, "weather": "fine"}
+    row = {"begin_ms": 1, "why": "x", "end_ms": 2, "ended": "y", "weather": "fine"}
     (tmp_path / "link-history.json").write_text(json.dumps({"exchanges": [row]}))
-    assert opened(tmp_path)[0].entries == [Entry(1, "x", "", 2)]
+    assert opened(tmp_path)[0].entries == [Entry(1, "x", "", 2, "y")]
 
 
 def test_a_disk_that_refuses_is_said(tmp_path: Path) -> None:
