@@ -5,30 +5,30 @@ import os
 import socket
 from collections.abc import AsyncIterator, Iterable, Mapping
 from dataclasses import replace
-from ipaddress import ip_address
 from typing import Final
 
 from cmail.admin.worker import queue_answers
 from cmail.app import rights
 from cmail.app.agents import Agents
 from cmail.app.estate import LINK_FILE, Estate
+from cmail.app.in_words import in_words
 from cmail.app.process import EX_CONFIG, PortKey, StartError, Tasks
 from cmail.app.settings import Settings
 from cmail.app.shards import open_shard, own_shards, reroute
 from cmail.app.sites import new_sites
 from cmail.app.snapshot import Snapshot
 from cmail.app.turned import kick_answers
+from cmail.app.worker_figures import WorkerFigures
 from cmail.app.worker_link import WorkerLink, first_state
+from cmail.app.worker_rules import account_rules, literals_of, routing_table, upstream_of
 from cmail.link.clock import LinkView
 from cmail.link.told import TOLD_FILE, read_told
 from cmail.mail.address import Address
 from cmail.mail.queue_id import QueueId
 from cmail.net.clock import RealClock
-from cmail.net.control import EX_TEMPFAIL, Answered, AnswerFunction, ControlError, Fields
-from cmail.observe import log_file, maillog, metrics, trouble
-from cmail.policy.places import share_of
+from cmail.net.control import EX_TEMPFAIL, AnswerFunction, Fields
+from cmail.observe import maillog
 from cmail.policy.rewriting import ToMailbox
-from cmail.policy.routing import RoutingTable
 from cmail.queue.report import Reports
 from cmail.queue.router import Router
 from cmail.queue.scheduler import Scheduler
@@ -39,13 +39,12 @@ from cmail.smtpd.drop import DropWatch
 from cmail.smtpd.injection import INCOMING, Injection
 from cmail.smtpd.intake import Intake
 from cmail.smtpd.release import Release, sweep_daily
-from cmail.storage.account_book import FILE_NAME, AccountError, AccountsTooNewError
-from cmail.storage.accounts import AccountRules, Accounts
-from cmail.storage.quarantine import NotThereError, Quarantine, QuarantineError
-from cmail.storage.spool import Change, QueueFilter, Spool, SpoolError
+from cmail.storage.account_book import AccountError, AccountsTooNewError
+from cmail.storage.accounts import Accounts
+from cmail.storage.quarantine import Quarantine
+from cmail.storage.spool import Change, QueueFilter, Spool
 from cmail.storage.spool_sqlite import SqliteSpool
 
-EX_NOUSER: Final = 67
 SEND_S: Final = 10.0  # what is being sent when we stop may end within this
 
 
@@ -63,7 +62,7 @@ class Worker:
             port.key: port.of_worker(number).dup() for port in estate.ports
         }
         self._own_ports = frozenset(port.endpoint.port for port in estate.ports)
-        self._own_literals = frozenset(_literals(port.endpoint.host for port in estate.ports))
+        self._own_literals = literals_of(port.endpoint.host for port in estate.ports)
         self._places = estate.places
         self._sessions_said = 0  # what limits.sessions was when we said that it cannot be
         estate.release()
@@ -77,6 +76,8 @@ class Worker:
         self._router: Router
         self._schedulers: list[Scheduler] = []
         self._spools: list[SqliteSpool] = []
+        drop_trouble = (lambda: self._drop.trouble) if number == 0 else None
+        self._figures = WorkerFigures(self._data_dir, self._spools, self._link_clock, drop_trouble)
 
     @property
     def _settings(self) -> Settings:
@@ -88,7 +89,9 @@ class Worker:
         """Open the shards, begin to send, then listen."""
         settings = self._settings
         self._link_clock.changed(*first_state(os.path.join(self._data_dir, LINK_FILE), settings))
-        self._accounts = Accounts(self._data_dir, self._account_rules(settings), places=self._places)
+        self._accounts = Accounts(
+            self._data_dir, account_rules(settings, self._workers_count), places=self._places
+        )
         try:
             self._accounts.start()
         except AccountError as error:
@@ -209,29 +212,8 @@ class Worker:
         return min(room, wanted)
 
     def _new_router(self, settings: Settings) -> Router:
-        host = settings.host
-        table = RoutingTable(
-            host.hostname,
-            frozenset(host.domains),
-            settings.local.delivery,
-            settings.smtp.delivery,
-            self._own_literals,
-            {each.domain: each.route for each in settings.forward}
-            | {domain: each.route for each in settings.site for domain in each.domains},
-        )
+        table = routing_table(settings, self._own_literals)
         return Router(table, self._accounts.directory, settings.smtp)
-
-    def _account_rules(self, settings: Settings) -> AccountRules:
-        limits, workers = settings.limits, self._workers_count
-        return AccountRules(
-            settings.host.hostname,
-            settings.host.domains,
-            settings.local.separator,
-            settings.smtp.advanced.refuse_unknown_users,
-            settings.local.delivery == "lmtp",
-            share_of(limits.login_failures_per_address, workers),
-            share_of(limits.login_failures_per_account, workers),
-        )
 
     # --- what the parts ask ----------------------------------------------------------------------
 
@@ -253,9 +235,9 @@ class Worker:
         fixed = replace(settings.host, data_dir=old.host.data_dir, workers=old.host.workers)
         settings = replace(settings, host=fixed)
         await asyncio.to_thread(self._reload_tls, settings)
-        await self._accounts.reload(self._account_rules(settings))
-        is_other_upstream = _upstream(settings, snapshot) != _upstream(old, self._snapshot)
-        self._snapshot = replace(snapshot, settings=settings)
+        await self._accounts.reload(account_rules(settings, self._workers_count))
+        before, self._snapshot = self._snapshot, replace(snapshot, settings=settings)
+        is_other_upstream = upstream_of(self._snapshot) != upstream_of(before)
         self._take_ports(ports, new)
         self._drop.hostname = settings.host.hostname
         self._drop.size_max = settings.smtp.advanced.max_message_size
@@ -311,11 +293,11 @@ class Worker:
             "accounts.changed": self._accounts_changed,
             "quarantine.release": self._release,
             "validation.noted": self._noted,
-            "metrics": self._metrics,
+            "metrics": self._figures.metrics,
             "status": self._status,
-            "troubles": self._troubles,
+            "troubles": self._figures.troubles,
         }
-        return {name: _in_words(function) for name, function in found.items()}
+        return {name: in_words(function) for name, function in found.items()}
 
     def _collected(self) -> Collected:
         folder = os.path.join(self._data_dir, COLLECTED)
@@ -346,20 +328,6 @@ class Worker:
     async def _noted(self, _request: Fields) -> AsyncIterator[Fields]:
         return _rows(self._intake.noted.rows())
 
-    async def _metrics(self, _request: Fields) -> Fields:
-        recipients: dict[str, int] = {}
-        messages = 0
-        for spool in self._spools:
-            figures = await spool.figures()
-            messages += figures.messages_count
-            for state, count in figures.recipients.items():
-                recipients[state.lower()] = recipients.get(state.lower(), 0) + count
-        metrics.QUEUE_MESSAGES.value = messages
-        for state, count in recipients.items():
-            metrics.QUEUE_RECIPIENTS.of(state).value = count
-        metrics.LINK_UP.value = int(not self._link_clock.is_down)
-        return dict(metrics.snapshot())
-
     async def _status(self, request: Fields) -> Fields:
         return {
             "number": self._number,
@@ -369,19 +337,8 @@ class Worker:
             "shards": [spool.shard for spool in self._spools],
             "users": self._accounts.users_count,
             "routes": [route for scheduler in self._schedulers for route in scheduler.figures()],
-            **await self._troubles(request),
+            **await self._figures.troubles(request),
         }
-
-    async def _troubles(self, _request: Fields) -> Fields:
-        """What is wrong now, in plain words; nothing of what is over."""
-        found = [words for spool in self._spools for words in await spool.troubles()]
-        if self._number == 0:
-            found += [self._drop.trouble] if self._drop.trouble else []
-            found += await asyncio.to_thread(_account_troubles, self._data_dir)
-        found += await asyncio.to_thread(trouble.current)
-        if log := log_file.trouble():
-            found.append(log)
-        return {"troubles": list(dict.fromkeys(found))}
 
     # --- the end ---------------------------------------------------------------------------------
 
@@ -398,52 +355,3 @@ class Worker:
 async def _rows(found: Iterable[Fields]) -> AsyncIterator[Fields]:
     for row in found:
         yield row
-
-
-def _in_words(function: AnswerFunction) -> AnswerFunction:
-    """What goes wrong with disk or accounts is an answer, not a mistake of this program."""
-
-    async def answer(request: Fields) -> Answered:
-        try:
-            answered = await function(request)
-        except QuarantineError as error:
-            code = EX_NOUSER if isinstance(error, NotThereError) else EX_TEMPFAIL
-            raise ControlError(str(error), code) from None
-        except (SpoolError, AccountError) as error:
-            raise ControlError(str(error), EX_TEMPFAIL) from None
-        return answered if isinstance(answered, dict) else rows(answered)
-
-    async def rows(found: AsyncIterator[Fields]) -> AsyncIterator[Fields]:
-        try:
-            async for row in found:
-                yield row
-        except SpoolError as error:
-            raise ControlError(str(error), EX_TEMPFAIL) from None
-
-    return answer
-
-
-def _account_troubles(data_dir: str) -> list[str]:
-    path = os.path.join(data_dir, FILE_NAME)
-    if os.path.exists(path):
-        return []
-    return [f"{path} is not there: users and aliases go on as they were, and cannot be changed"]
-
-
-def _upstream(settings: Settings, snapshot: Snapshot) -> tuple[object, ...]:
-    """Which upstream server is meant, and how we come to it."""
-    smtp = settings.smtp
-    return smtp.host, smtp.port, smtp.tls, smtp.username, snapshot.smtp_password, settings.tls.ca_file
-
-
-def _literals(hosts: Iterable[str]) -> list[str]:
-    """The address literals that mean us: those that we listen on by name."""
-    found = []
-    for host in hosts:
-        try:
-            address = ip_address(host)
-        except ValueError:
-            continue
-        if not address.is_unspecified:
-            found.append(f"[IPv6:{address}]" if address.version == 6 else f"[{address}]")
-    return found
