@@ -124,14 +124,14 @@ def test_cancelled_lane_settles_what_is_being_written(tmp_path: Path) -> None:
     class SlowStore(MaildirStore):
         def append_all(self, appends: Sequence[Append], now_wall_ms: int) -> list[OSError | None]:
             started.set()
-            gate.wait(5)
+            gate.wait(60)
             return super().append_all(appends, now_wall_ms)
 
     async def main() -> None:
         local = agent(tmp_path, SlowStore(str(tmp_path)))
         work = MemoryWork([transaction(1, ("anna@example.org",), route="local")])
         running = asyncio.create_task(local.run("local", work))
-        await asyncio.to_thread(started.wait, 5)
+        await asyncio.to_thread(started.wait, 60)
         running.cancel()
         await asyncio.sleep(0)
         gate.set()

@@ -26,7 +26,8 @@ from tests.support.memory_work import MemoryWork, transaction
 from tests.support.sink_mx import CLOSE, HANG, RESET, Reaction, SinkMx
 
 PASSWORD = "correct horse, battery=staple"
-PATIENCE = 0.001  # 300 s become 0.3 s
+PATIENCE = 0.1  # 300 s become 30 s: the machine may have other things to do
+HASTE = 0.002  # 0.6 s, where somebody hangs
 
 
 class Middle:
@@ -150,7 +151,8 @@ def test_trouble_at_each_stage(
     async def main() -> None:
         async with SinkMx(script, extensions) as sink:
             work = MemoryWork([transaction(1, ("a@example.net", "b@example.net"))])
-            end = await asyncio.wait_for(relay(sink, work), 5)
+            patience = HASTE if HANG in script.values() else PATIENCE
+            end = await asyncio.wait_for(relay(sink, work, patience=patience), 60)
             assert ends(work) == outcome
             assert type(end) is {"F": Finished, "H": HostTrouble}[ending]
             assert len(sink.taken) == ("d" in outcome)
@@ -258,7 +260,7 @@ def test_content_in_files_is_streamed(tmp_path: Path, extensions: Sequence[str])
         async with SinkMx(extensions=extensions) as sink:
             contents = [None, big, None, exact, exact, None]
             work = MemoryWork([transaction(n, content=content) for n, content in enumerate(contents)])
-            await asyncio.wait_for(relay(sink, work), 20)
+            await asyncio.wait_for(relay(sink, work), 60)
             assert "".join(ends(work, n) for n in range(6)) == "dddddd"
             assert [len(taken.content) for taken in sink.taken][1:4:2] == [big.size_bytes, exact.size_bytes]
             assert sink.taken[1].content.endswith(b"\r\n.x" + b"y" * 96 + b"\r\n")
@@ -298,7 +300,7 @@ def test_server_that_stops_reading_does_not_fill_memory(tmp_path: Path) -> None:
         content = filed(tmp_path / "big", 30_000_000)
         async with SinkMx({"in content": HANG}) as sink:
             work = MemoryWork([transaction(1, content=content)])
-            ending = await asyncio.wait_for(relay(sink, work), 10)
+            ending = await asyncio.wait_for(relay(sink, work, patience=HASTE), 60)
             assert ends(work) == "-" and isinstance(ending, HostTrouble)
 
     run(main)
@@ -354,7 +356,7 @@ def test_connection_waits_for_more_and_then_quits() -> None:
         async with SinkMx(on_stage=lambda stage: taken.set() if stage == "content" else None) as sink:
             work = MemoryWork([transaction(1)])
             running = asyncio.create_task(relay(sink, work, settings(sink.port, idle_ms=300)))
-            await asyncio.wait_for(taken.wait(), 5)
+            await asyncio.wait_for(taken.wait(), 60)
             work.add(transaction(2))
             assert await running == Finished(2)
             assert (sink.connections, len(sink.taken), sink.heard[-1]) == (1, 2, "QUIT")
@@ -387,10 +389,10 @@ def test_cancelled_before_the_content_puts_all_back(stage: str) -> None:
         async with sink:
             work = MemoryWork([transaction(1), transaction(2)])
             running = asyncio.create_task(agent(settings(sink.port), patience=1).run("relay", work))
-            await asyncio.wait_for(reached.wait(), 5)
+            await asyncio.wait_for(reached.wait(), 60)
             running.cancel()
             with pytest.raises(asyncio.CancelledError):
-                await asyncio.wait_for(running, 1)
+                await asyncio.wait_for(running, 20)
             work.check()
             assert not work.settled and len(work.ready) + len(work.put_backs) == 2
 
@@ -422,13 +424,13 @@ def test_cancelled_after_the_final_dot_waits_for_the_reply(answers: bool) -> Non
                 running = asyncio.create_task(
                     agent(settings(sink.port), patience=patience, log=log).run("relay", work)
                 )
-                await asyncio.wait_for(reached.wait(), 5)
+                await asyncio.wait_for(reached.wait(), 60)
                 running.cancel()
                 await asyncio.sleep(0)
                 if answers:
                     gate.set()
                 with pytest.raises(asyncio.CancelledError):
-                    await asyncio.wait_for(running, 5)
+                    await asyncio.wait_for(running, 60)
             work.check()
             assert ends(work) == ("d" if answers else "-")
             assert any("a message may have arrived" in line for line in log) is not answers
@@ -958,7 +960,7 @@ def test_connection_that_is_not_answered_ends_in_time(monkeypatch: pytest.Monkey
         start = time.monotonic()
         ending = await agent(smtp).run("relay", MemoryWork([transaction(1)]))
         assert isinstance(ending, HostTrouble) and ending.failure.kind is NotNow.HOST
-        assert time.monotonic() - start < 2
+        assert time.monotonic() - start < 20, "thirty seconds are the default"
 
     run(main)
 
@@ -1032,7 +1034,7 @@ def test_second_connection_over_a_thin_link_does_not_wait_for_the_greeting(
             sender = agent(settings(sink.port, idle_ms=0, **options), ca_file=str(tmp_path / "ca.pem"))
             for number in range(3):
                 work = MemoryWork([transaction(number)])
-                ending = await asyncio.wait_for(sender.run("relay", work), 5)
+                ending = await asyncio.wait_for(sender.run("relay", work), 60)
                 work.check()
                 assert type(ending) is Finished and ends(work, number) == "d"
             assert len(sink.taken) == 3 and sink.connections == 3
@@ -1065,7 +1067,7 @@ def test_host_that_is_not_as_it_was_gets_the_mail_in_the_usual_order(
             sender = agent(settings(sink.port, idle_ms=0))
             for number in range(2):
                 work = MemoryWork([transaction(number)])
-                ending = await asyncio.wait_for(sender.run("relay", work), 5)
+                ending = await asyncio.wait_for(sender.run("relay", work), 60)
                 work.check()
                 assert type(ending) is Finished and ends(work, number) == "d" and not work.put_backs
             assert len(sink.taken) == 2

@@ -26,8 +26,7 @@ def test_a_delivered_message_is_counted_from_spool_to_mailbox(tmp_path: Path) ->
             return {m[1]: float(m[2]) for m in re.finditer(r"(?m)^([a-z_]+(?:\{.*?\})?) (\S+)$", text)}
 
         delivered = 'cmail_recipients_delivered_total{via="local"}'
-        wait_for(lambda: figures().get(delivered) == 1)
-        counted = figures()
+        counted = wait_for(lambda: (found := figures()).get(delivered) == 1 and found, "the delivery")
         assert counted["cmail_messages_accepted_total"] == 1
         assert counted["cmail_spool_commits_total"] >= 1
         assert counted["cmail_spool_changes_total"] >= counted["cmail_spool_commits_total"]

@@ -95,7 +95,7 @@ async def raw(port: int) -> AsyncIterator[tuple[asyncio.StreamReader, asyncio.St
 async def read_reply(reader: asyncio.StreamReader) -> str:
     """The last line of the next reply."""
     while True:
-        line = (await asyncio.wait_for(reader.readline(), 10)).decode()
+        line = (await asyncio.wait_for(reader.readline(), 60)).decode()
         if not line or line[3:4] != "-":
             return line.rstrip("\r\n")
 
@@ -119,7 +119,7 @@ def test_conversations_on_loopback(conversation: Conversation, run: Callable[...
         async with running_intake(context, kind) as (_, [port]), raw(port) as (reader, writer):
             writer.write(conversation.sent)
             writer.write_eof()
-            written = await asyncio.wait_for(reader.read(), 10)
+            written = await asyncio.wait_for(reader.read(), 60)
             return written, True
 
     check(conversation.expected, split_replies(run(play())[0]), True)
@@ -182,7 +182,7 @@ def test_swaks_sends_to_a_user_here() -> None:
                 "swaks", "--server", "127.0.0.1", "--port", str(port), "--to", "anna@example.org",
                 "--from", "x@example.net", "--pipeline", stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
             )  # fmt: skip
-            output, _ = await asyncio.wait_for(process.communicate(), 20)
+            output, _ = await asyncio.wait_for(process.communicate(), 60)
         assert process.returncode == 0 and len(kept(context)) == 1, output
         return output.decode()
 
@@ -198,7 +198,7 @@ def test_octets_behind_starttls_close_the_session(run: Callable[..., Any]) -> No
         context = make_context(tls_context=server)
         async with running_intake(context) as (_, [port]), raw(port) as (reader, writer):
             writer.write(b"EHLO x\r\nSTARTTLS\r\nMAIL FROM:<a@example.net>\r\n")
-            written = await asyncio.wait_for(reader.read(), 10)
+            written = await asyncio.wait_for(reader.read(), 60)
         assert written.endswith(b"421 4.7.0 Octets behind STARTTLS before TLS began\r\n")
         assert b"220 2.0.0" not in written
 
@@ -216,7 +216,7 @@ def test_octets_before_the_handshake_never_count(run: Callable[..., Any]) -> Non
             await read_reply(streams[0])
             assert (await say(streams, b"EHLO x\r\n", b"STARTTLS\r\n"))[1].startswith("220 2.0.0")
             streams[1].write(b"EHLO x\r\nMAIL FROM:<a@example.net>\r\n" * 50)
-            rest = await asyncio.wait_for(streams[0].read(), 10)
+            rest = await asyncio.wait_for(streams[0].read(), 60)
             assert b"250" not in rest
             await until(lambda: not intake.sessions_count)
         assert len(log_of(context).of("disconnected")) == 1
@@ -352,7 +352,7 @@ def test_what_is_given_up_leaves_no_file() -> None:
         async with running_intake(context) as (intake, [port]), raw(port) as (reader, writer):
             writer.write(begin + big + ending)
             writer.write_eof()
-            written = await asyncio.wait_for(reader.read(), 10)
+            written = await asyncio.wait_for(reader.read(), 60)
             await until(lambda: not intake.sessions_count)
         assert not kept(context) and (not ending or b"\r\n55" in written)
         folder = spool_folder(context)

@@ -29,7 +29,7 @@ def test_lmtp_on_a_unix_socket(tmp_path: Path) -> None:
             reader, writer = await asyncio.open_unix_connection(path)
             writer.write(b"LHLO x\r\nMAIL FROM:<>\r\nRCPT TO:<anna>\r\nRCPT TO:<x@example.com>\r\n")
             writer.write(b"DATA\r\n.\r\nQUIT\r\n")
-            written = await asyncio.wait_for(reader.read(), 10)
+            written = await asyncio.wait_for(reader.read(), 60)
             writer.close()
         spool: Any = context.spool
         [kept] = spool._messages.values()
@@ -63,7 +63,7 @@ def test_without_file_descriptors_clients_wait(monkeypatch: pytest.MonkeyPatch) 
             port = sock.getsockname()[1]
             intake.add("smtp", sock)
             reader, writer = await asyncio.open_connection("127.0.0.1", port)
-            assert (await asyncio.wait_for(reader.readline(), 10)).startswith(b"220 ")
+            assert (await asyncio.wait_for(reader.readline(), 60)).startswith(b"220 ")
             writer.close()
         log = context.maillog
         assert isinstance(log, ListLog)

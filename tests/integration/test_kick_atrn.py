@@ -33,12 +33,12 @@ def running(hub: AtrnHub) -> Iterator[AtrnHub]:
     thread = threading.Thread(target=loop.run_forever)
     thread.start()
     try:
-        asyncio.run_coroutine_threadsafe(hub.__aenter__(), loop).result(20)
+        asyncio.run_coroutine_threadsafe(hub.__aenter__(), loop).result(60)
         yield hub
-        asyncio.run_coroutine_threadsafe(hub.__aexit__(), loop).result(20)
+        asyncio.run_coroutine_threadsafe(hub.__aexit__(), loop).result(60)
     finally:
         loop.call_soon_threadsafe(loop.stop)
-        thread.join(20)
+        thread.join(60)
         loop.close()
 
 
@@ -151,7 +151,9 @@ def test_what_a_hub_can_say(tmp_path: Path, name: str) -> None:
     """Each answer in words, and what is done about it."""
     options, code, expected, words = REPLIES[name]
     with running(AtrnHub(**options)) as hub:
-        with RunningCmail(tmp_path, more=plan(tmp_path, hub, wait="2s")) as cmail:
+        with RunningCmail(
+            tmp_path, more=plan(tmp_path, hub, wait="60s" if "answered" in expected else "2s")
+        ) as cmail:
             found, rows = kick(cmail)
             assert (found, states(rows)) == (code, expected), rows
             assert words in rows[0]["words"]

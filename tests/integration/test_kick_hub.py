@@ -78,7 +78,7 @@ def _history_tells(cmail: RunningCmail) -> None:
     """Off line and on again: the plan runs by itself, and the history of exchanges says how it ended."""
     for state in ("down", "up"):
         command = [sys.executable, "-m", "cmail", "link", state, "--config", str(cmail.config)]
-        subprocess.run(command, check=True, capture_output=True, timeout=30)
+        subprocess.run(command, check=True, capture_output=True, timeout=60)
 
     def kicks() -> list[str]:
         told = cmail.ask("link", "link.history")["exchanges"]

@@ -142,7 +142,7 @@ def test_an_address_that_is_silent_does_not_take_all_the_time(method: Any) -> No
         async with server:
             with silent_at("127.0.0.2", port):
                 both = (ip_address("127.0.0.2"), *HERE)
-                return await method(replace(target(port, timeout_s=3.0), addresses=both))
+                return await method(replace(target(port, timeout_s=6.0), addresses=both))
 
     result = asyncio.run(whole())
     assert result.is_sent and "hello" in result.words, result.words
@@ -160,7 +160,7 @@ def test_connect_says_nothing() -> None:
 
     async def quick(to: Target) -> KickResult:
         try:
-            return await connect(to, quiet_s=0.05)
+            return await connect(to, quiet_s=0.5)
         finally:
             await ended.wait()
 
@@ -179,7 +179,7 @@ def test_string_says_its_text_to_who_never_closes() -> None:
         writer.close()
 
     async def quick(to: Target) -> KickResult:
-        return await string(to, quiet_s=0.05)
+        return await string(to, quiet_s=0.5)
 
     result = kicked(serve, quick, text=r"USER me\r\nFLUSH")
     assert heard == [b"USER me\r\nFLUSH\r\n"]

@@ -34,7 +34,7 @@ def few_files(tmp_path: Path) -> Iterator[RunningCmail]:
         yield cmail
 
 
-def connect(cmail: RunningCmail, timeout_s: float = 10) -> socket.socket:
+def connect(cmail: RunningCmail, timeout_s: float = 60) -> socket.socket:
     """A client that has not heard anything yet."""
     return socket.create_connection(("127.0.0.1", cmail.port("smtp")), timeout_s)
 
@@ -121,7 +121,7 @@ def test_no_file_is_left(tmp_path: Path) -> None:
         assert cmail.log().count("no connection can be accepted") == 1
         allow_files(worker, 8192)
         for client in waiting:
-            client.settimeout(30)
+            client.settimeout(60)
             assert client.recv(4) == b"220 "
         cmail.wait_for_mail("anna@example.org", 1 + accepted)
         assert cmail.pid("worker-0") == worker

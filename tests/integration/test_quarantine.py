@@ -44,7 +44,7 @@ def test_from_sendmail_to_the_mailbox(tmp_path: Path) -> None:
         [row] = listed(house)
         queue_id = str(row["id"])
         assert row["to"] == ["anna@example.org"] and "Subject" in str(row["defects"])
-        assert "is in quarantine" in house.log()
+        house.wait_for_log("is in quarantine")
         code, out, _ = cmail(house, "show", queue_id)
         assert code == 0 and "Subject: stands more than once" in out and "hello" in out
         assert "a repair would do this: a second Subject field" in out

@@ -21,7 +21,7 @@ from cmail.net.control import decode, encode
 from tests.support.house import RunningCmail
 from tests.support.ports import free_port
 
-END_S = 5.0
+END_S = 30.0
 
 
 def obedient(tether: Tether) -> int:
@@ -123,7 +123,7 @@ def test_a_process_that_cannot_be_forked_is_tried_again(signals: None, run_folde
     turns = Turns([unlucky, other], run_folder, each)
     assert turns.run() == 0
     assert unlucky.starts == 5
-    assert time.process_time() - before < 1
+    assert time.process_time() - before < 3
     assert turns.count < 100
 
 

@@ -13,6 +13,7 @@ import uvloop
 from cmail.delivery.connections import OpenError, Peer, open_session
 from cmail.delivery.hosts import Host
 from cmail.world import IPAddress
+from tests.support.ports import free_port
 from tests.support.sink_mx import SinkMx
 
 LOOPS: list[Callable[[], asyncio.AbstractEventLoop]] = [asyncio.new_event_loop, uvloop.new_event_loop]
@@ -77,9 +78,9 @@ def test_session_is_no_certificate(tmp_path: Path) -> None:
     authority.cert_pem.write_to_path(str(tmp_path / "ca.pem"))
 
     async def main() -> None:
-        async with SinkMx(tls=server_context(authority, ssl.TLSVersion.TLSv1_3)) as sink:
+        port = free_port()
+        async with SinkMx(tls=server_context(authority, ssl.TLSVersion.TLSv1_3), port=port) as sink:
             await is_resumed(peer(sink.port, tmp_path))
-            port = sink.port
         async with SinkMx(tls=server_context(stranger, ssl.TLSVersion.TLSv1_3), port=port) as sink:
             with pytest.raises(OpenError, match="certificate is not good"):
                 await is_resumed(peer(sink.port, tmp_path))

@@ -48,11 +48,11 @@ async def send(context: IntakeContext, messages: list[tuple[str, bytes]], kind: 
         async def say(line: bytes) -> str:
             writer.write(line)
             while True:
-                reply = (await asyncio.wait_for(reader.readline(), 30)).decode()
+                reply = (await asyncio.wait_for(reader.readline(), 60)).decode()
                 if reply[3:4] == " ":
                     return reply
 
-        await asyncio.wait_for(reader.readline(), 30)
+        await asyncio.wait_for(reader.readline(), 60)
         await say(b"EHLO client.example\r\n")
         for sender, content in messages:
             assert (await say(b"MAIL FROM:<%b>\r\n" % sender.encode())).startswith("250")
@@ -139,7 +139,7 @@ def test_lmtp_tells_every_recipient() -> None:
             reader, writer = await asyncio.open_connection("127.0.0.1", port)
             writer.write(b"LHLO x\r\nMAIL FROM:<a@example.net>\r\nRCPT TO:<anna@example.org>\r\n")
             writer.write(b"RCPT TO:<bert@example.org>\r\nDATA\r\nSubject: x\r\n\r\n.\r\nQUIT\r\n")
-            found = await asyncio.wait_for(reader.read(), 30)
+            found = await asyncio.wait_for(reader.read(), 60)
             writer.close()
             return found
 
@@ -175,7 +175,7 @@ def test_it_is_counted_by_rule_and_by_sender() -> None:
             writer.write(
                 b"MAIL FROM:<x@x.example>\r\nRCPT TO:<anna@example.org>\r\nDATA\r\nA: b\r\n\r\n.\r\nQUIT\r\n"
             )
-            await asyncio.wait_for(reader.read(), 30)
+            await asyncio.wait_for(reader.read(), 60)
             writer.close()
             return list(intake.noted.rows())
 

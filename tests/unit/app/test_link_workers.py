@@ -207,8 +207,8 @@ def test_a_worker_that_hangs_delays_nobody(monkeypatch: pytest.MonkeyPatch) -> N
         reading = LinkReading()
         for n in range(1, 5):
             reading = reading.down(n * 1000) if n % 2 else reading.up(n * 1000)
-            await asyncio.wait_for(workers.tell(reading, Orders(size_max=n), n == 2), 2)
-            await asyncio.wait_for(workers.lost([f"192.0.2.{n}"], []), 2)
+            await asyncio.wait_for(workers.tell(reading, Orders(size_max=n), n == 2), 20)
+            await asyncio.wait_for(workers.lost([f"192.0.2.{n}"], []), 20)
         await one.hears(8)
         assert [what for what, _ in one.heard] == ["changed", "lost"] * 4
         assert [each["orders"]["size_max"] for what, each in one.heard if what == "changed"] == [1, 2, 3, 4]
@@ -234,7 +234,7 @@ def test_who_must_know_waits_for_who_can_hear(monkeypatch: pytest.MonkeyPatch) -
         await workers.tell(LinkReading().down(1000), FREE)
         asyncio.get_running_loop().call_later(0.3, one.gate.set)
         assert not one.heard
-        await asyncio.wait_for(workers.heard(), 4)
+        await asyncio.wait_for(workers.heard(), 20)
         assert len(one.heard) == 1 and not hung.heard
 
     run(test)

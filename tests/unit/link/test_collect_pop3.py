@@ -98,6 +98,7 @@ def test_a_server_in_trouble(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, wh
             assert not result.is_ok and words in result.tell()
             assert "secret" not in str(office.log.events)
             assert result.fault is (Fault.LOG_IN if what == "wrong password" else result.fault)
+            monkeypatch.undo()
             server.hang_at = server.cut_at = ""
             server.answers.clear()
             [result] = await office.collect(pop3(server.port))

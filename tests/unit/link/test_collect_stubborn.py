@@ -248,8 +248,10 @@ def test_idle_that_is_refused(tmp_path: Path, answer: bytes) -> None:
             office.collector.apply([imap(server.port, idle=True, every=USUAL)], office.terms)
             await office.collector.start(is_online=True)
             await until(lambda: "LOGOUT" in server.heard)
-            await asyncio.sleep(0.1)
-            [row] = (await office.collector.answers()["collect.status"]({}))["accounts"]  # type: ignore[index]
+            row: Any = {"state": ""}
+            while row["state"] != "waiting":
+                await asyncio.sleep(0.01)
+                [row] = (await office.collector.answers()["collect.status"]({}))["accounts"]  # type: ignore[index]
             assert row["is_ok"] and row["words"] == "3 fetched" and row["state"] == "waiting", row
             assert 800 < row["next_s"] <= 900 and not office.log.of("warned")
             await office.collector.stop()
