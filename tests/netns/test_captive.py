@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 import trustme
 
-from tests.support.cut_house import give, status, tries, wait_until_down, wait_until_up
+from tests.support.cut_house import give, status, tries, wait_until_down, wait_until_empty, wait_until_up
 from tests.support.house import RunningCmail, reachable, wait_for
 from tests.support.lying_dns import LyingDns
 from tests.support.netns import FAR, Net, There
@@ -83,6 +83,7 @@ def test_a_portal_behind_all_names(net: Net, tmp_path: Path, tls: str) -> None:
         with RunningCmail(tmp_path, more=hotel.settings(tmp_path), prefix=net.prefix) as cmail:
             give(net, cmail, "before")
             wait_for(lambda: len(hotel.upstream.taken) == 1, "the first message to arrive")
+            wait_until_empty(cmail)
             net.cut("wire")
             wait_until_down(cmail)
             give(net, cmail, "waits")
@@ -106,7 +107,7 @@ def test_a_portal_behind_all_names(net: Net, tmp_path: Path, tls: str) -> None:
             wait_for(lambda: len(hotel.upstream.taken) == 3, "all of it to arrive")
             assert {each.user for each in hotel.upstream.taken} == {"anna4711"}
             assert not has_heard_a_password(hotel.portal)
-            wait_for(lambda: not cmail.queue(), "the queue to be empty")
+            wait_until_empty(cmail)
 
 
 @pytest.mark.parametrize("tls", ["implicit", "required"])
@@ -133,4 +134,4 @@ def test_a_portal_that_takes_the_address_itself(net: Net, tmp_path: Path, tls: s
             hotel.authority.issue_cert(HOST).configure_cert(hotel.portal.tls)
             wait_until_up(cmail)
             wait_for(lambda: len(hotel.portal.taken) == 2, "both messages to arrive")
-            wait_for(lambda: not cmail.queue(), "the queue to be empty")
+            wait_until_empty(cmail)

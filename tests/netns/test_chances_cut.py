@@ -21,7 +21,7 @@ from tests.support.netns import Net, There
 
 pytestmark = [pytest.mark.needs("root", "ip"), pytest.mark.limit(400)]
 
-LIFETIME_S: Final = 20  # a restart on a busy machine takes less
+LIFETIME_S: Final = 30  # a restart on a busy machine takes less
 MORE: Final = (
     f'[queue]\nlifetime = "{LIFETIME_S}s"\nretry = ["1s"]\n[link]\nprobe = "off"\nsmall = "10KiB"\n'
     '[[link.via]]\nname = "fibre"\ndevice = ["fibre"]\n'

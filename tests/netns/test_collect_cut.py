@@ -12,10 +12,10 @@ from typing import Any, Final
 import pytest
 
 from tests.support.atrn_hub import hub_context
-from tests.support.cut_house import FarSink, command, give, status, wait_until_down, wait_until_up
+from tests.support.cut_house import SOON_S, FarSink, command, give, status, wait_until_down, wait_until_up
 from tests.support.dovecot_server import DovecotServer
 from tests.support.gate import Gate
-from tests.support.house import RunningCmail, reachable, wait_for
+from tests.support.house import PATIENCE_S, RunningCmail, reachable, wait_for
 from tests.support.mailboxes_elsewhere import PASSWORD, account, left, message, put
 from tests.support.netns import FAR, Net, There
 from tests.support.trigger import Trigger
@@ -117,7 +117,7 @@ class Boxes:
     def wait_until_held(self) -> None:
         """Until each session stands where it is to be cut."""
         for cut, gate in zip(self._cuts, self.gates, strict=True):
-            assert gate.held.wait(30), f"{cut.name} does not come so far"
+            assert gate.held.wait(PATIENCE_S), f"{cut.name} does not come so far"
 
     def lose(self) -> None:
         """What was on the line."""
@@ -157,8 +157,8 @@ def all_is_here(cmail: RunningCmail, boxes: Boxes) -> None:
     wait_for(lambda: set(arrived(cmail)) == set(boxes.numbers), "all of it")
     wait_for(lambda: not boxes.left(), f"empty boxes: {boxes.left()}")
     assert arrived(cmail) == boxes.numbers
-    assert not cmail.queue()
-    assert not list((cmail.data / "collect/incoming").iterdir())
+    wait_for(lambda: not cmail.queue(), "the queue to be empty")
+    wait_for(lambda: not list((cmail.data / "collect/incoming").iterdir()), "no file to be left")
 
 
 @pytest.mark.parametrize("part", PARTS)
@@ -169,7 +169,7 @@ def test_a_cable_that_is_pulled(net: Net, tmp_path: Path, part: str) -> None:
     with Boxes(net, CUTS[part]) as boxes, collecting(net, tmp_path, boxes) as (cmail, there):
         net.cut("wire")
         wait_until_down(cmail)
-        wait_for(lambda: set(states(cmail).values()) == {"off line"}, "the sessions to end", 5)
+        wait_for(lambda: set(states(cmail).values()) == {"off line"}, "the sessions to end")
         there.call(boxes.lose)
         boxes.put(IDLE, 100)
         before = sum(gate.connections for gate in boxes.gates)
@@ -190,11 +190,11 @@ def test_a_line_that_falls_silent(net: Net, tmp_path: Path) -> None:
         boxes.put(IDLE, 100)
         give(net, cmail)
         assert wait_until_down(cmail).startswith("nothing answers: ")
-        wait_for(lambda: set(states(cmail).values()) == {"off line"}, "the sessions to end", 5)
+        wait_for(lambda: set(states(cmail).values()) == {"off line"}, "the sessions to end")
         assert set(arrived(cmail)) != set(boxes.numbers)
         net.speak("wire")
         wait_until_up(cmail)
-        wait_for(lambda: set(states(cmail).values()) != {"off line"}, "sessions", 5)
+        wait_for(lambda: set(states(cmail).values()) != {"off line"}, "sessions")
         wait_for(lambda: not cmail.queue(), "the message to go")
         all_is_here(cmail, boxes)
         wait_for(lambda: states(cmail)["idle"] == "listening", "it to listen again")
@@ -219,12 +219,12 @@ def test_who_only_fetches_over_a_line_that_falls_silent(net: Net, tmp_path: Path
             wait_for(lambda: states(cmail)["idle"] == "listening", "it to listen again")
             fall_silent(net, there, boxes)
             cmail.ask("link", "link.down")
-            assert states(cmail) == {"idle": "off line"}
+            wait_for(lambda: states(cmail) == {"idle": "off line"}, "the session to end")
             net.speak("wire")
             began = time.monotonic()
             cmail.ask("link", "link.up")
             wait_for(lambda: arrived(cmail) == boxes.numbers, "another session, and what it fetches")
-            assert time.monotonic() - began < 5, "a second, on a machine that has nothing else to do"
+            assert time.monotonic() - began < SOON_S, "a second, on a machine that has nothing else to do"
             all_is_here(cmail, boxes)
 
 

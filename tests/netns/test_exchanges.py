@@ -54,8 +54,13 @@ def test_mail_waits_for_its_exchange(net: Net, tmp_path: Path) -> None:
         assert last["messages_out"] == 1 and last["octets_out"] > 500 and last["octets_in"] > 50
         assert "asked for by hand" in command(cmail, "link", "history")
         assert [entry["why"] for entry in history(cmail)] == ["asked for by hand", "2 messages wait"]
-        held = json.loads((cmail.data / "link-orders.json").read_text())["orders"]  # for the next restart
-        assert [is_open for *_, is_open in held[-4:]] == [True, False, True, False]
+        wait_for(lambda: told_opened(cmail)[-4:] == [True, False, True, False], "it to be kept for a restart")
+
+
+def told_opened(cmail: RunningCmail) -> list[bool]:
+    """What the workers were told of exchanges, as the next start will read it."""
+    rows = json.loads((cmail.data / "link-orders.json").read_text())["orders"]
+    return [is_open for *_, is_open in rows]
 
 
 def ids(cmail: RunningCmail) -> list[str]:
@@ -75,6 +80,7 @@ def test_send_now_while_exchanges_are_planned(net: Net, tmp_path: Path) -> None:
         told = command(cmail, "queue", "flush", ids(cmail)[1])
         assert "It goes now, without an exchange" in told
         wait_for(lambda: len(peer.taken) == 1, "the one that was named to arrive")
+        wait_for(lambda: len(ids(cmail)) == 3, "that to be recorded")
         net.cut("wire")
         wait_until_down(cmail)
         told = command(cmail, "queue", "flush", ids(cmail)[1])
@@ -82,6 +88,7 @@ def test_send_now_while_exchanges_are_planned(net: Net, tmp_path: Path) -> None:
         assert "No exchange can begin now" in command(cmail, "queue", "flush")
         net.join("wire")
         wait_for(lambda: len(peer.taken) == 2, "the other that was named to arrive")
+        wait_for(lambda: len(ids(cmail)) == 2, "that to be recorded")
         time.sleep(1)
         assert len(peer.taken) == 2 and len(ids(cmail)) == 2 and len(history(cmail)) == before
         assert "An exchange begins" in command(cmail, "queue", "flush")
@@ -179,7 +186,9 @@ def test_a_budget_that_is_used_up(net: Net, tmp_path: Path) -> None:
         give(net, cmail, size=left - (waits["size"] - 7_000) - 72)
         wait_for(_has_taken(peer, 4), "what just fits to arrive")
         assert "the 25 KiB of today are used; it rests until midnight" in wait_until_down(cmail)
-        assert history(cmail)[0]["ended"] == "the 25 KiB of today are used"
+        wait_for(
+            lambda: history(cmail)[0]["ended"] == "the 25 KiB of today are used", "the history to say so"
+        )
         give(net, cmail)
         time.sleep(1)
         assert len(peer.taken) == 4

@@ -44,7 +44,7 @@ def check_down_and_up(
     time.sleep(1)
     assert tries(cmail) == [0] and not peer.taken
     dial()
-    wait_for(lambda: len(peer.taken) == 1, "the message to arrive", 5)
+    wait_for(lambda: len(peer.taken) == 1, "the message to arrive")
     assert not status(cmail)["is_down"]
 
 
@@ -88,7 +88,7 @@ def test_ifupdown(net: Net, tmp_path: Path) -> None:
         time.sleep(1)
         assert tries(cmail) == [0] and not peer.taken
         machine.run(str(programs / "ifup"), *files, "--all")
-        wait_for(lambda: len(peer.taken) == 1, "the message to arrive", 5)
+        wait_for(lambda: len(peer.taken) == 1, "the message to arrive")
         machine.wait_for_log("ifupdown: up wire: noted of wire: the link is up")
         assert [line.split(": ")[1] for line in machine.log] == ["down wire", "up wire"]
 
@@ -228,7 +228,9 @@ def test_whatever_is_wrong_the_network_does_not_wait(net: Net, tmp_path: Path) -
             machine.run("/etc/networkd-dispatcher/routable.d/50-cmail", env={**env, "IFACE": device}),
             machine.run(DISPATCHER, device, "up", env=env),
         ]
-        assert time.monotonic() - began < 5 and not any(done.stdout + done.stderr for done in outputs)
+        took_s = time.monotonic() - began
+        assert took_s < 20, "five of them, and a server that hangs is given five seconds each"
+        assert not any(done.stdout + done.stderr for done in outputs)
 
     with HookedMachine(net, tmp_path, cmail) as machine:
         for device in HOSTILE:
@@ -240,6 +242,7 @@ def test_whatever_is_wrong_the_network_does_not_wait(net: Net, tmp_path: Path) -
         machine.program("exec sleep 60")
         call_all(machine, "wire")
         machine.wait_for_log("the server did not answer within 5 s")
+        machine.wait_until_said()
         said = len(machine.log)
         machine.run("rm", "/usr/local/sbin/cmail")
         call_all(machine, "wire")

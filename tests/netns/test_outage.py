@@ -83,7 +83,7 @@ def test_many_lifetimes_with_the_cable_out(net: Net, tmp_path: Path) -> None:
         assert sorted(peer.subjects()) == sorted(WISHES) and not cmail.mailbox(ANNA)
         there.call(lambda: peer.script.update(MAIL=b"451 4.3.0 not now\r\n"))  # type: ignore[attr-defined]
         give(net, cmail, "refused")
-        told = b"".join(cmail.wait_for_mail(ANNA, 2, 30))
+        told = b"".join(cmail.wait_for_mail(ANNA, 2))
         assert b"Action: delayed" in told and b"Action: failed" in told
 
 
@@ -94,7 +94,7 @@ def test_many_lifetimes_of_silence(net: Net, tmp_path: Path) -> None:
     with There(net, peer), serve(net, tmp_path, SHORT) as cmail:
         net.silence("wire")
         give(net, cmail, "finder", to="finder@example.net", sender="")
-        assert wait_until_down(cmail, 60).startswith("nothing answers: ")
+        assert wait_until_down(cmail).startswith("nothing answers: ")
         give_all(net, cmail)
         let_pass(LIFETIME_S + 1)
         assert_untouched(cmail, "finder")
@@ -188,7 +188,7 @@ def test_a_router_that_has_lost_the_internet(net: Net, tmp_path: Path) -> None:
         names.records = {(domain, "MX"): NXDOMAIN for domain in domains}
         for domain in domains:
             give(net, cmail, domain, to=f"bob@{domain}")
-        wait_until_down(cmail, 60)
+        wait_until_down(cmail)
         let_pass(2)
         assert attempts(cmail) == {f"bob@{domain}": 0 for domain in domains}
         assert len(cmail.mailbox(ANNA)) == 1
@@ -238,7 +238,7 @@ def test_a_dns_that_knows_nothing_any_more_and_no_probe(net: Net, tmp_path: Path
         assert len(cmail.mailbox(ANNA)) == 1
         names.records = good
         back = time.monotonic()
-        wait_until_taken(peer, 3, "both to arrive", 40)
+        wait_until_taken(peer, 3, "both to arrive")
         print(f"after {time.monotonic() - back:.1f} s")
         wait_until_empty(cmail)
         assert len(cmail.mailbox(ANNA)) == 1
@@ -261,7 +261,7 @@ def test_a_dns_that_does_not_find_the_host_of_the_settings(net: Net, tmp_path: P
         assert attempts(cmail) == {"one@example.net": 0, "two@example.net": 0}
         assert len(names.asked) < 60, "one question for all that waits"
         names.records = {(host, "A"): [FAR]}
-        wait_until_taken(peer, 2, "both to arrive", 40)
+        wait_until_taken(peer, 2, "both to arrive")
         wait_until_empty(cmail)
         assert not cmail.mailbox(ANNA)
 
@@ -304,10 +304,10 @@ def test_a_router_without_an_uplink_and_no_probe(net: Net, tmp_path: Path) -> No
         net.lose_uplink()
         names.records = lies
         give(net, cmail, "second", to="bob@one.example")
-        assert "none of the names that mail went to" in wait_until_down(cmail, 60)
+        assert "none of the names that mail went to" in wait_until_down(cmail)
         assert attempts(cmail) == {"bob@one.example": 0} and not cmail.mailbox(ANNA)
         names.records = good
         net.find_uplink()
-        wait_until_taken(peer, 2, "it to arrive", 40)
+        wait_until_taken(peer, 2, "it to arrive")
         wait_until_empty(cmail)
         assert not cmail.mailbox(ANNA)
