@@ -26,6 +26,7 @@ from cmail.link.collect.box import (
 from cmail.link.collect.imap import ImapBox
 from cmail.link.collect.incoming import Facts, TooMuchError, Writing
 from cmail.link.collect.ledger import Entry, Ledger, State
+from cmail.link.collect.moved import Moved
 from cmail.link.collect.parts import Parts, RefusedError, Terms
 from cmail.link.collect.pop3 import Pop3Box
 from cmail.link.collect.preview import BEGINNING_OCTETS, compose_preview, print_size
@@ -75,6 +76,7 @@ class Fetcher:
         self._known: dict[str, Entry] = {}
         self._present: frozenset[str] = frozenset()
         self._result = Result(account.name)
+        self._moved = Moved(parts, ())
         self._box: Box | None = None
         self._counted = 0  # octets that came, and were told
         self._vain = 0  # times that new mail was told of, and none was there
@@ -157,6 +159,7 @@ class Fetcher:
         self._withheld: list[str] = []
         listed = await box.listing()
         self._present = frozenset(each.uid for each in listed)
+        await self._look_back(box, listed)
         await self._ledger(lambda ledger: ledger.seen(self._number, self._present))
         self._known = await self._ledger(lambda ledger: ledger.known(self._number))
         for entry in [each for each in self._known.values() if each.token]:
@@ -170,6 +173,14 @@ class Fetcher:
             result.is_ok, result.fault = False, Fault.SERVER
             result.words = f"{len(self._withheld)} could not be had: {self._withheld[0]}"
         return result
+
+    async def _look_back(self, box: Box, listed: Sequence[Listed]) -> None:
+        """The settings may have named it in another way before."""
+        self._moved = await Moved.look(self._parts, self._account, self._number)
+        if listed and await self._ledger(lambda ledger: ledger.is_new(self._number)):
+            name = box_name(self._account)
+            before = await self._moved.box(name, listed, lambda each: self._digest_of(box, each))
+            self._number = before or self._number
 
     async def _fetch_new(self, box: Box, new: Sequence[Listed]) -> None:
         """Small ones first; behind all others, one by one, those at which a session has ended before."""
@@ -239,7 +250,7 @@ class Fetcher:
                 raise
             return False
         except OSError as error:
-            raise BoxError(f"what comes cannot be written: {error.strerror or error}", Fault.OURS) from None
+            raise _unwritten(error) from None
 
     def _note(self, words: str) -> None:
         """What is no trouble of ours and yet worth a word, to who looks."""
@@ -247,9 +258,28 @@ class Fetcher:
         if words and words not in notes and len(notes) < NOTES_MAX:
             notes.append(words)
 
-    async def _fetch(self, box: Box, listed: Listed) -> bool:
-        await asyncio.to_thread(self._need_room, listed.size)
+    async def _digest_of(self, box: Box, listed: Listed) -> str:
+        """What is in a message; "" when it cannot be had."""
         token = os.urandom(16).hex()
+        with self._blame.on([listed]):
+            try:
+                path = await self._bring(box, listed, token)
+                facts = await asyncio.to_thread(incoming.examine, path)
+                await self._remove(token)
+            except (GoneError, WithheldError):
+                return ""
+            except OSError as error:
+                raise _unwritten(error) from None
+        return facts.digest
+
+    async def _fetch(self, box: Box, listed: Listed) -> bool:
+        token = os.urandom(16).hex()
+        path = await self._bring(box, listed, token)
+        return await self._locally(box, self._hand_whole(listed, token, path))
+
+    async def _bring(self, box: Box, listed: Listed, token: str) -> str:
+        """Into a file of ours, whole: its path."""
+        await asyncio.to_thread(self._need_room, listed.size)
         part = f"part-{hashlib.sha256(f'{self._number} {listed.uid}'.encode()).hexdigest()[:32]}"
         writing = Writing(self._parts.folder, token, self._terms.size_max, part if box.can_resume else "")
         try:
@@ -264,7 +294,7 @@ class Fetcher:
                 await asyncio.to_thread(writing.remove)
                 await asyncio.to_thread(writing.open)
             await box.fetch(listed, take, begin)
-            path = await asyncio.to_thread(writing.finish)
+            return await asyncio.to_thread(writing.finish)
         except TooMuchError:
             writing.remove()
             most = print_size(self._terms.size_max)
@@ -281,7 +311,6 @@ class Fetcher:
         except BaseException:
             writing.remove()
             raise
-        return await self._locally(box, self._hand_whole(listed, token, path))
 
     def _need_room(self, size: int) -> None:
         found = os.statvfs(os.path.dirname(os.path.dirname(self._parts.folder)))
@@ -344,7 +373,10 @@ class Fetcher:
             if entry.uid not in self._present and entry.state is State.DONE:
                 await self._rename(entry, listed)
                 return True
-        return False
+        before = await self._moved.message(facts.digest)
+        if before is not None:
+            await self._rename(before, listed)
+        return before is not None
 
     async def _skip(self, listed: Listed, facts: Facts, words: str) -> None:
         number, uid = self._number, listed.uid
@@ -460,6 +492,10 @@ async def hand_over(parts: Parts, box: int, entry: Entry, result: Result) -> boo
         result.fetched += 1
         result.quarantined += bool(answer.get("is_quarantined"))
     return True
+
+
+def _unwritten(error: OSError) -> BoxError:
+    return BoxError(f"what comes cannot be written: {error.strerror or error}", Fault.OURS)
 
 
 def _rank(listed: Listed) -> tuple[int, int]:

@@ -69,6 +69,8 @@ class Collector:
                 watch.close()
                 del self._watches[name]
         self._terms = terms
+        self._parts.configured.clear()
+        self._parts.configured.update(box_name(account) for account in accounts)
         for name, account in wanted.items():
             if name not in self._watches:
                 self._watches[name] = Watch(account, terms, self._parts, self._room)

@@ -18,6 +18,7 @@ FILE_NAME: Final = "collect.sqlite3"  # in the data folder
 BUSY_MS: Final = 10_000
 FORGOTTEN_AFTER_MS: Final = 180 * 86_400_000  # what has not been in the box for so long
 ROWS_MAX: Final = 1000  # of an answer
+AT_THE_SAME_TIME_MS: Final = 600_000  # what was under way when the settings changed has ended by then
 
 STEPS: Final = (
     """
@@ -37,6 +38,8 @@ STEPS: Final = (
         PRIMARY KEY (box, copy, recipient)
     ) STRICT, WITHOUT ROWID;
     """,
+    # When it was named first; of those that were there before nobody knows: long ago.
+    "ALTER TABLE box ADD COLUMN since_ms INTEGER NOT NULL DEFAULT 0;",
 )
 
 
@@ -89,8 +92,32 @@ class Ledger:
     def box(self, name: str) -> int:
         """The number of a box; it gets one when it has none."""
         with self._db:
-            self._db.execute("INSERT OR IGNORE INTO box (name) VALUES (?)", (name,))
+            self._db.execute(
+                "INSERT OR IGNORE INTO box (name, since_ms) VALUES (?, ?)", (name, self._wall_ms())
+            )
         return int(self._db.execute("SELECT id FROM box WHERE name = ?", (name,)).get)
+
+    def boxes(self) -> list[tuple[int, str]]:
+        """All that there ever were: number and name, the latest first."""
+        rows = self._db.execute("SELECT id, name FROM box ORDER BY id DESC")
+        return [(int(row[0]), str(row[1])) for row in rows]
+
+    def was_before(self, box: int, later: int) -> bool:
+        """Whether nothing has happened in a box since a later one has been there."""
+        last_ms = self._db.execute("SELECT max(at_ms) FROM message WHERE box = ?", (box,)).get
+        since_ms = self._db.execute("SELECT since_ms FROM box WHERE id = ?", (later,)).get
+        return bool(last_ms) and int(last_ms) <= int(since_ms) + AT_THE_SAME_TIME_MS
+
+    def is_new(self, box: int) -> bool:
+        """Whether nothing was ever seen in it."""
+        return self._db.execute("SELECT 1 FROM message WHERE box = ? LIMIT 1", (box,)).fetchone() is None
+
+    def rename_box(self, box: int, name: str) -> None:
+        """It is known by another name from now on, in the place of one that is new and empty."""
+        with self._db:
+            since = self._db.execute("SELECT since_ms FROM box WHERE name = ?", (name,)).get
+            self._db.execute("DELETE FROM box WHERE name = ? AND id != ?", (name, box))
+            self._db.execute("UPDATE box SET name = ?, since_ms = ? WHERE id = ?", (name, since or 0, box))
 
     # What is known.
 
@@ -234,7 +261,9 @@ class Ledger:
             self._db.execute(
                 "DELETE FROM message WHERE box = ? AND uid = ? AND id != ?", (box, uid, entry.id)
             )
-            self._db.execute("UPDATE message SET uid = ?, gone_ms = 0 WHERE id = ?", (uid, entry.id))
+            self._db.execute(
+                "UPDATE message SET box = ?, uid = ?, gone_ms = 0 WHERE id = ?", (box, uid, entry.id)
+            )
 
     def drop(self, entry: Entry) -> None:
         """As if it had never been seen: its file is gone, and the worker never had it."""

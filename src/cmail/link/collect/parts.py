@@ -94,6 +94,7 @@ class Parts:
     silent: Callable[[], None] = lambda: None  # is told that nobody answers: is it the line?
     under_way: set[str] = field(default_factory=set)  # tokens that are being handed over
     boxes: dict[str, asyncio.Lock] = field(default_factory=dict)  # by name: one session at a time with each
+    configured: set[str] = field(default_factory=set)  # names of the boxes that the settings have now
 
     async def hand(self, fields: dict[str, Any]) -> dict[str, Any]:
         """Give the worker a message: its answer. A worker that is away is waited for, a moment. RefusedError:
