@@ -117,12 +117,15 @@ class LinkAnswers:
         if request.get("is_heard") is True:
             await self._workers.heard()
         reading = self._reading()
-        since_ms = reading["changed_wall_ms"]
-        reading["changed_wall_ms"] = since_ms + self._lived.ahead_ms() if since_ms else 0
+        reading["changed_wall_ms"] = self._wall_ms(reading["changed_wall_ms"])
         reading["link_ms"] = self._link.reading.link_ms(self._lived.wall_ms())
         reading["orders"] = self._link.orders.fields()
         reading["exchange"] = self._exchange_now()
         return {**reading, "links": [self._row(link) for link in chosen]}
+
+    def _wall_ms(self, lived_ms: int) -> int:
+        """As people know it; 0 stays 0."""
+        return lived_ms + self._lived.ahead_ms() if lived_ms else 0
 
     def _chosen(self, request: Fields) -> list[OneLink]:
         name = str(request.get("name") or "")
@@ -138,7 +141,7 @@ class LinkAnswers:
             "name": link.name,
             "state": link.verdict.state.value,
             "why": link.verdict.why,
-            "since_ms": link.since_ms,
+            "since_ms": self._wall_ms(link.since_ms),
             "hand": link.hand.value,
             "is_used": link is self._link.links.carrier and not self._link.reading.is_down,
         }

@@ -50,7 +50,7 @@ class Outlook:
 
 
 class OneLink:
-    """One of them. Times are of the wall."""
+    """One of them. `since_ms` is lived time, which nobody can set; other times are of the wall."""
 
     def __init__(self, via: ViaSettings | None) -> None:
         self.via = via

@@ -155,7 +155,7 @@ class Link:
 
     def _is_settled(self, touched: Sequence[OneLink]) -> bool:
         """Whether the link by which mail goes is one of these, and was up for long already."""
-        carrier, now_ms = self.links.carrier, self._clock.wall_ms()
+        carrier, now_ms = self.links.carrier, self._lived.wall_ms()
         return carrier is not None and carrier in touched and now_ms - carrier.since_ms > SETTLED_MS
 
     async def close(self) -> None:
@@ -166,9 +166,8 @@ class Link:
     # Telling.
 
     def _weigh(self) -> "_Weighed":
-        now_ms = self._clock.wall_ms()
-        changed = self.links.judge(now_ms)
-        outlook = self.links.outlook(now_ms / 1000)
+        changed = self.links.judge(self._lived.wall_ms())
+        outlook = self.links.outlook(self._clock.wall_ms() / 1000)
         orders = replace(
             outlook.orders, is_exchange_open=self.is_exchange_open, is_batch_open=self.is_batch_open
         )

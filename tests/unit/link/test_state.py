@@ -9,6 +9,7 @@ import pytest
 from cmail.link.clock import LinkReading
 from cmail.link.judging import Hand
 from cmail.link.links import Links, UnknownLinkError
+from cmail.link.lived import LivedClock
 from cmail.link.settings import LinkSettings, ViaSettings
 from cmail.link.state import Link, read_state
 from cmail.policy.orders import Orders
@@ -242,5 +243,28 @@ def test_a_hook_is_told_on_once(tmp_path: Path) -> None:
         assert [(each[0].is_down, each[2]) for each in told[1:]] == [(True, False), (False, False)]
         await made.close()
         assert json.loads((tmp_path / "link.json").read_text())["devices_down"] == {}
+
+    asyncio.run(test())
+
+
+def test_a_hook_is_told_on_though_the_clock_was_set_back(tmp_path: Path) -> None:
+    """The machine began with a clock that was a month ahead: how long the link is up is not counted by it."""
+
+    async def test() -> None:
+        clock = FakeClock()
+        lived = LivedClock(clock)
+        told: Told = []
+
+        async def announce(reading: LinkReading, orders: Orders, is_said_again: bool) -> None:
+            told.append((reading, orders, is_said_again))
+
+        made = Link(str(tmp_path / "link.json"), lived, clock, Log(), Links(LINE), announce)
+        facts = FakeKernel().whole("eth0").facts()
+        await made.look(facts)
+        clock.set_wall_ms(clock.wall_ms() - 30 * 86_400_000)
+        assert not (await made.hear("eth0", Hand.UP, facts)).is_again
+        clock.advance(60)
+        assert (await made.hear("eth0", Hand.UP, facts)).is_again and told[-1][2]
+        await made.close()
 
     asyncio.run(test())
