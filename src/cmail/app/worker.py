@@ -89,39 +89,43 @@ class Worker:
         """Open the shards, begin to send, then listen."""
         settings = self._settings
         self._link_clock.changed(*first_state(os.path.join(self._data_dir, LINK_FILE), settings))
-        self._accounts = Accounts(
-            self._data_dir, account_rules(settings, self._workers_count), places=self._places
-        )
+        self._open_accounts()
+        self._router = self._new_router(settings)
+        self._agents = self._new_agents()
+        self._sites.update(settings.site, settings.host.hostname, self._snapshot.passwords)
+        await self._open_shards()
+        self._schedulers = [self._new_scheduler(spool) for spool in self._spools]
+        self._intake = Intake(self._context(settings))
+        self._drop = self._drop_watch(settings)
+        self._begin_to_send()
+        for (kind, _), bound in self._sockets.items():
+            self._intake.add(kind, bound)  # type: ignore[arg-type]  # checked with the settings
+        self._spawn(tasks)
+
+    def _open_accounts(self) -> None:
+        rules = account_rules(self._settings, self._workers_count)
+        self._accounts = Accounts(self._data_dir, rules, places=self._places)
         try:
             self._accounts.start()
         except AccountError as error:
             code = EX_CONFIG if isinstance(error, AccountsTooNewError) else EX_TEMPFAIL
             raise StartError(f"the accounts cannot be read: {error}", code) from None
-        self._router = self._new_router(settings)
-        self._agents = Agents(
-            self._snapshot,
-            self._workers_count,
-            self._own_ports,
-            self._mailbox_of,
-            self._clock,
-            self._link_clock,
-        )
-        self._agents.smtp.reached = self._worker_link.reached.took
-        self._sites.update(settings.site, settings.host.hostname, self._snapshot.passwords)
-        folder, free_space = self._spool_folder, settings.limits.free_space
+
+    async def _open_shards(self) -> None:
+        folder, free_space = self._spool_folder, self._settings.limits.free_space
         for shard in own_shards(folder, self._number, self._workers_count):
             self._spools.append(await open_shard(folder, shard, self._clock, self._needs_link, free_space))
-        self._schedulers = [self._new_scheduler(spool) for spool in self._spools]
-        self._intake = Intake(self._context(settings))
+
+    def _begin_to_send(self) -> None:
         for scheduler in self._schedulers:
             scheduler.start()
             self._link_clock.listen(scheduler.link_changed)
         self._link_clock.listen_to_turns(self._worker_link.turned)
-        for (kind, _), bound in self._sockets.items():
-            self._intake.add(kind, bound)  # type: ignore[arg-type]  # checked with the settings
+
+    def _spawn(self, tasks: Tasks) -> None:
+        """What goes on all the time; for all workers together the first does it."""
         for spool, scheduler in zip(self._spools, self._schedulers, strict=True):
             tasks.spawn(self._reroute(spool, scheduler), f"reroute {spool.shard}")
-        self._drop = self._drop_watch(settings)
         tasks.spawn(self._worker_link.sight.run(), "what deliveries see")
         tasks.spawn(self._worker_link.exchange.run(), "urgent mail waits")
         tasks.spawn(self._sites.run(), "sites")
@@ -141,6 +145,18 @@ class Worker:
     @property
     def _spool_folder(self) -> str:
         return os.path.join(self._data_dir, "spool")
+
+    def _new_agents(self) -> Agents:
+        agents = Agents(
+            self._snapshot,
+            self._workers_count,
+            self._own_ports,
+            self._mailbox_of,
+            self._clock,
+            self._link_clock,
+        )
+        agents.smtp.reached = self._worker_link.reached.took
+        return agents
 
     def _new_scheduler(self, spool: SqliteSpool) -> Scheduler:
         agent = self._sites.agent(self._agents.smtp)
