@@ -30,6 +30,7 @@ class Office:
         self.came: list[tuple[int, int]] = []  # messages and octets, each time
         self.refusal: ControlError | None = None
         self.refused_file = ""  # this one cannot be taken now
+        self.nobody = ""  # has this address here
         self.terms = Terms("mail.example.org", size_max, "", {"/password": "secret"})
         self.collector: Collector
 
@@ -47,6 +48,8 @@ class Office:
         await asyncio.sleep(0)
         if self.refusal is not None:
             raise self.refusal
+        if fields["is_for_one"] and fields["recipients"] == [self.nobody]:
+            raise ControlError(f"nobody here is {self.nobody}", 67)
         if fields["file"] == self.refused_file:
             raise ControlError("its file cannot be read", 75)
         content = await asyncio.to_thread((self.incoming / fields["file"]).read_bytes)

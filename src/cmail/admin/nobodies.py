@@ -25,7 +25,7 @@ class Here:
     domains: tuple[str, ...]
     hostname: str
     separator: str = "+"
-    is_elsewhere: bool = False  # the LMTP server alone knows who is there
+    is_anybody_taken: bool = False  # mail for users that are not known here is not refused
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +42,7 @@ def nobodies(sites: Rows, collects: Rows, here: Here) -> list[Nobody]:
     reading who is there."""
     users = [(_text(row, "name"), user) for row in sites if (user := _log_in_of(row)) is not None]
     boxes = [(_text(row, "name"), to) for row in collects if (to := _recipient_of(row, here)) is not None]
-    boxes = [] if here.is_elsewhere else boxes
+    boxes = [] if here.is_anybody_taken else boxes
     if not users and not boxes:
         return []
     directory, existing = _read([address for _, address in (*users, *boxes)], here)
@@ -64,9 +64,9 @@ def words_by_name(found: Sequence[Nobody], table: str) -> dict[str, str]:
 def here_of(tables: Mapping[str, Any], data_dir: str, domains: tuple[str, ...], hostname: str) -> Here:
     """From a file that was not checked."""
     local, smtp = _table(tables, "local"), _table(_table(tables, "smtp"), "advanced")
-    is_elsewhere = local.get("delivery") == "lmtp" and smtp.get("refuse_unknown_users") is False
+    is_taken = smtp.get("refuse_unknown_users") is False
     ours = tuple(_plain(domain) for domain in domains)
-    return Here(data_dir, ours, _plain(hostname), str(local.get("separator", "+")), is_elsewhere)
+    return Here(data_dir, ours, _plain(hostname), str(local.get("separator", "+")), is_taken)
 
 
 def rows_of(tables: Mapping[str, Any], name: str) -> Rows:
@@ -120,8 +120,8 @@ def _site_words(user: Address, here: Here) -> str:
 
 def _collect_words(to: Address) -> str:
     return (
-        f"there is neither an account nor an alias {to.text} here: its mail goes to the mailbox of postmaster"
-        f" until there is one (cmail user add {to.text})"
+        f"there is neither an account nor an alias {to.text} here: nothing is fetched for it until there is"
+        f" one (cmail user add {to.text})"
     )
 
 

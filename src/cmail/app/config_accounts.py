@@ -10,8 +10,13 @@ from cmail.storage.account_book import AccountError
 def nobodies_of(settings: Settings) -> Sequence[Nobody]:
     """Sites and mailboxes elsewhere whose account is not there (yet); blocks. AccountError."""
     host, advanced = settings.host, settings.smtp.advanced
-    is_elsewhere = settings.local.delivery == "lmtp" and not advanced.refuse_unknown_users
-    here = Here(host.data_dir, host.domains, host.hostname, settings.local.separator, is_elsewhere)
+    here = Here(
+        host.data_dir,
+        host.domains,
+        host.hostname,
+        settings.local.separator,
+        not advanced.refuse_unknown_users,
+    )
     return nobodies(settings.site, settings.collect, here)
 
 

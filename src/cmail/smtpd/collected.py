@@ -32,6 +32,7 @@ from cmail.storage.spool import NewMessage, SpoolError, SpoolFullError
 FOLDER: Final = os.path.join("collect", "incoming")  # in the data folder
 EX_DATA: Final = 65  # the message is at fault: it is not asked again
 EX_USAGE: Final = 64
+EX_NOUSER: Final = 67  # it waits, and stays where it was fetched from, until somebody has that address
 RECIPIENTS_MAX: Final = 1000
 TAKEN: Final = ".taken"
 _TOKEN: Final = re.compile(r"[0-9a-f]{8,64}\Z")
@@ -50,6 +51,7 @@ class Handover:
     recipients: tuple[Address, ...]
     reverse_path: Address | None
     is_report: bool
+    is_for_one: bool  # the mailbox of one person; else of a whole domain, with postmaster for who is nobody
 
 
 class Collected:
@@ -70,8 +72,9 @@ class Collected:
         return {"messages.collect": self.collect}
 
     async def collect(self, request: Fields) -> Fields:
-        """{file, account, protocol, host, recipients, from, is_report}: {id, is_quarantined} when it is
-        durable. Asked again it answers the same. ControlError 65: the message is at fault; 75: we are."""
+        """{file, account, protocol, host, recipients, from, is_report, is_for_one}: {id, is_quarantined} when
+        it is durable. Asked again it answers the same. ControlError 65: the message is at fault; 67: nobody
+        here has that address; 75: we are."""
         handover = _parse(request)
         task = self._under_way.get(handover.token)
         if task is None:
@@ -97,6 +100,7 @@ class Collected:
             queue_id = _id_of(name)
         else:
             _check_room(context)
+            _check_person(context, handover)
             name, queue_id = await self._claim(context, name)
             if not await self._is_there(context, queue_id):
                 await self._accept(context, handover, queue_id, os.path.join(self._folder, name))
@@ -246,6 +250,7 @@ def _parse(request: Fields) -> Handover:
             tuple(parse_address(str(each).encode()) for each in recipients),
             parse_address(reverse_path.encode()) if reverse_path else None,
             bool(request.get("is_report")),
+            request.get("is_for_one") is True,
         )
     except (AddressSyntaxError, UnicodeEncodeError) as error:
         raise ControlError(f"an address that is none: {error}", EX_USAGE) from None
@@ -259,13 +264,24 @@ def _check_room(context: IntakeContext) -> None:
         raise ControlError(words, EX_TEMPFAIL)
 
 
+def _check_person(context: IntakeContext, handover: Handover) -> None:
+    """Mail of one person is no other's: it waits for the account, which was deleted or comes later."""
+    if handover.is_for_one and any(_is_nobody(context, each) for each in handover.recipients):
+        raise ControlError(f"nobody here is {handover.recipients[0].text}", EX_NOUSER)
+
+
+def _is_nobody(context: IntakeContext, address: Address) -> bool:
+    return context.routing.is_local(address.domain) and isinstance(
+        context.directory.resolve(address), Unknown
+    )
+
+
 def _recipients(context: IntakeContext, handover: Handover) -> tuple[Address, ...]:
     """Whom it goes to; in the place of who is nobody here postmaster gets it: it was taken already, and
     nobody could be told."""
     found: dict[Address, None] = {}
     for address in handover.recipients:
-        is_ours = context.routing.is_local(address.domain)
-        if is_ours and isinstance(context.directory.resolve(address), Unknown):
+        if _is_nobody(context, address):
             address = Address(POSTMASTER, address.domain)
         found[address] = None
     return tuple(found)

@@ -24,7 +24,7 @@ async def find_nobodies(
         tuple(str(domain).lower().removesuffix(".") for domain in value("host.domains")),
         str(value("host.hostname")).lower().removesuffix("."),
         str(value("local.separator")),
-        value("local.delivery") == "lmtp" and not value("smtp.advanced.refuse_unknown_users"),
+        not value("smtp.advanced.refuse_unknown_users"),
     )
     try:
         return await asyncio.to_thread(nobodies, _rows(value(SITE)), _rows(value(COLLECT)), here)

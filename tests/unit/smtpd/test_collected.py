@@ -1,6 +1,7 @@
 """What the link process has fetched is taken once: what is added, who gets it, what goes into quarantine."""
 
 import asyncio
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -10,6 +11,7 @@ from cmail.mail.content import Unstuffer
 from cmail.mail.limits import CONTENT_IN_MEMORY_MAX
 from cmail.mail.queue_id import parse_queue_id
 from cmail.net.control import ControlError
+from cmail.policy.rewriting import Directory
 from cmail.smtpd.collected import Collected
 from cmail.storage.quarantine import Quarantine
 from cmail.storage.spool import Change, QueueFilter, RecipientState, SpoolError, SpoolFullError
@@ -126,6 +128,19 @@ def test_who_nobody_is_goes_to_postmaster(office: Office) -> None:
     office.plain(answer["id"])
     to = [each.forward_path.text for each in office.message.envelope.recipients]
     assert to == ["postmaster@example.org", ANNA]
+
+
+def test_mail_of_one_person_waits_for_the_account(office: Office) -> None:
+    """67 while nobody has the address, at each try; the file stays. Taken, once, when somebody has it."""
+    before, nobody = office.context, Directory(frozenset(), {}, domains=("example.org",))
+    office.context = replace(before, directory=nobody)
+    for octets in (message(1), None):
+        with pytest.raises(ControlError, match=f"nobody here is {ANNA}") as refused:
+            office.take(octets, is_for_one=True)
+        assert refused.value.code == 67 and not office.states()
+    office.context = before
+    assert office.plain(office.take(is_for_one=True)["id"]).endswith(message(1))
+    assert office.states() == [RecipientState.QUEUED]
 
 
 def test_what_validation_refuses_is_in_quarantine(office: Office) -> None:

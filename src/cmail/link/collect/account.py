@@ -7,6 +7,7 @@ import asyncio
 import hashlib
 import os
 from collections.abc import Awaitable, Callable, Coroutine, Sequence
+from dataclasses import replace
 from typing import Any, Final
 
 from cmail.link.collect import incoming
@@ -163,7 +164,7 @@ class Fetcher:
         await self._ledger(lambda ledger: ledger.seen(self._number, self._present))
         self._known = await self._ledger(lambda ledger: ledger.known(self._number))
         for entry in [each for each in self._known.values() if each.token]:
-            await hand_over(self._parts, self._number, entry, result)
+            await hand_over(self._parts, self._number, self._as_now(entry), result)
             self._known = await self._ledger(lambda ledger: ledger.known(self._number))
         had = [each for each in listed if self._is_had(each.uid)]
         unlisted = (uid for uid in self._known if uid not in self._present and self._is_had(uid))
@@ -173,6 +174,14 @@ class Fetcher:
             result.is_ok, result.fault = False, Fault.SERVER
             result.words = f"{len(self._withheld)} could not be had: {self._withheld[0]}"
         return result
+
+    def _as_now(self, entry: Entry) -> Entry:
+        """Of a mailbox of one person: whoever the settings name now; there may have been a slip in them."""
+        if not entry.handover.get("is_for_one"):
+            return entry
+        is_for_one = not self._target.domain
+        whose = {"recipients": [self._account.to]} if is_for_one else {"is_for_one": False}
+        return replace(entry, handover={**entry.handover, **whose})
 
     async def _look_back(self, box: Box, listed: Sequence[Listed]) -> None:
         """The settings may have named it in another way before."""
@@ -407,6 +416,7 @@ class Fetcher:
             "recipients": list(recipients),
             "from": reverse_path,
             "is_report": is_report,
+            "is_for_one": not self._target.domain,
         }
 
     async def _preview(self, box: Box, listed: Listed) -> bool:

@@ -133,10 +133,16 @@ class Collector:
             tokens = {entry.token for _, entry in rows}
             await asyncio.to_thread(incoming.sweep, parts.folder, tokens)
             self._is_swept = True
+        troubles: dict[int, BoxError] = {}
         for box, entry in rows:
-            if entry.token not in parts.under_way:
-                name = str(entry.handover.get("account", ""))
-                await hand_over(parts, box, entry, Result(name))
+            if entry.token in parts.under_way or box in troubles:
+                continue
+            try:
+                await hand_over(parts, box, entry, Result(str(entry.handover.get("account", ""))))
+            except BoxError as error:  # it holds up its own mailbox alone
+                troubles[box] = error
+        for trouble in troubles.values():
+            raise trouble
 
     def _say(self, words: str) -> None:
         if words != self.trouble:

@@ -17,6 +17,7 @@ from cmail.world import Clock, Resolver
 HAND_TIMES: Final = 20  # a worker that is started again is there in a moment
 HAND_AGAIN_S: Final = 0.5
 _AT_FAULT: Final = 65  # EX_DATA: the message, not we
+_NOBODY: Final = 67  # EX_NOUSER: whom it is for, until somebody has that address
 _T = TypeVar("_T")
 
 Ask = Callable[[str, dict[str, Any]], Awaitable[dict[str, Any]]]  # a question to the first worker
@@ -105,6 +106,8 @@ class Parts:
             except ControlError as error:
                 if error.code == _AT_FAULT:
                     raise RefusedError(error.words) from None
+                if error.code == _NOBODY:
+                    raise BoxError(f"{error.words}: nothing is fetched for it", Fault.OURS) from None
                 words = error.words
             if turn + 1 < HAND_TIMES:
                 await asyncio.sleep(HAND_AGAIN_S)
