@@ -41,10 +41,10 @@ def test_a_peer_that_knows_deadlines_and_priorities(net: Net, tmp_path: Path) ->
         wait_for(lambda: status(cmail)["links"][0]["state"] == "up", "the line to be seen")
         net.cut("wire")
         wait_until_down(cmail)
-        give(net, cmail, "return", "BY=5;R", to="return@example.net")
-        give(net, cmail, "notify", "BY=5;N", "MT-PRIORITY=-2", to="notify@example.net")
+        give(net, cmail, "return", "BY=12;R", to="return@example.net")
+        give(net, cmail, "notify", "BY=12;N", "MT-PRIORITY=-2", to="notify@example.net")
         give(net, cmail, "urgent", "MT-PRIORITY=6", to="urgent@example.net")
-        time.sleep(7)
+        time.sleep(13)
         assert set(attempts(cmail).values()) == {0} and len(cmail.queue()) == 3
         assert not cmail.mailbox(ANNA)
         back = time.monotonic()
@@ -53,8 +53,8 @@ def test_a_peer_that_knows_deadlines_and_priorities(net: Net, tmp_path: Path) ->
         assert max(peer.came) - back < SOON_S
         wait_until_empty(cmail)
         said = mail_lines(peer)
-        assert re.search(r" BY=[345];R", said["return"]), said
-        assert re.search(r" BY=[345];N", said["notify"]) and "MT-PRIORITY=-2" in said["notify"], said
+        assert re.search(r" BY=(1[012]|[3-9]);R", said["return"]), said
+        assert re.search(r" BY=(1[012]|[3-9]);N", said["notify"]) and "MT-PRIORITY=-2" in said["notify"], said
         assert "MT-PRIORITY=6" in said["urgent"], said
         assert not any(b"MT-Priority" in taken.content for taken in peer.taken)
         assert not cmail.mailbox(ANNA)
@@ -68,10 +68,10 @@ def test_a_peer_that_knows_none_of_them(net: Net, tmp_path: Path) -> None:
         wait_for(lambda: status(cmail)["links"][0]["state"] == "up", "the line to be seen")
         net.cut("wire")
         wait_until_down(cmail)
-        give(net, cmail, "return", "BY=5;R", to="return@example.net")
-        give(net, cmail, "traced", "BY=5;NT", to="traced@example.net")
+        give(net, cmail, "return", "BY=12;R", to="return@example.net")
+        give(net, cmail, "traced", "BY=12;NT", to="traced@example.net")
         give(net, cmail, "urgent", "MT-PRIORITY=6", to="urgent@example.net")
-        time.sleep(7)
+        time.sleep(13)
         assert set(attempts(cmail).values()) == {0} and not cmail.mailbox(ANNA)
         net.join("wire")
         wait_until_taken(peer, 2, "those that may go to arrive")
@@ -97,8 +97,8 @@ def test_mail_for_later_and_a_cable_that_is_out(net: Net, tmp_path: Path) -> Non
         wait_until_down(cmail)
         given = time.monotonic()
         give(net, cmail, "soon", "HOLDFOR=2", to="soon@example.net")
-        give(net, cmail, "late", "HOLDFOR=12", "BY=5;N", to="late@example.net")
-        time.sleep(4)
+        give(net, cmail, "late", "HOLDFOR=20", "BY=5;N", to="late@example.net")
+        time.sleep(6)
         assert set(attempts(cmail).values()) == {0} and not peer.taken
         back = time.monotonic()
         net.join("wire")
@@ -107,8 +107,8 @@ def test_mail_for_later_and_a_cable_that_is_out(net: Net, tmp_path: Path) -> Non
         time.sleep(1)
         assert peer.subjects() == ["soon"] and attempts(cmail) == {"late@example.net": 0}
         wait_until_taken(peer, 2, "the other one")
-        late = peer.came[1] - given - 12
+        late = peer.came[1] - given - 20
         print(f"{late:.1f} s after its time")
-        assert -0.1 <= late < 3, "its time is that of the wall: the outage is not added to it"
+        assert -0.5 <= late < back - given, "its time is that of the wall: the outage is not added to it"
         wait_until_empty(cmail)
         assert not cmail.mailbox(ANNA)

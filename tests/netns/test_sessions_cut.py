@@ -53,7 +53,7 @@ def test_another_address_at_each_link_up(net: Net, tmp_path: Path) -> None:
             net.cut("wire")
             wait_until_down(cmail)
             net.readdress("wire", host)
-            wait_for(lambda: not connections(cmail), "the connection to be over", 5)
+            wait_for(lambda: not connections(cmail), "the connection to be over", 30)
             assert set(attempts(cmail).values()) == {0}
             there.call(peer.script.clear)  # type: ignore[attr-defined]
             net.join("wire")
@@ -75,7 +75,7 @@ def test_silence_in_the_middle_of_a_large_message(net: Net, tmp_path: Path) -> N
         net.silence("wire")
         words = wait_until_down(cmail, 150)
         assert words.startswith("nothing answers: ")
-        wait_for(lambda: not connections(cmail), "the connection to be over", 5)
+        wait_for(lambda: not connections(cmail), "the connection to be over", 30)
         assert attempts(cmail) == {"bob@example.net": 0} and not peer.taken
         there.call(peer.script.clear)  # type: ignore[attr-defined]
         net.speak("wire")

@@ -14,6 +14,7 @@ from tests.support.hub_and_site import (
     all_has_come,
     arrived,
     hub_of,
+    let_the_first_come,
     nobody_was_told,
     post,
     send,
@@ -93,11 +94,11 @@ def test_a_cut_in_the_middle_of_it(net: Net, tmp_path: Path, method: str, how: s
         net.cut("wire")
         wait_until_down(site)
         workers = [site.pid(f"worker-{number}") for number in range(2)]
-        sent = subjects(100)
+        sent = subjects(150)
         send(net, *sent, octets=60_000)
-        net.join("wire")
-        wait_for(lambda: arrived(site), "the first of it")
         with standing_still(workers):
+            net.join("wire")
+            let_the_first_come(site, workers)
             assert waiting(hub), "it is all there already"
             most = ON_ITS_WAY * max(1, connections(hub))
             if how == "pulled":

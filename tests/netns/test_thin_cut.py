@@ -31,7 +31,7 @@ from tests.support.thin_net import ThinNet
 pytestmark = [pytest.mark.needs("root", "ip"), pytest.mark.limit(400)]
 
 HOST = "smtp.isp.example"
-ROUND_TRIP_S = 0.4
+ROUND_TRIP_S = 0.7
 
 
 @pytest.fixture

@@ -91,7 +91,7 @@ def test_another_rate_holds_for_what_is_under_way(net: ThinNet, tmp_path: Path) 
             cmail.config.write_text(before.replace("rate = 8", text))
             cmail.hang_up()
             wait_for(
-                lambda: sock.getsockopt(socket.SOL_SOCKET, SO_MAX_PACING_RATE) & 0xFFFFFFFF >= least, text, 60
+                lambda: sock.getsockopt(socket.SOL_SOCKET, SO_MAX_PACING_RATE) & 0xFFFFFFFF >= least, text
             )
 
         with connection(cmail) as sock:
@@ -115,7 +115,7 @@ def test_a_window_of_small_messages(net: ThinNet, tmp_path: Path) -> None:
         wait_until_down(cmail)
         for n in range(count):
             give(net, cmail, f"number {n}", size=octets)
-        peer.think_s = 10
+        peer.think_s = 15
         before = wire.counts()
         wire.up()
         wait_for(lambda: peer.came, "the first of them")

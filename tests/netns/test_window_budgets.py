@@ -55,7 +55,7 @@ def test_the_budget_of_a_window(net: Net, tmp_path: Path) -> None:
         spend(net, cmail, peer)
         spent = "the 25 KiB of this window are used"
         assert wait_until_down(cmail) == f"sat: {spent}; it rests until the next begins tomorrow at 22:00"
-        assert history(cmail)[0]["ended"] == spent
+        wait_for(lambda: history(cmail)[0]["ended"] == spent, "the history to say so")
         give(net, cmail, "waits")
         give(net, cmail, "too large", size=30_000, to="large@example.net")
         cmail.stop()
@@ -86,7 +86,8 @@ def test_the_budget_of_an_exchange(net: Net, tmp_path: Path) -> None:
         spent = "the 100 KiB of this exchange are used"
         wait_for(lambda: history(cmail)[0]["ended"] == spent, "the exchange to be over")
         assert not status(cmail)["is_down"]
-        assert HELD.format("exchange").replace("25", "100") in command(cmail, "queue", "list")
+        held = HELD.format("exchange").replace("25", "100")
+        wait_for(lambda: held in command(cmail, "queue", "list"), "the large one to be held")
         cmail.stop()
         gone = len(peer.taken)
         assert FIT <= gone <= FIT + UNDER_WAY

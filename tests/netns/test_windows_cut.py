@@ -70,15 +70,24 @@ def test_when_the_oldest_has_waited_and_when_mail_is_urgent(net: Net, tmp_path: 
         clock.set(3595)
         wait_until_taken(peer, 1, "it has waited long enough")
         wait_until_closed(cmail)
-        given = time.monotonic()
-        give(net, cmail, "urgent", fields="Priority: urgent\r\n")
-        wait_until_taken(peer, 2, "the urgent one")
-        print(f"the urgent one was there after {(time.monotonic() - given) * 1000:.0f} ms")
-        assert time.monotonic() - given < POLL_S - 1, "nobody looks for so long, so it was told"
+        took_s = [time_of_an_urgent_one(net, cmail, peer)]
+        while min(took_s) >= POLL_S - 1 and len(took_s) < 5:  # somebody else had the machine
+            wait_until_closed(cmail)
+            took_s.append(time_of_an_urgent_one(net, cmail, peer))
+        assert min(took_s) < POLL_S - 1, "nobody looks for so long, so it was told"
         assert [entry["why"] for entry in history(cmail)] == [
-            "urgent mail waits",
+            *["urgent mail waits"] * len(took_s),
             "the oldest message has waited 1 hour",
         ]
+
+
+def time_of_an_urgent_one(net: Net, cmail: RunningCmail, peer: FarSink) -> float:
+    """In seconds."""
+    before, given = len(peer.taken), time.monotonic()
+    give(net, cmail, "urgent", fields="Priority: urgent\r\n")
+    wait_until_taken(peer, before + 1, "the urgent one")
+    print(f"the urgent one was there after {(time.monotonic() - given) * 1000:.0f} ms")
+    return time.monotonic() - given
 
 
 def test_at_its_time_and_when_that_was_missed(net: Net, tmp_path: Path) -> None:
@@ -193,6 +202,7 @@ def test_a_batch_that_is_cut_is_still_released(net: Net, tmp_path: Path) -> None
         net.join("wire")
         wait_until_taken(peer, 1, "what was sent off")
         wait_until_up(cmail)
+        wait_for(lambda: len(cmail.queue()) == 1, "that to be recorded")
         time.sleep(2)
         assert peer.subjects() == ["sent off"] and attempts(cmail) == {"later@example.net": 0}
         command(cmail, "link", "exchange")

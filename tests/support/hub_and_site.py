@@ -5,6 +5,7 @@ import contextlib
 import os
 import signal
 import smtplib
+import time
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -14,6 +15,7 @@ from tests.support.house import PATIENCE_S, RunningCmail, reachable, wait_for
 from tests.support.netns import FAR, Net
 
 CREW: Final = "crew@ship.example"
+MOMENT_S: Final = 0.03
 _HUB: Final = """\
 [host]
 hostname = "mail.example.org"
@@ -173,6 +175,18 @@ def arrived(site: RunningCmail) -> Counter[str]:
 def waiting(hub: RunningCmail) -> list[dict[str, object]]:
     """What waits for the site."""
     return [row for row in hub.queue() if row["route"] == "site:ship"]
+
+
+def let_the_first_come(site: RunningCmail, pids: Sequence[int]) -> None:
+    """Until some of it is there. The workers of the site are stopped before anything comes, go on for moments, and are
+    stopped when this returns: however late somebody looks, there is more to come."""
+    until = time.monotonic() + PATIENCE_S
+    while not arrived(site):
+        assert time.monotonic() < until, "nothing comes"
+        for signal_ in (signal.SIGCONT, signal.SIGSTOP):
+            for pid in pids:
+                os.kill(pid, signal_)
+            time.sleep(MOMENT_S)
 
 
 @contextlib.contextmanager

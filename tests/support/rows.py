@@ -75,7 +75,7 @@ class Hears:
                 return
             with client:
                 client.sendall(self._greeting)
-                client.settimeout(1)
+                client.settimeout(20)
                 try:
                     self.heard.append(client.recv(1000))
                 except OSError:
