@@ -13,6 +13,7 @@ from cmail.app.config_checks import notes as notes
 from cmail.app.config_lines import find_lines
 from cmail.app.config_shape import Shape
 from cmail.app.settings import Settings
+from cmail.link.collect.box import bare_host
 from cmail.settings import SettingError, SettingProblem
 
 LOCAL_CONFIG: Final = os.path.join("var", "cmail.toml")
@@ -187,7 +188,12 @@ def _place(settings: Settings, folder: str) -> Settings:
             ),
         ),
         collect=tuple(
-            replace(each, password_file=absolute(each.password_file), to=_lower_domain(each.to))
+            replace(
+                each,
+                host=bare_host(each.host),
+                password_file=absolute(each.password_file),
+                to=_lower_domain(each.to),
+            )
             for each in settings.collect
         ),
         tls=replace(

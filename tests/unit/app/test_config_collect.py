@@ -109,3 +109,12 @@ def test_a_password_on_an_open_line_is_worth_a_word() -> None:
     """Allowed, and said in `cmail config check`."""
     settings = load_text(HEAD + text(tls='"opportunistic"'), is_machine_checked=False)
     assert any("collect isp" in note for note in notes(settings))
+
+
+def test_an_ipv6_address_with_and_without_brackets() -> None:
+    """It is one host; with brackets it was looked up as a name, which does not exist."""
+    hosts = [
+        load_text(HEAD + text(host=f'"{host}"'), is_machine_checked=False).collect[0].host
+        for host in ("2001:db8::1", "[2001:db8::1]", "imap.isp.example")
+    ]
+    assert hosts == ["2001:db8::1", "2001:db8::1", "imap.isp.example"]

@@ -462,8 +462,8 @@ def test_a_mailbox_is_tried_as_it_is_drafted(tmp_path: Path, monkeypatch: pytest
     text = house.row(COLLECT, "add", {**typed, "password": "s3cret!"}, "/test")
     assert "It said no. Try harder." in text and house.drafted(COLLECT)[1]["name"] == "anna"
     assert tried == [("pop3", Access("b.example", 995, "implicit", "", "anna", "", "s3cret!"))]
-    house.row(COLLECT, "1", {"tls": "required"}, "/test")
-    assert tried[1] == ("imap", Access("a.example", 143, "required", "", "us", "INBOX", "of own-password"))
+    house.row(COLLECT, "1", {"tls": "required", "host": "[::1]"}, "/test")
+    assert tried[1] == ("imap", Access("::1", 143, "required", "", "us", "INBOX", "of own-password"))
     assert house.row(COLLECT, "1", {"host": "a b"}, "/test") and house.status == 422 and len(tried) == 2
     house.processes.answers["link", "link.status"] = {"is_down": True, "changed_wall_ms": 1, "last_kick": ""}
     house.context.overviews.forget()

@@ -74,6 +74,11 @@ def port_of(protocol: str, port: int, tls: str) -> int:
     return port or PORTS[(protocol, tls == "implicit")]
 
 
+def bare_host(host: str) -> str:
+    """[::1]: ::1, as an IPv6 address is written where a port could stand behind it."""
+    return host[1:-1] if host.startswith("[") and host.endswith("]") else host
+
+
 def box_name(account: CollectSettings) -> str:
     """What the ledger knows a box by: another name, port or encryption does not make it another box."""
     folder = account.folder or "INBOX"

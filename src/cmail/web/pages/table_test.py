@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from cmail.admin.mailbox_test import Tried, test_mailbox
-from cmail.link.collect.box import Access, port_of
+from cmail.link.collect.box import Access, bare_host, port_of
 from cmail.net.dns_client import DnsClient
 from cmail.net.settings import DnsSettings
 from cmail.web.context import WebContext
@@ -26,7 +26,7 @@ class MailboxTest:
         settings = self._context.desk.settings()
         protocol, tls = str(row["protocol"]), str(row.get("tls", "implicit"))
         access = Access(
-            str(row["host"]),
+            bare_host(str(row["host"])),
             port_of(protocol, int(row.get("port", 0)), tls),
             tls,
             self._context.ca_file(),
