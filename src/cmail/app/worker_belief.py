@@ -6,15 +6,10 @@ from dataclasses import replace
 from typing import Final
 
 from cmail.app.worker_confirm import WorkerConfirm
+from cmail.app.worker_sight import is_silent
 from cmail.delivery.agent import Ending, HostTrouble, RouteRefusal
 from cmail.mail.outcome import NotNow, TemporaryFailure
-from cmail.mail.status import (
-    BAD_SYSTEM,
-    DIRECTORY_FAILURE,
-    LOCAL_TROUBLE,
-    NO_ANSWER_FROM_HOST,
-    UNABLE_TO_ROUTE,
-)
+from cmail.mail.status import BAD_SYSTEM, DIRECTORY_FAILURE, LOCAL_TROUBLE, UNABLE_TO_ROUTE
 from cmail.net.dns_client import DnsClient
 from cmail.policy.routing import MX_PREFIX, RELAY
 
@@ -56,7 +51,7 @@ class WorkerBelief:
     def _was_there(self, ending: Ending) -> bool:
         """Whether the upstream server does not answer, and did a moment ago. When a probe behind that finds
         it, a gap of the line is over: all goes at once, and not when the next attempt would be."""
-        if not _is_silent(ending):
+        if not is_silent(ending):
             self._silent_since = None
             return False
         now = asyncio.get_running_loop().time()
@@ -85,12 +80,6 @@ class WorkerBelief:
             return trouble
         self._resolver().forget_failures()
         return _offline(trouble)
-
-
-def _is_silent(ending: Ending) -> bool:
-    if not isinstance(ending, HostTrouble) or ending.transactions_count:
-        return False
-    return ending.failure.detail == NO_ANSWER_FROM_HOST and "timed out" in ending.failure.reason
 
 
 def _is_dns_trouble(trouble: HostTrouble) -> bool:

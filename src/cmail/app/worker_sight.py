@@ -111,6 +111,13 @@ class WorkerSight:
             return  # it is away: workers go on
 
 
+def is_silent(ending: Ending) -> bool:
+    """Whether nobody answered, within the time that they had."""
+    if not isinstance(ending, HostTrouble) or ending.transactions_count:
+        return False
+    return ending.failure.detail == NO_ANSWER_FROM_HOST and "timed out" in ending.failure.reason
+
+
 def _kind_of(route: str, ending: Ending) -> str:
     """Of the upstream server one silence is enough to look, of others it takes two in a row."""
     if not isinstance(ending, HostTrouble) or ending.transactions_count:
@@ -118,7 +125,7 @@ def _kind_of(route: str, ending: Ending) -> str:
     failure = ending.failure
     if failure.kind is NotNow.OFFLINE:
         return "offline"
-    if failure.detail == NO_ANSWER_FROM_HOST and "timed out" in failure.reason:
+    if is_silent(ending):
         return "silent" if route == RELAY else "timeout"
     if failure.detail == DIRECTORY_FAILURE:
         return "timeout"
