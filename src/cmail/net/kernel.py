@@ -102,8 +102,18 @@ class Kernel:
     def leads_beyond(self, index: int, upstream: IPAddress | None) -> bool:
         """Whether a route by this device leads beyond its own network, or to the upstream server."""
         return any(
-            index in route.indexes and (route.is_default or (upstream is not None and route.covers(upstream)))
+            index in route.indexes
+            and (route.is_default or (upstream is not None and route.covers(upstream)))
+            and self._has_source(route.version)
             for route in self._routes
+        )
+
+    def _has_source(self, version: int) -> bool:
+        """Whether there is an address to go by such a route with, on whichever device. IPv6 keeps its routes
+        when the last one is gone (its router fell silent), and goes from one that nobody far away can answer."""
+        return version == 4 or any(
+            own.address.version == version and own.is_usable and not _is_near(own.address)
+            for own in self._addresses.values()
         )
 
     @property
@@ -132,6 +142,10 @@ class Kernel:
     def _is_loopback(self, index: int) -> bool:
         device = self._devices.get(index)
         return device is not None and device.is_loopback
+
+
+def _is_near(address: IPAddress) -> bool:
+    return address.is_link_local or address.is_loopback
 
 
 def _has_same_place(one: Route, other: Route) -> bool:

@@ -41,6 +41,14 @@ class Way:
     index: int
     source: IPAddress | None
 
+    def leads_to(self, address: IPAddress) -> bool:
+        """Whether an answer can come back: IPv6 goes from a link-local address when there is no other."""
+        return (
+            self.source is None
+            or self.source.version == 4
+            or self.source.is_link_local <= address.is_link_local
+        )
+
 
 class KernelWatch:
     """Keeps a Kernel up to date, and calls `changed` once for all that came together."""
@@ -75,10 +83,11 @@ class KernelWatch:
         self._events = self._questions = None
 
     def way_to(self, address: IPAddress) -> Way | None:
-        """Which way the kernel goes to an address now; None: it knows none."""
+        """Which way the kernel goes to an address now; None: it knows none that an answer comes back by."""
         for message in self._ask(route_question(address, self._next()), is_dump=False):
             if isinstance(message, Added) and isinstance(message.what, Route) and message.what.indexes:
-                return Way(message.what.indexes[0], message.what.source)
+                way = Way(message.what.indexes[0], message.what.source)
+                return way if way.leads_to(address) else None
         return None
 
     def _on_events(self) -> None:
