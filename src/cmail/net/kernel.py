@@ -109,8 +109,8 @@ class Kernel:
         )
 
     def _has_source(self, version: int) -> bool:
-        """Whether there is an address to go by such a route with, on whichever device. IPv6 keeps its routes
-        when the last one is gone (its router fell silent), and goes from one that nobody far away can answer."""
+        """Whether there is an address to go by it, of whichever device. IPv6 has its routes yet when
+        its last one is gone (its router fell silent), and goes from one that nobody far away can answer."""
         return version == 4 or any(
             own.address.version == version and own.is_usable and not _is_near(own.address)
             for own in self._addresses.values()
