@@ -95,7 +95,8 @@ def test_from_the_link_to_a_message_that_went_through(beginner: Beginner) -> Non
     page.fill("#address", "bob@else.example")
     beginner.press("Send")
     wait_for(lambda: beginner.text().count("It went through") == 2, "the message to bob")
-    assert any("bob@else.example" in taken.recipients[0] for taken in beginner.sink.taken)
+    sink = beginner.sink
+    wait_for(lambda: any("bob@else.example" in taken.recipients[0] for taken in sink.taken), "it there")
     beginner.press("Done")
     assert beginner.title() == "Home"
     text = beginner.cmail.config.read_text()

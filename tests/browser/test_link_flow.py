@@ -171,7 +171,7 @@ def page_lives(flow: Flow) -> None:
     second = place.inner_text()
     assert re.fullmatch(r"\d+ min( \d+ s)?|\d+ s", second) and seconds(second) < seconds(first)
     flow.send()
-    flow.page.wait_for_selector("#link-plan:has-text('1 message waits')", timeout=20_000)
+    flow.page.wait_for_selector("#link-plan:has-text('1 message waits')")
 
 
 def seconds(words: str) -> int:

@@ -129,7 +129,7 @@ def test_a_queue_is_put_in_order(flow: Flow) -> None:
     assert "Delete 1 recipient?" in flow.text() and "example.com" in flow.text()
     flow.press("Delete: 1 recipient")
     assert "1 recipient is deleted." in flow.said()
-    assert set(flow.states()) == {"bob@example.net", "emil@example.net"}
+    wait_for(lambda: set(flow.states()) == {"bob@example.net", "emil@example.net"}, "the report to be gone")
 
     flow.peers.heal(flow.sink)
     flow.go("/queue")

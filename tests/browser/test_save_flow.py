@@ -139,6 +139,11 @@ def test_a_hand_edit_meanwhile_is_merged_or_asked_about(flow: Flow) -> None:
         assert flow.page.locator(".unsaved").count() == 0
 
 
+def first_figure(flow: Flow) -> str:
+    """What came in today."""
+    return str(flow.page.locator("#today li").first.inner_text()).split()[0]
+
+
 def test_today_is_now(flow: Flow) -> None:
     """Mail that has just come in is counted on the page that is opened then; with scripts on one that is open."""
     flow.go("/")
@@ -149,9 +154,7 @@ def test_today_is_now(flow: Flow) -> None:
             )
         flow.cmail.wait_for_mail("anna@example.org", number)
         if number == 1:
-            flow.page.wait_for_timeout(1100)  # figures may be a second old
-            flow.go("/")
-        assert flow.page.locator("#today li").first.inner_text().split()[0] == "1"
+            wait_for(lambda: flow.go("/") and first_figure(flow) == "1", "the first message to be counted")
     counted = flow.page.locator("#today .figure").first
     if flow.page.evaluate("typeof htmx !== 'undefined'"):
         wait_for(lambda: counted.inner_text() == "2", "the second message to be counted")

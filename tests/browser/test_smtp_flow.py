@@ -214,7 +214,7 @@ def test_the_kick_and_validation(flow: Flow) -> None:
     with pytest.raises(smtplib.SMTPDataError):
         flow.send("anna@example.org", NO_FROM)
     with socket.create_server(("127.0.0.1", 0)) as trigger:
-        trigger.settimeout(30)
+        trigger.settimeout(60)
         port = trigger.getsockname()[1]
         values: dict[str, str | bool] = {
             "smtp.host": "127.0.0.1",
@@ -228,7 +228,7 @@ def test_the_kick_and_validation(flow: Flow) -> None:
         command(flow.cmail, "link", "up")
         client, _ = trigger.accept()
         with client:
-            client.settimeout(30)
+            client.settimeout(60)
             assert client.recv(100) == b"example.org\r\n"
     flow.send("anna@example.org", NO_FROM)
     flow.cmail.wait_for_mail("anna@example.org")

@@ -9,7 +9,17 @@ from pathlib import Path
 import pytest
 
 from tests.support.house import RunningCmail, wait_for
-from tests.support.hub_and_site import CREW, arrived, hub_at, post, site_at, subjects, waiting
+from tests.support.hub_and_site import (
+    CREW,
+    arrived,
+    hub_at,
+    let_the_first_come,
+    post,
+    site_at,
+    subjects,
+    waiting,
+)
+from tests.support.ports import free_port
 
 LOCAL: str = "127.0.0.1"
 KINDS: tuple[str, ...] = ("smtp", "submission", "odmr")
@@ -61,9 +71,7 @@ def test_a_site_takes_and_brings_its_mail_by_atrn_and_submission(tmp_path: Path)
 @pytest.mark.limit(400)
 def test_a_site_with_an_address_of_its_own_has_its_mail_sent_by_etrn(tmp_path: Path) -> None:
     """ETRN after a log-in at the submission port; the hub connects to the site's own port."""
-    (tmp_path / "other").mkdir()
-    with RunningCmail(tmp_path / "other") as other:  # a port that is free when this has ended
-        port = other.port("smtp")
+    port = free_port()
     with (
         hub_of(tmp_path, f'host = "127.0.0.1:{port}"\n') as hub,
         ship_of(tmp_path, hub, "etrn", port) as ship,
@@ -83,9 +91,8 @@ def test_nothing_is_lost_when_one_of_them_is_killed_in_the_middle(tmp_path: Path
     with hub_of(tmp_path) as hub, ship_of(tmp_path, hub, "atrn") as ship:
         sent = fill(hub, 100, 60_000)
         kicking = kick(ship)
-        wait_for(lambda: arrived(ship), "the first of it at the ship")
-        taker = ship.pid("worker-0")  # who stands still now, so that this is the middle of it
-        os.kill(taker, signal.SIGSTOP)
+        taker = ship.pid("worker-0")
+        let_the_first_come(ship, [taker])  # it stands still now, so that this is the middle of it
         assert hub.queue()
         if who == "site":
             ship.kill()

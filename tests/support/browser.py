@@ -11,6 +11,7 @@ import pytest
 SCRIPTS: Final = pytest.mark.parametrize(
     "has_scripts", [True, False], ids=["with scripts", "without scripts"]
 )
+PATIENCE_MS: Final = 90_000.0  # for what comes: a slow machine has other things to do as well
 WIDE: Final = 1600
 NARROW: Final = 360
 _ARGUMENTS: Final = ["--disable-dev-shm-usage", "--force-color-profile=srgb"]
@@ -42,6 +43,7 @@ def window(
         **more,
     )
     page: Any = context.new_page()
+    page.set_default_timeout(PATIENCE_MS)
     page.complaints = []
     page.on("console", lambda said: said.type == "error" and page.complaints.append(said.text))
     page.on("pageerror", lambda error: page.complaints.append(str(error)))
