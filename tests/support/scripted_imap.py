@@ -18,6 +18,7 @@ class ScriptedImap:
     breaks: dict[int, str] = field(
         default_factory=dict
     )  # UID -> with this in a FETCH of it the connection ends
+    has_sizes: bool = True
     knows_parts: bool = True  # else all of a message comes, whatever part was asked for
     cut_content_after: int = -1  # octets, once
     body_as: str = "literal"  # or "quoted", "nil", "uid behind", "other uid"
@@ -94,7 +95,8 @@ class ScriptedImap:
         if uid in self.breaks and self.breaks[uid] in command:
             raise _CutError(b"")
         if "BODY" not in command:
-            return f"* 1 FETCH (UID {uid} RFC822.SIZE {len(octets)})\r\n".encode()
+            size = f" RFC822.SIZE {len(octets)}" if self.has_sizes else ""
+            return f"* 1 FETCH (UID {uid}{size})\r\n".encode()
         name = "BODY[]"
         if self.knows_parts and (part := re.search(r"<(\d+)\.(\d+)>", command)):
             octets, name = octets[int(part[1]) :][: int(part[2])], f"BODY[]<{part[1]}>"

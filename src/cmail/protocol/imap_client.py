@@ -22,6 +22,7 @@ _LITERAL: Final = re.compile(rb"(~?)\{(\d{1,20})\}\Z")
 _FETCH: Final = re.compile(rb"\* \d{1,10} FETCH \(", re.I)
 _BODY: Final = re.compile(rb"[ (]BODY\[[^\]\"]*\](?:<\d{1,20}>)? ?\Z", re.I)
 _HEAD_MAX: Final = 4096  # of a line, up to the content of a message
+_ALL: Final = re.compile(rb" ALL (\S+)", re.I)
 _CODE: Final = re.compile(rb"\[([^\[\]]{1,2000})\] ?")
 
 
@@ -228,6 +229,8 @@ def _untagged(rest: bytes, literals: Sequence[bytes]) -> Untagged:
         return Untagged(word, text=text, code=code)
     if word == "SEARCH":  # much longer than all others: no value of each number by itself
         return Untagged(word, number, tuple(parse_search(behind)))
+    if word == "ESEARCH":  # what servers of IMAP4rev2 alone say to the same question
+        return Untagged("SEARCH", number, tuple(parse_esearch(behind)))
     if word not in ("FETCH", "CAPABILITY"):
         return Untagged(word, number)
     if len(behind) > PARSED_OCTETS_MAX:
@@ -244,6 +247,24 @@ def parse_search(octets: bytes) -> list[int]:
     if not all(word.isdigit() and len(word) <= 10 for word in words):
         raise ImapError(f"a search found {shown(octets)!r}")
     return [int(word) for word in words]
+
+
+def parse_esearch(octets: bytes) -> list[int]:
+    """The same of (TAG "a1") UID ALL 2:4,7; without ALL nothing was found."""
+    found = _ALL.search(octets)
+    numbers: list[int] = []
+    if octets.count(b",") > FOUND_MAX:
+        raise ImapError(f"a search found more than {FOUND_MAX} messages")
+    for span in found[1].split(b",") if found else ():
+        first, colon, last = span.partition(b":")
+        ends = [first, last if colon else first]
+        if not all(each.isdigit() and len(each) <= 10 for each in ends):
+            raise ImapError(f"a search found {shown(octets)!r}")
+        low, high = sorted(int(each) for each in ends)
+        if len(numbers) + high - low >= FOUND_MAX:
+            raise ImapError(f"a search found more than {FOUND_MAX} messages")
+        numbers += range(low, high + 1)
+    return numbers
 
 
 def _code(text: bytes) -> tuple[str, str]:

@@ -159,3 +159,40 @@ def test_a_message_that_vanishes(tmp_path: Path) -> None:
             assert result.is_ok and not office.taken and server.messages
 
     run(test)
+
+
+FOUND: dict[str, tuple[bytes, str]] = {
+    "some and a span": (b' (TAG "TAG") UID ALL 1:2,5', ""),
+    "a span from its end, more said of it": (b' (TAG "TAG") UID MIN 1 all 2:1,5 MODSEQ 9', ""),
+    "nothing": (b' (TAG "TAG") UID', "nothing new"),
+    "no numbers": (b' (TAG "TAG") UID ALL 1:*', "a search found"),
+    "more than there can be": (b' (TAG "TAG") UID ALL 1:4294967295', "a search found more than"),
+    "over and over": (b' (TAG "TAG") UID ALL ' + b"1:300000," * 9 + b"1", "a search found more than"),
+}
+
+
+@pytest.mark.parametrize("name", FOUND)
+def test_a_server_that_answers_as_later_ones_do(tmp_path: Path, name: str) -> None:
+    """ESEARCH (RFC 9051 §7.3.4) to a search: what is there is not taken for nothing; its spans are bounded."""
+    said, words = FOUND[name]
+
+    async def test() -> None:
+        office = Office(tmp_path)
+        answers = {"UID SEARCH": b"* ESEARCH" + said + b"\r\nTAG OK done\r\n"}
+        async with ScriptedImap(dict(THREE), answers=answers) as server:
+            [result] = await office.collect(imap(server.port))
+            assert words in result.tell() and len(office.taken) == (0 if words else 3)
+
+    run(test)
+
+
+def test_sizes_that_are_not_told(tmp_path: Path) -> None:
+    """A server that leaves them out: the messages are there, and come."""
+
+    async def test() -> None:
+        office = Office(tmp_path)
+        async with ScriptedImap(dict(THREE), has_sizes=False) as server:
+            [result] = await office.collect(imap(server.port))
+            assert result.is_ok and sorted(office.contents) == sorted(THREE.values()) and not server.messages
+
+    run(test)

@@ -201,8 +201,8 @@ class ImapBox(LineBox):
             for each in said:
                 items = self._items(each)
                 uid, size = items.get("UID"), items.get(_SIZE)
-                if isinstance(uid, int) and isinstance(size, int):
-                    sizes[uid] = size
+                if isinstance(uid, int):  # without a size it is there all the same
+                    sizes[uid] = size if isinstance(size, int) else sizes.get(uid, 0)
         return [Listed(each.uid, sizes[each.handle], each.handle) for each in found if each.handle in sizes]
 
     def _name(self, uid: int) -> str:
