@@ -96,7 +96,7 @@ class Connections:
         for transaction in list(lane.taken):  # a mistake of the agent's: it must not cost a message
             lane.settle(transaction, dict.fromkeys([q.position for q in transaction.recipients], INTERNAL))
         self._serve_hungry()
-        route.pausing.look()
+        self._scheduler.thin_line.look()
         route.pump()
         if route.has_more and not route.ready:
             route.refill()

@@ -83,9 +83,12 @@ class Gate:
     @property
     def is_narrow(self) -> bool:
         """Whether large and small mail are in each other's way."""
-        route, scheduler = self._route, self._route.scheduler
-        is_thin = route.needs_link and scheduler.admission.orders.is_thin
-        return is_thin or scheduler.connections_max(route.name) == 1
+        return self.is_thin or self._route.scheduler.connections_max(self._route.name) == 1
+
+    @property
+    def is_thin(self) -> bool:
+        """Whether it goes by a thin link."""
+        return self._route.needs_link and self._route.scheduler.admission.orders.is_thin
 
     @property
     def large_above(self) -> int:

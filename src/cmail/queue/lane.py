@@ -71,11 +71,11 @@ class Lane:
         self.taken.remove(transaction)
         self.settled_count += 1
         route = self.route
-        if transaction.is_large:
-            route.large_ended()
-        if route.pausing.paused:
-            route.pausing.look()
         scheduler = route.scheduler
+        if transaction.is_large:
+            route.large_ended(transaction)
+        if scheduler.thin_line.paused:
+            scheduler.thin_line.look()
         now = scheduler.clock.monotonic()
         sending_s = now - transaction.started if transaction.started else 0.0
         setup_s, self.setup_s = self.setup_s, 0.0
@@ -106,9 +106,9 @@ class Lane:
         """Nothing of it can have been accepted: another connection gets it, no attempt is counted."""
         self.taken.remove(transaction)
         if transaction.is_large:
-            self.route.large_ended()
+            self.route.large_ended(transaction)
         self.route.put_back(transaction)
-        self.route.pausing.look()
+        self.route.scheduler.thin_line.look()
 
     def more(self) -> "Future[None]":
         """Resolves when take() may have something again."""

@@ -105,12 +105,14 @@ class Opening:
 
     def is_large_free(self) -> bool:
         """Whether a connection may have a large message."""
-        return self._route.large_count < self._route.gate.large_max
+        route = self._route
+        return route.large_count < route.gate.large_max and route.scheduler.thin_line.is_free(route)
 
     def _count_free(self) -> int:
         """How much of what is ready a connection may take."""
         route, ready = self._route, self._route.ready
-        if not ready or not route.large_count or self.is_large_free():
+        is_small = not (route.large_count or ready.is_large_first)
+        if not ready or is_small or self.is_large_free():
             return len(ready)
         return ready.small_count()
 

@@ -35,6 +35,7 @@ class Pausing:
             return None
         future: Future[None] = scheduler.loop.create_future()
         self.paused[future] = lane
+        scheduler.thin_line.paused[self._route] = None
         future.add_done_callback(self._ended)
         scheduler.loop.call_later(left, self._resolve, future)
         return future
@@ -44,6 +45,8 @@ class Pausing:
         route = self._route
         if not route.gate.is_narrow or not route.is_open:
             return False
+        if route.gate.is_thin and route.scheduler.thin_line.has_small(but=route):
+            return True
         others = [lane for lane in route.lanes if not any(each.is_large for each in lane.taken)]
         return bool(others) and (bool(route.ready.small_count()) or any(lane.taken for lane in others))
 
@@ -59,6 +62,8 @@ class Pausing:
 
     def _ended(self, future: "Future[None]") -> None:
         self.paused.pop(future, None)
+        if not self.paused:
+            self._route.scheduler.thin_line.paused.pop(self._route, None)
 
     def forget(self, lane: Lane) -> None:
         """Its connection is gone."""

@@ -95,6 +95,11 @@ class Ready:
         return transaction
 
     @property
+    def first(self) -> Transaction | None:
+        """What goes first."""
+        return self._first[0] if self._first else None
+
+    @property
     def last_rank(self) -> int:
         """The rank of what would go last; -1 when there is nothing."""
         if self._ranks:

@@ -275,7 +275,9 @@ class RouteQueue:
                 continue
             if transaction.message.envelope.deliver_by_ms and not self._is_in_time(transaction):
                 continue
-            self.large_count += transaction.is_large
+            if transaction.is_large:
+                self.large_count += 1
+                scheduler.thin_line.begin(self, transaction)
             if not lane.taken_count:
                 self.opening.count -= 1
                 lane.setup_s = max(0.0, scheduler.clock.monotonic() - lane.opened_at)
@@ -328,9 +330,10 @@ class RouteQueue:
         """A future for a connection that has nothing to do; it resolves when there is something."""
         return self.opening.wait(lane)
 
-    def large_ended(self) -> None:
-        """A connection has no large message in hand any more."""
+    def large_ended(self, transaction: Transaction) -> None:
+        """A connection has a large message no longer in hand."""
         self.large_count -= 1
+        self.scheduler.thin_line.end(transaction)
         self.opening.pump()
 
     # What is done with it from outside.

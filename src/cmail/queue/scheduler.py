@@ -21,6 +21,7 @@ from cmail.queue.report import Reports
 from cmail.queue.route_queue import KEY_BITS, RouteQueue
 from cmail.queue.router import Router
 from cmail.queue.settings import QueueSettings
+from cmail.queue.thin_line import ThinLine
 from cmail.queue.why import why
 from cmail.storage.spool import (
     Change,
@@ -74,6 +75,7 @@ class Scheduler:
         self.lookout = Lookout(self)
         self.alone = Alone(self)
         self.routes: dict[str, RouteQueue] = {}
+        self.thin_line = ThinLine(self)
         self.active: set[int] = set()
         self.octets = 0  # of content in memory, and for what reads are under way
         self.reading: set[RouteQueue] = set()  # routes with a read under way

@@ -3,7 +3,7 @@
 from cmail.delivery.agent import HostTrouble, Transaction
 from cmail.mail.outcome import NotNow, TemporaryFailure
 from cmail.policy.orders import Orders
-from cmail.queue import pausing
+from cmail.queue import pausing, thin_line
 from cmail.queue.lane import Lane
 from tests.unit.queue.house import House, run
 
@@ -149,6 +149,64 @@ def test_on_a_thin_link_one_large_message_goes_at_a_time_and_stands_aside() -> N
         await house.until(lambda: not house.waiting())
 
     run(test, connections=4)
+
+
+def large_of_all(house: House) -> int:
+    return sum(route.large_count for route in house.scheduler.routes.values())
+
+
+async def large_to_hosts(house: House) -> None:
+    """One for each of three hosts, by a thin link."""
+    house.order(THIN)
+    house.smtp.idle_s = 30.0
+    house.smtp.large_gate.clear()
+    for number in range(3):
+        await house.send(f"large{number}@h{number}.example", size=9 * MIB)
+    await house.until(lambda: house.smtp.open_count)
+    await house.settle_down()
+
+
+def test_on_a_thin_link_large_mail_for_several_hosts_goes_one_at_a_time() -> None:
+    """It stands aside for small mail to whichever host, and the most urgent is the next."""
+
+    async def test(house: House) -> None:
+        await large_to_hosts(house)
+        assert large_of_all(house) == 1
+        house.smtp.gate.clear()
+        await house.send("small@h3.example")
+        await house.until(lambda: house.smtp.paused_count == 1)
+        house.smtp.gate.set()
+        await house.until(lambda: sent(house) == ["small"])
+        await house.until(lambda: not house.smtp.paused_count)
+        await house.send("urgent@h4.example", size=9 * MIB, priority=4)
+        await house.send("again@h0.example", size=9 * MIB)
+        await house.settle_down()
+        assert large_of_all(house) == 1
+        house.smtp.large_gate.set()
+        await house.until(lambda: not house.waiting())
+        assert sent(house) == ["small", "large0", "urgent", "large1", "large2", "again"]
+        await house.until(lambda: not house.scheduler.active)
+        assert not large_of_all(house)
+
+    run(test, delivery="mx")
+
+
+def test_on_a_thin_link_a_slow_host_does_not_keep_the_turn(monkeypatch) -> None:
+    """One that takes much longer than the link is not waited for: another goes beside it, whatever else waits
+    for the slow one."""
+    monkeypatch.setattr(thin_line, "TURN_MIN_S", 0)
+    monkeypatch.setattr(thin_line, "TURN_TIMES", 0)
+
+    async def test(house: House) -> None:
+        house.order(THIN)
+        house.smtp.large_gate.clear()
+        for to in ("first@slow.example", "second@slow.example", "third@other.example"):
+            await house.send(to, size=9 * MIB)
+        await house.until(lambda: large_of_all(house) == 2)
+        house.smtp.large_gate.set()
+        await house.until(lambda: not house.waiting())
+
+    run(test, delivery="mx")
 
 
 def test_on_a_thin_link_what_takes_seconds_is_large() -> None:
