@@ -13,7 +13,7 @@ from cmail.mail.queue_id import SEQUENCE_BITS, SHARDS_MAX, parse_queue_id
 from tests.support.ledger import Acknowledged
 
 # Between a next hop's 250 and the commit of its record: milliseconds; a busy machine gets more.
-WINDOW_S: Final = 1.0
+WINDOW_S: Final = 3.0
 # Twice after one kill, messages of one shard. A worker has 10 connections of the 20 to a next hop, each with
 # at most 8 messages whose reply waits; a record waits for one commit.
 TWICE_MAX: Final = 80

@@ -30,8 +30,8 @@ from tests.support.scripted_pop3 import ScriptedPop3
 from tests.support.torture import Say, Summary
 
 STORM_S: Final = float(os.environ.get("CMAIL_LINK_STORM_S", "70"))  # of each of the two plans
-END_S: Final = 90.0
-BACK_S: Final = 45.0
+END_S: Final = 150.0
+BACK_S: Final = 90.0
 RATE: Final = 12.0  # messages a second, each way
 SIZES: Final = (800, 3000, 90_000, 1500, 300_000)
 POP3_EACH_S: Final = 0.4
@@ -129,7 +129,7 @@ class LinkStorm:
 
     def _end_load(self) -> None:
         self._is_over.set()
-        self._filler.join(10)
+        self._filler.join(60)
         for senders in (self.to_ship, self.from_ship):
             senders.stop()
             senders.__exit__(None)
@@ -210,7 +210,7 @@ class LinkStorm:
 
     def _is_down(self) -> bool | None:
         try:
-            return bool(self.ship.ask("link", "link.status")["is_down"])
+            return bool(self.ship.ask("link", "link.status", is_heard=True)["is_down"])
         except ControlError:
             return None
 

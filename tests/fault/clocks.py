@@ -38,7 +38,7 @@ LONG_WAY: Final = (
 )
 STARTS: Final = (IN_1970_S, IN_2080_S, -10 * DAY_S, 0)
 HERE, THERE, LATER = "anna@example.org", "b@example.net", "later@example.net"
-SEEN_S: Final = 60.0  # what waits is tried by then after a step; usually it is 5
+SEEN_S: Final = 120.0  # what waits is tried by then after a step; usually it is 5
 SETTINGS: Final = '[smtp]\nhost = "{host}"\nport = {port}\n[queue]\nretry = ["1h"]\n'
 
 

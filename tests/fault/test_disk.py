@@ -94,7 +94,7 @@ def test_spool_that_is_removed(tmp_path: Path) -> None:
         wait_for(lambda: reply_to(cmail, port, "x", size=LARGE) == 250, "large mail to be taken")
         wait_for(lambda: status(cmail)["running"] and not troubles(cmail), "an answer, without trouble")
         count = wait_for(lambda: len(cmail.queue()), "the queue")
-        assert "1 messages were copied" in cmail.log()
+        cmail.wait_for_log("1 messages were copied")
         assert cmail.pid("worker-0") == worker
         cmail.kill()
         cmail.start()

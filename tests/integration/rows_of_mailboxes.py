@@ -110,7 +110,8 @@ def _(house: House) -> None:
     form = next(form for form in house.browser.get("/collect").forms if form.action == "/collect/1/delete")
     house.browser.send(form.action, form.values)
     house.save()
-    assert not kept.exists() and house.cmail.ask("link", "collect.status")["accounts"] == []
+    wait_for(lambda: not kept.exists(), "it to be gone")
+    assert house.cmail.ask("link", "collect.status")["accounts"] == []
 
 
 @column("collect.to")

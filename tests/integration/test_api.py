@@ -106,7 +106,8 @@ def test_mail_as_json_and_as_it_is(tmp_path: Path) -> None:
             answer = api.ask("POST", path, content=octets, headers=RAW)
             assert answer.status_code == 422 and answer.json()["detail"], octets
         assert api.ask("GET", "/status").status_code == 403
-        assert len(cmail.mailbox("anna@example.org")) == 3 and not cmail.queue()
+        wait_for(lambda: not cmail.queue(), "an empty queue")
+        assert len(cmail.mailbox("anna@example.org")) == 3
         assert not list((cmail.data / "admin" / "incoming").iterdir())
         assert "Traceback" not in cmail.log()
 

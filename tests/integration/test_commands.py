@@ -16,6 +16,7 @@ import pytest
 from cmail.storage.account_book import AccountBook
 from tests.support.full_queue import fill
 from tests.support.house import SETTINGS, RunningCmail, wait_for
+from tests.support.machine import Slowness
 
 ENTRY = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ\Z")
 
@@ -201,16 +202,19 @@ def test_status_and_link(tmp_path: Path) -> None:
 
 @pytest.mark.limit(300)
 def test_hundred_thousand(tmp_path: Path) -> None:
-    """The first 50 of 100,000 are listed within 0.3 s; a change of all is one command."""
+    """The first 50 of 100,000 are listed within 0.3 s, as many times that as this machine is slow; a change of all is
+    one command."""
     house = RunningCmail(tmp_path)
     house.start()
     house.stop()
     fill(house)
     with house:
-        took = [_seconds(house, "queue", "list", "--limit", "50")]
-        while min(took) >= 0.3 and len(took) < 20:  # others may work on this machine too
+        slowness = Slowness()
+        took: list[float] = []
+        while len(took) < 3 or (min(took) >= 0.3 and len(took) < 20):  # others may work on this machine too
+            slowness.look()
             took.append(_seconds(house, "queue", "list", "--limit", "50"))
-        assert min(took) < 0.3, f"{took} s"
+        assert min(took) < 0.3 * slowness.factor, f"{took} s, slower by {slowness.factor}"
         assert good(house, "queue", "hold", "--all") == "100000 recipients on hold\n"
         assert good(house, "queue", "delete", "--all") == "100000 recipients deleted\n"
     assert good(house, "queue", "list") == "The queue is empty.\n"

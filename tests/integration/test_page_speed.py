@@ -1,4 +1,5 @@
-"""A hundred thousand recipients wait, and each page of the menu answers within 50 ms."""
+"""A hundred thousand recipients wait, and each page of the menu answers within 50 ms: as many times that as this machine is
+slow."""
 
 import http.client
 import re
@@ -12,7 +13,8 @@ from cmail.admin.overview import FRESH_S
 from cmail.web.page import MENU
 from tests.integration.test_commands import good
 from tests.support.full_queue import fill
-from tests.support.house import SETTINGS, RunningCmail
+from tests.support.house import SETTINGS, RunningCmail, wait_for
+from tests.support.machine import Slowness
 
 PASSWORD = "correct horse battery"
 ENOUGH_MS = 50.0
@@ -32,10 +34,11 @@ def test_a_page_takes_no_longer_than_50_ms(tmp_path: Path) -> None:
     with house:
         good(house, "page", "password", "--stdin", stdin=PASSWORD + "\n")
         page = Page(house)
-        assert re.search(r"100\D?000 recipients wait", page.get("/"))
-        took = {path: page.best_ms(path) for path in [path for path, _ in MENU] + list(MORE)}
-        print({path: round(ms, 1) for path, ms in took.items()})
-        assert {path: ms for path, ms in took.items() if ms > ENOUGH_MS} == {}
+        wait_for(lambda: re.search(r"100\D?000 recipients wait", page.get("/")), "all of them to be counted")
+        slowness = Slowness()
+        took = {path: page.best_ms(path, slowness) for path in [path for path, _ in MENU] + list(MORE)}
+        print({path: round(ms, 1) for path, ms in took.items()}, f"slower by {slowness.factor:.2f}")
+        assert {path: ms for path, ms in took.items() if ms > ENOUGH_MS * slowness.factor} == {}
 
 
 class Page:
@@ -57,11 +60,12 @@ class Page:
         assert answer.status == 200, (path, answer.status)
         return text
 
-    def best_ms(self, path: str) -> float:
+    def best_ms(self, path: str, slowness: Slowness) -> float:
         """Of several looks, each when what the page knew is too old to be shown again (FRESH_S): all that it shows
         is asked for anew. Of more looks, when the machine is busy with something else."""
         best, until, looks = 1e9, time.monotonic() + PATIENCE_S / len(MENU), 0
         while looks < LOOKS or (best > ENOUGH_MS and time.monotonic() < until):
+            slowness.look()
             time.sleep(FRESH_S * 1.1)
             began = time.perf_counter()
             self.get(path)

@@ -98,6 +98,7 @@ def test_killed_worker_is_replaced(tmp_path: Path) -> None:
             send(cmail)  # those that fall to the dead one wait in its socket, and none is refused
         wait_for(lambda: cmail.pid("worker-0") not in (0, first), "a new worker-0")
         cmail.wait_for_mail("anna@example.org", 10)
+        wait_for(cmail._is_ready, "all of it to serve")
         assert cmail.port("smtp") == port
         waiting = [row["id"] for row in cmail.queue() if row["to"] == "b@example.net"]
         assert sorted(waiting) == before

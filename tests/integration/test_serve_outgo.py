@@ -98,6 +98,6 @@ def test_mail_waits_for_the_link(tmp_path: Path) -> None:
         started = time.monotonic()
         cmail.ask("link", "link.up")
         wait_for(lambda: len(sink.taken) == 4, "the mail at the MX")
-        assert time.monotonic() - started < 2
+        assert time.monotonic() - started < 15, "moments, on a machine that has nothing else to do"
 
     with_the_world(tmp_path, body)

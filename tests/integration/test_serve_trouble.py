@@ -292,7 +292,7 @@ def test_stop_lets_a_transaction_end(tmp_path: Path) -> None:
         cmail.wait_for_log("stopping: got SIGTERM")
         wait_for(lambda: _is_refused(port), "the port to be closed")
         assert client.data(b"From: <a@example.net>\r\nSubject: x\r\n\r\nHello\r\n")[0] == 250
-        assert cmail.process.wait(20) == 0
+        assert cmail.process.wait(60) == 0
         assert "cmail/supervisor" in cmail.log().splitlines()[-1]
         cmail.start()
         cmail.wait_for_mail("anna@example.org")

@@ -135,7 +135,7 @@ def test_in_a_terminal(config: Path, tmp_path_factory: pytest.TempPathFactory) -
         process = subprocess.Popen(command, stdin=side, stdout=side, stderr=side, start_new_session=True)
         os.close(side)
         seen = answered(main)
-        assert process.wait(30) == 0, seen
+        assert process.wait(60) == 0, seen
         os.close(main)
     assert b"can log in" in seen and b"anna's secret" not in seen and b"For example: example.com" in seen
 
@@ -184,5 +184,5 @@ def test_a_low_port_is_for_who_has_the_right(monkeypatch: pytest.MonkeyPatch) ->
         assert port_fault(f"127.0.0.1:{number}", os.getpid()) is None
     finally:
         dropped.stdin.close()
-        dropped.wait(10)
+        dropped.wait(60)
     assert port_fault(f"127.0.0.1:{number}", 2**22 + 1) is not None

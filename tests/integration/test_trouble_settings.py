@@ -57,7 +57,7 @@ def test_everything_wrong_at_the_start(tmp_path: Path) -> None:
         [sys.executable, "-m", "cmail", "config", "check", "--config", str(cmail.config)],
         capture_output=True,
         text=True,
-        timeout=30,
+        timeout=60,
         check=False,
     )
     assert checked.returncode == 78

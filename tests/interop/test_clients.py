@@ -75,7 +75,7 @@ def house(tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
 
 def run(words: Sequence[str], code: int = 0, text: bytes = b"") -> str:
     """What a program says, both ways; it must end with this code."""
-    done = subprocess.run(words, input=text, capture_output=True, timeout=60)
+    done = subprocess.run(words, input=text, capture_output=True, timeout=120)
     said = (done.stdout + done.stderr).decode(errors="replace")
     assert done.returncode == code, said
     return said
@@ -83,7 +83,7 @@ def run(words: Sequence[str], code: int = 0, text: bytes = b"") -> str:
 
 def swaks(port: int, *words: str, code: int = 0) -> str:
     """A session of swaks: its transcript."""
-    place = ["--server", "127.0.0.1", "--port", str(port), "--timeout", "20", "--ehlo", "client.example"]
+    place = ["--server", "127.0.0.1", "--port", str(port), "--timeout", "60", "--ehlo", "client.example"]
     return run(["swaks", *place, "--from", "x@example.net", *words], code)
 
 

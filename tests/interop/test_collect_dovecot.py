@@ -243,7 +243,7 @@ def test_killed_again_and_again(tmp_path: Path, protocol: str) -> None:
         with RunningCmail(tmp_path, more=more) as cmail:
             for number in range(8):
                 _kill_when_mail_has_come(cmail, ("link", "worker-0")[number % 2])
-            got = cmail.wait_for_mail(ANNA, 60, 90)
+            got = cmail.wait_for_mail(ANNA, 60, 150)
             wait_for(lambda: left(dovecot) == [], "an empty box")
             numbers = Counter(each.partition(b"Subject: number ")[2].split(b"\n")[0] for each in got)
             assert len(numbers) == 60 and len(cmail.mailbox(ANNA)) == 60, numbers

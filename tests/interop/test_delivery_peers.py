@@ -25,6 +25,7 @@ from cmail.storage.mailboxes import Append, MaildirStore
 from tests.conftest import PROGRAM_PATH
 from tests.support.fake_dns import FakeResolver
 from tests.support.memory_work import MemoryWork, transaction
+from tests.support.ports import free_port
 
 TEXT = b"From: <ann@example.net>\nSubject: =?utf-8?q?Gr=C3=BC=C3=9Fe?=\n\nA line.\n.a dot\n..two dots\n\xc3\xa4\n"
 
@@ -68,7 +69,7 @@ def program(name: str) -> str:
 
 def wait_for(path: Path) -> None:
     """Until somebody listens on a socket in a folder."""
-    for _ in range(200):
+    for _ in range(1200):
         try:
             with socket.socket(socket.AF_UNIX) as tried:
                 tried.connect(str(path))
@@ -99,7 +100,7 @@ def dovecot() -> Iterator[Path]:
             yield folder
         finally:
             process.terminate()
-            process.wait(10)
+            process.wait(60)
 
 
 @pytest.mark.needs("dovecot", "root")
@@ -157,7 +158,7 @@ def doveadm(folder: Path, *words: str) -> bytes:
             os.chown(path, NOBODY, NOGROUP)
     environment = {"USER": "anna", "HOME": str(folder), "PATH": PROGRAM_PATH}
     done = subprocess.run(
-        [program("doveadm"), *words], capture_output=True, env=environment, timeout=30, user=user, group=user
+        [program("doveadm"), *words], capture_output=True, env=environment, timeout=60, user=user, group=user
     )
     assert done.returncode == 0, done.stderr
     return done.stdout
@@ -176,9 +177,7 @@ SINKS: list[tuple[str, list[str], type]] = [
 @pytest.mark.parametrize(("flags", "expected"), [row[1:] for row in SINKS], ids=[row[0] for row in SINKS])
 def test_postfix_sink_takes_our_mail(tmp_path: Path, flags: list[str], expected: type) -> None:
     """500 messages on 5 connections end as the sink was told, none is put back."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
+    port = free_port()
     user = ["-u", "nobody"] if os.geteuid() == 0 else []
     process = subprocess.Popen([program("smtp-sink"), *user, *flags, f"127.0.0.1:{port}", "100"])
 
@@ -197,11 +196,11 @@ def test_postfix_sink_takes_our_mail(tmp_path: Path, flags: list[str], expected:
         asyncio.run(main())
     finally:
         process.terminate()
-        process.wait(10)
+        process.wait(60)
 
 
 async def reachable(port: int) -> None:
-    for _ in range(200):
+    for _ in range(1200):
         try:
             _, writer = await asyncio.open_connection("127.0.0.1", port)
             writer.close()

@@ -44,7 +44,8 @@ def test_delivery_by_lmtp(tmp_path: Path, place: str) -> None:
             assert b"Final-Recipient: rfc822; carl@example.org\nAction: failed\nStatus: 5.1.1\n" in bounce
             assert bounce.count(b"\nFinal-Recipient: ") == 1
             wait_for(lambda: not cmail.queue(), "an empty queue")
-            assert re.search(r"/lmtp\[\d+\]: .* status=sent \(250 2\.0\.0 <anna@example\.org> ", cmail.log())
+            sent = r"/lmtp\[\d+\]: .* status=sent \(250 2\.0\.0 <anna@example\.org> "
+            wait_for(lambda: re.search(sent, cmail.log()), "the word of it")
 
 
 def test_lmtp_server_that_comes_later(tmp_path: Path) -> None:

@@ -85,7 +85,7 @@ def test_at_link_up_too(tmp_path: Path, our_port: int, postfix: PostfixServer) -
     with cmail_of(tmp_path, our_port, step(postfix.port)) as cmail:
         for state in ("down", "up"):
             command = [sys.executable, "-m", "cmail", "link", state, "--config", str(cmail.config)]
-            subprocess.run(command, check=True, capture_output=True, timeout=30)
+            subprocess.run(command, check=True, capture_output=True, timeout=60)
         cmail.wait_for_mail("anna@example.org", 1)
         cmail.wait_for_log("kick: answered")
 

@@ -21,7 +21,7 @@ def smtp_source(port: int, to: str, *words: str) -> None:
     done = subprocess.run(
         [*command, "-t", to, f"127.0.0.1:{port}"],
         capture_output=True,
-        timeout=60,
+        timeout=200,
         env={"PATH": PROGRAM_PATH},
     )
     assert done.returncode == 0, done.stderr.decode()

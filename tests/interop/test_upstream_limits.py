@@ -56,7 +56,7 @@ def test_postfix_with_few_recipients_a_message(tmp_path: Path) -> None:
         with RunningCmail(tmp_path, more=smarthost(postfix.port)) as cmail:
             send(cmail, to, b"From: <a@example.net>\r\nX-Mark: many\r\n\r\nhello\r\n")
             wait_for(lambda: not cmail.queue(), f"an empty queue:\n{cmail.log()[-2000:]}")
-            log = cmail.log()
+            log = cmail.wait_for_log("status=sent (250", 10)
             assert all(log.count(f"to=<{each}>") == log.count(f"to=<{each}>, ") == 1 for each in to), log
             assert log.count("status=sent (250") == 10 and cmail.mailbox(ANNA) == []
 
