@@ -45,6 +45,11 @@ def has_deadline(rank: int) -> bool:
     return not rank & _CLASS_MASK
 
 
+def deadline_of(rank: int) -> int:
+    """The deadline that a rank was made of; 0: it has none."""
+    return rank & _DEADLINE_MAX if has_deadline(rank) else 0
+
+
 def band_of(rank: int) -> int:
     """(9 - priority) * 4 + class."""
     return rank >> BAND_SHIFT

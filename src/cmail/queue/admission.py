@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Final, Protocol
 
 from cmail.mail.queue_id import QueueId, print_queue_id
 from cmail.policy.heard import Heard
-from cmail.policy.order import priority_of
+from cmail.policy.order import deadline_of, priority_of
 from cmail.policy.orders import NO_LIMIT, Orders
 from cmail.queue.route_queue import KEY_BITS
 from cmail.queue.words import duration, size_words
@@ -120,14 +120,20 @@ class Admission:
     # What can never go.
 
     def look_for_too_large(self) -> None:
-        """Hold what is queued and can never go. Done when orders change and now and then."""
+        """Hold what is queued and can never go; when orders change and now and then. What has a deadline (RFC 2852)
+        is not held before that: its sender hears of it then, or has it back."""
         if self.orders.size_ever < NO_LIMIT:
             self._scheduler.spawn(self._hold_all(), "what can never go")
 
     def hold_fresh(self, message: QueuedMessage, recipients: Sequence[QueuedRecipient]) -> None:
         """A message came that can never go."""
+        if self._is_awaited(recipients[0].rank):
+            return
         positions = [queued.position for queued in recipients]
         self._scheduler.spawn(self._hold_one(message, positions), "hold what can never go")
+
+    def _is_awaited(self, rank: int) -> bool:
+        return deadline_of(rank) > self._link.link_ms()
 
     async def _hold_one(self, message: QueuedMessage, positions: Sequence[int]) -> None:
         await self._hold(message.queue_id, positions, message.content.size_bytes)
@@ -170,7 +176,8 @@ class Admission:
         positions: dict[QueueId, list[int]] = defaultdict(list)
         sizes = {entry.queue_id: entry.size_bytes for entry in found}
         for entry in found:
-            if (entry.queue_id << KEY_BITS | entry.position) not in self._scheduler.active:
+            is_active = (entry.queue_id << KEY_BITS | entry.position) in self._scheduler.active
+            if not (is_active or self._is_awaited(entry.rank)):
                 positions[entry.queue_id].append(entry.position)
         return sum([await self._hold(name, some, sizes[name]) for name, some in positions.items()])
 

@@ -310,6 +310,31 @@ def test_what_could_not_go_goes_when_the_settings_of_the_link_let_it() -> None:
     run(test)
 
 
+def test_what_can_never_go_and_has_a_deadline_is_not_kept_from_its_sender() -> None:
+    """RFC 2852: at that time it is returned (R), or its sender is told, and it is held (N)."""
+
+    async def test(house: House) -> None:
+        house.order(SATELLITE)
+        for mode in "RN":
+            by_ms = house.clock.link_ms() + 60_000
+            to = f"{mode}@example.net"
+            await house.send(to, size=48 * MIB, deliver_by_ms=by_ms, by_mode=mode)
+        await house.settle_down()
+        assert {state for state, _ in (await states(house)).values()} == {RecipientState.QUEUED}
+        house.scheduler.admission.look_for_too_large()
+        await house.pass_time(minutes=2)
+        await house.until(lambda: sorted(kind for _, kind in house.log.reports) == ["delayed", "failed"])
+        house.scheduler.admission.look_for_too_large()
+        await house.until(lambda: any("held: cannot fit" in text for text in house.log.texts))
+        await house.settle_down()
+        found = await states(house)
+        assert {name: state for name, (state, _) in found.items() if name in "RN"} == {
+            "N": RecipientState.HELD
+        }
+
+    run(test)
+
+
 def test_the_link_process_says_why_nothing_larger_fits() -> None:
     """Its words stand in the reason; without a rate, those of the sizes."""
 
