@@ -6,9 +6,12 @@ from collections.abc import Callable, Coroutine
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from tests.support.collecting import Office, pop3
 from tests.support.mailboxes_elsewhere import message
 from tests.support.scripted_pop3 import ScriptedPop3
+from tests.support.until import until
 
 THREE = [("a", message(1)), ("b", message(2)), ("c", message(3))]
 ANNA = "anna@example.org"
@@ -77,5 +80,27 @@ def test_it_holds_up_no_other(tmp_path: Path) -> None:
                 assert results["second"].is_ok and not results["isp"].is_ok
             assert [to for to, _ in office.taken] == [("bert@example.org",)] and not other.messages
             assert len(one.messages) == 3
+
+    run(test)
+
+
+def test_it_goes_on_by_itself(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Somebody has the address now: nobody needs to ask, and what is at the server comes soon."""
+    for name in ("LOOK_AGAIN_S", "RECOVER_AGAIN_S"):
+        monkeypatch.setattr(f"cmail.link.collect.collector.{name}", 0.05)
+
+    async def test() -> None:
+        office = Office(tmp_path)
+        async with ScriptedPop3(list(THREE)) as server:
+            office.nobody = ANNA
+            account = pop3(server.port)
+            await office.begin(account)
+            office.collector.apply((account,), office.terms)  # without a plan of exchanges
+            await office.collector.run_all("demand")
+            assert len(server.messages) == 3
+            office.nobody = ""
+            await until(lambda: not server.messages)
+            assert len(office.taken) == 3
+            await office.collector.stop()
 
     run(test)

@@ -138,7 +138,10 @@ class Collector:
             if entry.token in parts.under_way or box in troubles:
                 continue
             try:
-                await hand_over(parts, box, entry, Result(str(entry.handover.get("account", ""))))
+                name = str(entry.handover.get("account", ""))
+                await hand_over(parts, box, entry, Result(name))
+                if name in self._watches:
+                    self._watches[name].we_are_well()
             except BoxError as error:  # it holds up its own mailbox alone
                 troubles[box] = error
         for trouble in troubles.values():

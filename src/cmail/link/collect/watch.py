@@ -79,6 +79,12 @@ class Watch:
             self._due_at = 0.0
             self._wake.set()
 
+    def we_are_well(self) -> None:
+        """A message of it that could not be taken was taken: what was in the way here is over."""
+        if self._last is not None and self._last.fault is Fault.OURS:
+            self._due_at = 0.0
+            self._wake.set()
+
     def ask(self, *, is_demand: bool) -> "asyncio.Future[Result]":
         """Collect now; done when it has ended."""
         answer: asyncio.Future[Result] = asyncio.get_running_loop().create_future()
