@@ -120,8 +120,8 @@ class Admission:
     # What can never go.
 
     def look_for_too_large(self) -> None:
-        """Hold what is queued and can never go; when orders change and now and then. What has a deadline (RFC 2852)
-        is not held before that: its sender hears of it then, or has it back."""
+        """Hold what is queued and can never go; when orders change and now and then. With a deadline it
+        is not held before that (RFC 2852): its sender hears of it then, or has it back."""
         if self.orders.size_ever < NO_LIMIT:
             self._scheduler.spawn(self._hold_all(), "what can never go")
 
