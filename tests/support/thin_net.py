@@ -31,10 +31,11 @@ class ThinNet(Net):
         """Begin before any thread: a process of its own moves the packets."""
         kinds = _load()
         net = self._wires[name] = f"10.{len(self._wires) + 1}.0"
-        ends = []
+        ends: list[int] = []
         for place, last in ((self.here_name, 1), (self.there_name, 2)):
-            ends.append(kinds.open_device(name))
-            _run("ip", "link", "set", name, "netns", place)
+            made = f"cm{os.getpid()}t{len(self._devices) + len(ends)}"  # other tests make a sat0 at the same time
+            ends.append(kinds.open_device(made))
+            _run("ip", "link", "set", made, "netns", place, "name", name)
             side = self.here if last == 1 else self.there
             side("addr", "add", f"{net}.{last}/24", "dev", name)
             side("link", "set", name, "up")
