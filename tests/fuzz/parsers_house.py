@@ -217,6 +217,9 @@ class _Desk:
     def trouble(self, route: str) -> None:
         return None
 
+    def under_way(self) -> dict[tuple[int, int], float]:
+        return {}
+
     async def bounce(self, message: object, positions: object, reason: str) -> int:
         return 0
 

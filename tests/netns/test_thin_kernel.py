@@ -15,6 +15,7 @@ from tests.support.borrowed import connections_of
 from tests.support.cut_house import (
     PORT,
     FarSink,
+    command,
     give,
     serve,
     status,
@@ -85,6 +86,9 @@ def test_another_rate_holds_for_what_is_under_way(net: ThinNet, tmp_path: Path) 
         wait_for(lambda: status(cmail)["links"][0]["state"] == "up", "the line to be seen")
         give(net, cmail, "large", size=200_000)
         wait_for(lambda: peer.lines("DATA"), "it to be on its way")
+        why = command(cmail, "queue", "why")
+        assert "It is being sent now, through the upstream server" in why, why
+        assert "being sent," in command(cmail, "queue", "list")
         before = cmail.config.read_text()
 
         def pace(text: str, least: int) -> None:

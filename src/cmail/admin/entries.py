@@ -31,6 +31,7 @@ def row_of(entry: QueueEntry, show_due: ShowDue) -> Row:
         "origin": entry.origin,
         "kept": "",
         "hold_until_ms": entry.hold_until_ms,
+        "sent_for_ms": None,  # how long it is being sent already; None: it waits
     }
 
 

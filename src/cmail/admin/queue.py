@@ -82,6 +82,10 @@ class Desk(Protocol):
         """Why a next hop rests now; None when it does not."""
         ...
 
+    def under_way(self) -> Mapping[tuple[int, int], float]:
+        """Recipients (queue id, position) that are being sent, and for how many seconds."""
+        ...
+
     async def bounce(self, message: QueuedMessage, positions: Sequence[int], reason: str) -> int:
         """Fail these recipients with a report to the sender, in one commit; how many."""
         ...
@@ -126,20 +130,26 @@ class QueueAnswers:
         found = await asyncio.gather(*(d.spool.select(what, limit, after) for d in desks))
         placed = [(entry, desk) for desk, some in zip(desks, found, strict=True) for entry in some]
         placed.sort(key=lambda pair: _place(pair[0]))
-        return self._rows(placed[:limit])
+        under_way = {place: sent_s for desk in desks for place, sent_s in desk.under_way().items()}
+        return self._rows(placed[:limit], under_way)
 
     async def count(self, request: Fields) -> Fields:
         """{filter}: how many recipients wait that it means."""
         what = _meant(request, _WAITING)
         return {"recipients": sum(await asyncio.gather(*(d.spool.count(what) for d in self.desks())))}
 
-    async def _rows(self, placed: Sequence[tuple[QueueEntry, Desk]]) -> AsyncIterator[Row]:
+    async def _rows(
+        self, placed: Sequence[tuple[QueueEntry, Desk]], under_way: Mapping[tuple[int, int], float]
+    ) -> AsyncIterator[Row]:
         for entry, desk in placed:
-            yield self._row(entry, desk)
+            yield self._row(entry, desk, under_way)
 
-    def _row(self, entry: QueueEntry, desk: Desk) -> Row:
+    def _row(self, entry: QueueEntry, desk: Desk, under_way: Mapping[tuple[int, int], float]) -> Row:
         """What was not tried because its next hop rests waits for the same reason as what was."""
         row = row_of(entry, self._wall_due)
+        if (sent_s := under_way.get(_place(entry))) is not None:
+            row["sent_for_ms"] = max(0, round(sent_s * 1000))
+            return row
         if row["state"] == "queued" and entry.hold_until_ms > self.clock.wall_ms():  # RFC 4865
             row["next_ms"] = entry.hold_until_ms
             return row
@@ -186,8 +196,9 @@ class QueueAnswers:
         pieces: AsyncIterator[bytes],
     ) -> AsyncIterator[Fields]:
         yield {"envelope": _envelope(message)}
+        under_way = desk.under_way()
         for entry in entries:
-            yield {"recipient": self._row(entry, desk)}
+            yield {"recipient": self._row(entry, desk, under_way)}
         async for piece in pieces:
             yield {"content": base64.b64encode(piece).decode()}
 

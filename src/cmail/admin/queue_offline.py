@@ -52,6 +52,10 @@ class _Desk:
         """Nobody tries anything."""
         return None
 
+    def under_way(self) -> Mapping[tuple[int, int], float]:
+        """Nothing is sent."""
+        return {}
+
     async def let_go(self, queue_ids: Sequence[int] | None) -> tuple[int, int]:
         """Nobody sends anything."""
         return 0, 0

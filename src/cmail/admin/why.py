@@ -8,6 +8,7 @@ from cmail.admin.rows import duration
 from cmail.admin.words import Row, Whose, of_reason
 from cmail.admin.words.ours import (
     BATCH,
+    BEING_SENT,
     FOR_LATER,
     KEPT,
     NEW,
@@ -30,6 +31,7 @@ from cmail.policy.routing import (
 )
 
 _CANNOT_FIT: Final = "cannot fit: "  # as queue/admission.py begins
+_LONG_MS: Final = 10_000  # what is sent for so long is worth telling
 _AGAIN: Final = "It is tried again by itself."
 _WAITED_OUT: Final = (Whose.THEIRS, Whose.RECIPIENT, Whose.MESSAGE, Whose.LINE)
 _OFF_LINE_THEN: Final = (
@@ -67,6 +69,9 @@ def explain(
         return _why(row, TOO_LARGE_EVER, why, is_page, why)
     if row["state"] == "held":
         return _why(row, ON_HOLD, ON_HOLD.sentence, is_page)
+    if row.get("sent_for_ms") is not None:
+        why = f"It is being sent now, {_way(row['route'])}{_so_far(row['sent_for_ms'])}."
+        return _why(row, BEING_SENT, why, is_page, why)
     if row.get("hold_until_ms", 0) > now_ms:  # RFC 4865: whatever else there is, it would not go now
         when = duration(row["hold_until_ms"] - now_ms)
         why = f"{FOR_LATER.sentence} It goes in {when}: {row['reason']}."
@@ -103,6 +108,10 @@ def _tried(row: Mapping[str, Any], now_ms: int) -> str:
     waits = row["next_ms"] - now_ms
     when = f"The next attempt is in {duration(waits)}." if waits > 0 else "It is its turn now."
     return f"{_times(row['attempts'])} {_way(row['route'])}; the last answer was: {said}. {when}"
+
+
+def _so_far(sent_for_ms: int) -> str:
+    return f", for {duration(sent_for_ms)} so far" if sent_for_ms >= _LONG_MS else ""
 
 
 def _times(attempts: int) -> str:

@@ -89,6 +89,10 @@ class ShardDesk:
         rest_s = max(0.0, found.rest_until - self.scheduler.clock.monotonic())
         return RouteTrouble(found.trouble.reason, found.trouble.kind, int(rest_s * 1000))
 
+    def under_way(self) -> Mapping[tuple[int, int], float]:
+        """What is being sent, and for how many seconds."""
+        return self.scheduler.under_way()
+
     async def let_go(self, queue_ids: Sequence[int] | None) -> tuple[int, int]:
         """These by themselves, or all: how many messages for the Internet can go, how many may not."""
         if queue_ids is not None:

@@ -32,6 +32,8 @@ def _state(row: Row, now_ms: int) -> str:
     age = duration(now_ms - row["arrived_ms"])
     if row["state"] != "queued":
         return f"{row['state']}, {age} old"
+    if row.get("sent_for_ms") is not None:
+        return f"being sent, {age} old"
     waits = row["next_ms"] - now_ms
     if not row["next_ms"]:
         return f"waits, {age} old"
@@ -63,13 +65,16 @@ def _print_envelope(envelope: dict[str, Any], out: TextIO) -> None:
 def _print_recipient(row: Row, out: TextIO) -> None:
     tried = f", tried {row['attempts']} times" if row["attempts"] else ""
     due = f", next {_local_time(row['next_ms'])}" if row["next_ms"] else ""
+    if row.get("sent_for_ms") is not None:
+        due = ", being sent now"
     out.write(f"to       <{printable(row['to'])}>  {row['state']}{tried}{due}\n")
     if row["reason"]:
         out.write(f"         {printable(row['reason'])}\n")
 
 
 def print_mailq(rows: Iterable[Row], out: TextIO) -> None:
-    """mailq: a block a message, id with ! when it is on hold, as Postfix's readers expect it."""
+    """mailq: a block a message, id with ! when it is on hold, * when it is being sent, as Postfix's readers
+    expect it."""
     messages = size = 0
     for queue_id, group in groupby(rows, key=lambda row: row["id"]):
         recipients = list(group)
@@ -77,6 +82,7 @@ def print_mailq(rows: Iterable[Row], out: TextIO) -> None:
         if not messages:
             out.write(_RULE + "\n")
         mark = "!" if all(row["state"] == "held" for row in recipients) else " "
+        mark = "*" if any(row.get("sent_for_ms") is not None for row in recipients) else mark
         arrived = time.strftime("%a %b %e %H:%M:%S", time.localtime(first["arrived_ms"] // 1000))
         sender = printable(first["from"]) or "MAILER-DAEMON"
         out.write(f"{queue_id}{mark} {first['size']:>9} {arrived}  {sender}\n")

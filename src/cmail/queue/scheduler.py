@@ -22,7 +22,6 @@ from cmail.queue.route_queue import KEY_BITS, RouteQueue
 from cmail.queue.router import Router
 from cmail.queue.settings import QueueSettings
 from cmail.queue.thin_line import ThinLine
-from cmail.queue.why import why
 from cmail.storage.spool import (
     Change,
     NewMessage,
@@ -360,9 +359,16 @@ class Scheduler:
             for route in self.routes.values()
         ]
 
-    async def why(self, queue_id: QueueId, position: int) -> str | None:
-        """What a recipient waits for, in words; None when it is not in the queue."""
-        return await why(self, queue_id, position)
+    def under_way(self) -> dict[tuple[int, int], float]:
+        """Recipients (queue id, position) that a connection has in hand, and for how many seconds."""
+        now = self.clock.monotonic()
+        return {
+            (transaction.message.queue_id, queued.position): now - (transaction.started or now)
+            for route in self.routes.values()
+            for lane in route.lanes
+            for transaction in lane.taken
+            for queued in transaction.recipients
+        }
 
     def is_batch_held(self, name: str, due_ms: int) -> bool:
         """Whether a recipient on a route with this due time waits for a flush."""

@@ -114,6 +114,11 @@ class Shown:
         return 0 < int(self.row["next_ms"]) <= self.asked_ms
 
     @property
+    def is_being_sent(self) -> bool:
+        """Whether a connection has it in hand."""
+        return self.row.get("sent_for_ms") is not None
+
+    @property
     def state(self) -> str:
         """In words."""
         return _STATE_WORDS.get(self.row["state"], str(self.row["state"]))

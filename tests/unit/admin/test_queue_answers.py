@@ -15,7 +15,7 @@ from cmail.mail.address import parse_address
 from cmail.mail.content import Content, from_plain
 from cmail.mail.envelope import Envelope, Recipient
 from cmail.mail.outcome import NotNow
-from cmail.mail.queue_id import print_queue_id
+from cmail.mail.queue_id import parse_queue_id, print_queue_id
 from cmail.net.control import ControlError
 from cmail.policy.orders import FREE, Orders
 from cmail.policy.routing import is_internet
@@ -46,6 +46,7 @@ class FakeDesk:
     told: list[tuple[Change, int]] = field(default_factory=list)
     rests: dict[str, RouteTrouble] = field(default_factory=dict)
     bounced: list[tuple[str, tuple[int, ...], str]] = field(default_factory=list)
+    sent: dict[tuple[int, int], float] = field(default_factory=dict)
 
     def change_times(self) -> dict[str, int]:
         return {"": self.link.link_ms(), "local": self.link.clock.wall_ms()}
@@ -55,6 +56,9 @@ class FakeDesk:
 
     def trouble(self, route: str) -> RouteTrouble | None:
         return self.rests.get(route)
+
+    def under_way(self) -> dict[tuple[int, int], float]:
+        return self.sent
 
     async def let_go(self, queue_ids: Sequence[int] | None) -> tuple[int, int]:
         return 0, 0
@@ -167,6 +171,17 @@ def test_what_its_sender_holds_goes_at_its_time_whatever_else_there_is() -> None
         house.clock.advance(60)
         (row,) = await house.rows()
         assert (row["reason"], row["kept"]) == ("refused", "It waits for the next exchange.")
+
+    run(test)
+
+
+def test_what_is_being_sent_says_so() -> None:
+    """Not that it waits: a large message goes for hours over a thin link. Others of the message wait still."""
+
+    async def test(house: House) -> None:
+        queue_id = await house.put(1, "a@example.net", "b@example.net")
+        house.desks[1].sent[(parse_queue_id(queue_id), 1)] = 4000.25
+        assert [row["sent_for_ms"] for row in await house.rows()] == [None, 4_000_250]
 
     run(test)
 

@@ -89,6 +89,21 @@ CASES: dict[str, tuple[dict[str, Any], dict[str, bool], str, str, str]] = {
         "next exchange",
         "cmail queue flush",
     ),
+    "being sent": (
+        {"attempts": 0, "reason": "", "sent_for_ms": 190_000},
+        {"is_batch": True},
+        "being sent",
+        "It is being sent now, through the upstream server, for 3 min so far.",
+        "when the other side has taken it",
+    ),
+    "being sent since a moment ago": (
+        {"sent_for_ms": 0, "route": "mx:example.net"},
+        {},
+        "being sent",
+        "It is being sent now, at the mail server of example.net.",
+        "when the other side has taken it",
+    ),
+    "on hold while it is sent": ({"state": "held", "sent_for_ms": 0}, {}, "on hold", "on hold", "release"),
     "new": ({"attempts": 0, "reason": ""}, {}, "new", "It is new", "goes by itself"),
     "server down": ({}, {"is_server_down": True}, "server down", "not running", "cmail serve"),
     "greylisting": (

@@ -398,6 +398,7 @@ CIRCUMSTANCES: Final = {
     "on hold",
     "batch",
     "site away",
+    "being sent",
     "new",
     "not over this link",
     "fits no link",

@@ -36,6 +36,17 @@ def test_mailq() -> None:
     assert lines[-1] == "-- 1 Kbytes in 2 Requests."
 
 
+def test_what_is_being_sent() -> None:
+    """It waits for nothing; mailq has a star, as its readers know it."""
+    out = io.StringIO()
+    print_rows([row(next_ms=ARRIVED, sent_for_ms=5000), row(next_ms=ARRIVED, sent_for_ms=None)], out)
+    first, second = out.getvalue().splitlines()
+    assert "  being sent, " in first and "  due now, " in second
+    out = io.StringIO()
+    print_mailq([row(sent_for_ms=5000)], out)
+    assert out.getvalue().splitlines()[1].startswith("38G6TPN5J0000*")
+
+
 def test_mailq_empty() -> None:
     """The sentence that scripts look for."""
     out = io.StringIO()

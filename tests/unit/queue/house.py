@@ -6,12 +6,14 @@ from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from typing import Any
 
+from cmail.admin.why import explain
+from cmail.admin.worker import queue_answers
 from cmail.delivery.settings import SmtpSettings
 from cmail.mail.address import parse_address
 from cmail.mail.content import from_plain
 from cmail.mail.envelope import Envelope, Notify, Recipient
 from cmail.mail.outcome import Outcome
-from cmail.mail.queue_id import QueueId
+from cmail.mail.queue_id import QueueId, print_queue_id
 from cmail.policy.orders import Orders
 from cmail.policy.rewriting import Directory
 from cmail.policy.routing import RoutingTable
@@ -174,8 +176,19 @@ class House:
         await self.settle_down()
 
     async def why(self, queue_id: QueueId, position: int) -> str:
-        """What the scheduler says of one that waits."""
-        return await self.scheduler.why(queue_id, position) or "it is not there"
+        """What `cmail queue why` says of one that waits."""
+        answers = queue_answers(lambda: [self.scheduler], self.clock, self.clock)
+        listed: Any = await answers["queue.list"]({"filter": {"ids": [print_queue_id(queue_id)]}})
+        rows = [row async for row in listed if row["position"] == position]
+        if not rows:
+            return "it is not there"
+        told = explain(
+            rows[0],
+            self.clock.wall_ms(),
+            is_link_down=self.clock.is_down,
+            is_batch=self.scheduler.is_batched,
+        )
+        return f"{told.why} {told.advice}"
 
     def waiting(self) -> list[str]:
         """Who is in the spool still."""

@@ -69,7 +69,7 @@ def test_only_what_the_orders_admit_goes() -> None:
         house.order(URGENT)
         await house.until(lambda: len(sent(house)) == 5)
         assert "Only urgent mail goes now" in await house.why(ids["small"], 0)
-        assert "No attempt is counted" in await house.why(ids["small"], 0)
+        assert "it is not tried, and does not get older" in await house.why(ids["small"], 0)
         house.order(FREE)
         await house.until(lambda: not house.waiting())
 
@@ -268,7 +268,7 @@ def test_what_can_never_go_is_held_once_with_words() -> None:
         assert found["earlier"] == found["later"] == (RecipientState.HELD, words)
         assert found["waits"] == (RecipientState.QUEUED, "")
         why = await house.why(queue_id, 0)
-        assert "It is held: it cannot fit" in why and "release" in why
+        assert "It is on hold: it cannot fit" in why and "release" in why
         assert sum("held: cannot fit" in text for text in house.log.texts) == 2
         what = QueueFilter(states=(RecipientState.HELD,))
         changed = await house.spool.change(what, Change.RELEASE, house.scheduler.change_times())
@@ -295,7 +295,7 @@ def test_what_could_not_go_goes_when_the_settings_of_the_link_let_it() -> None:
             await house.spool.change(what, change, house.scheduler.change_times())
             house.scheduler.changed(change, [operators])
         await house.settle_down()
-        assert "An operator holds it" in await house.why(operators, 0)
+        assert "somebody (or a rule) stopped it" in await house.why(operators, 0)
         house.link(is_up=True)
         house.order(replace(SATELLITE, rate=0, size_ever=5 * MIB))
         await house.until(lambda: sent(house) == ["middling"])

@@ -40,7 +40,7 @@ def test_it_is_asked_again_in_seconds_and_nothing_is_counted() -> None:
         assert {entry.attempts for entry in entries} == {0} and len(entries) == 50
         assert not house.log.attempts and not house.log.reports
         words = await house.why(entries[-1].queue_id, 0)
-        assert WORDS in words and "No attempt is counted" in words
+        assert WORDS in words and "It has not been tried itself" in words
         assert sum(WORDS in text for text in house.log.texts) == 1
         house.smtp.ending = None
         await house.pass_time(minutes=1)

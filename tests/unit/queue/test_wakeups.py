@@ -6,7 +6,6 @@ import pytest
 
 from cmail.queue import wakeups
 from cmail.queue.wakeups import Wakeups
-from cmail.queue.why import next_hop_words
 from cmail.queue.words import duration
 
 
@@ -63,9 +62,3 @@ def test_memory_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_durations_in_words(seconds: float, words: str) -> None:
     """As a person would say it."""
     assert duration(seconds) == words
-
-
-def test_next_hops_in_words() -> None:
-    """No one has to know what a route is."""
-    assert next_hop_words("mx:example.net") == "the mail servers of example.net"
-    assert next_hop_words("relay") == "the upstream server"

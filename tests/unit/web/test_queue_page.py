@@ -296,6 +296,10 @@ def test_a_batch_and_a_link_that_is_down() -> None:
     assert shown(fresh, Overview(NOW, queue={"is_batch": True})).why.name == "batch"
     assert shown(fresh, Overview(NOW)).why.name == "new"
     assert shown(row(next_ms=NOW - 1), Overview(NOW)).is_due
+    sent = shown(row(sent_for_ms=0), Overview(NOW))
+    assert (
+        sent.is_being_sent and sent.why.name == "being sent" and not shown(fresh, Overview(NOW)).is_being_sent
+    )
 
 
 def test_every_action_has_words() -> None:

@@ -69,6 +69,12 @@ SITE_AWAY: Final = Row(
     "Nothing: the site comes for its mail by itself.",
     command="The site comes for its mail by itself. When it was here last: cmail site list",
 )
+BEING_SENT: Final = Row(
+    "being sent",
+    Whose.NOBODY,
+    "It is being sent now.",
+    "Nothing: it leaves the queue when the other side has taken it.",
+)
 NEW: Final = Row("new", Whose.NOBODY, "It is new and has not been tried yet.", "Nothing: it goes by itself.")
 
 # In the order in which they are looked at.
@@ -80,6 +86,7 @@ BEFORE: Final[Sequence[Row]] = (
     FOR_LATER,
     TOO_LARGE_EVER,
     SITE_AWAY,
+    BEING_SENT,
     NEW,
 )
 
