@@ -102,10 +102,10 @@ AUTH         pipelining     n n n n n n n n n n n   n n n n n n n n n n n
 # The second message of a connection. What is in trouble there goes over a new one, at once.
 KEPT: Final = """
 RSET         pipelining     d d d d d d d d d d d   d d d d d d d d d d d
-RSET         chunking       D D D D D D D D D D D   d D D D d D D D d D D
+RSET         chunking       D d d D D D D D D D D   d D D D d D D D d D d
 MAIL         step           d d d d d d d d d d d   d w b b d d d d d d d
 MAIL         pipelining     d d d d d d d d d d d   d w b b d d d d d d d
-MAIL         chunking       D D D D D D D D D D D   d w b b d d D D d D D
+MAIL         chunking       D d d D D D D D D D D   d w b b d d D D d D D
 RCPT         pipelining     d d d d d d d d d d d   w w b b d d d d d d d
 DATA         pipelining     d d d d d d d d d d d   w w b b d d d d D d D
 content      pipelining     D D D D D D D D D D D   w w b b d d D D d D d

@@ -75,6 +75,7 @@ class Finished:
 
     transactions_count: int
     is_broken: bool = False  # it was lost under way, and had delivered nothing
+    closed_after: int = 0  # messages, and then the peer closed though more stood behind them
 
 
 @dataclass(frozen=True, slots=True)

@@ -67,6 +67,6 @@ def _ending(session: Session, machine: SmtpClient, relay: str) -> Ending:
         return HostTrouble(TemporaryFailure(reason, NotNow.HOST, detail, relay, reply), count)
     if machine.doubt is None or count or session.was_idle or session.is_message_blamed:
         is_broken = machine.doubt is not None and not session.was_idle and not session.has_delivered
-        return Finished(count, is_broken)
+        return Finished(count, is_broken, session.closed_after)
     failure = TemporaryFailure(f"{relay}: {machine.doubt}", NotNow.HOST, BAD_CONNECTION, relay)
     return HostTrouble(failure, count)

@@ -57,6 +57,7 @@ class Session(Line):
         self._machine: SmtpClient | None = None
         self._work: Work | None = None
         self._taken = 0
+        self._rested = 0  # messages that were answered when it idled last
         self._round_trip_s = 0.0
         self._awaited: tuple[int, Stage | None] | None = None  # the reply that the deadline is for
         self.settled = 0
@@ -87,6 +88,13 @@ class Session(Line):
     async def is_there(self) -> bool:
         """Whether the peer's end of the connection still answers, within seconds."""
         return await still_answers(self._socket, self.ended.done)
+
+    @property
+    def closed_after(self) -> int:
+        """After so many messages the peer closed, with more behind them. 0: it did not, or when it had
+        idled, and patience may have been over."""
+        after = self._machine.closed_after if self._machine is not None else 0
+        return after if after > self._rested else 0
 
     # Transactions.
 
@@ -224,6 +232,7 @@ class Session(Line):
         if more.exception() is not None:
             self._quit()
         else:
+            self._rested = self._machine.answered if self._machine is not None else 0
             self._pump()
 
     def _forget_more(self) -> None:
@@ -354,13 +363,13 @@ class Session(Line):
         else:
             self._close()
 
-    def _fail(self, reason: str) -> None:
+    def _fail(self, reason: str, *, is_by_peer: bool = False) -> None:
         machine = self._machine
         assert machine is not None
         try:
             if not machine.is_done:
                 self.was_idle = machine.is_idle
-                for delivery in machine.lost(reason, self._never_sent()):
+                for delivery in machine.lost(reason, self._never_sent(), is_by_peer=is_by_peer):
                     self._end(delivery)
         finally:
             self._finish()
@@ -401,7 +410,9 @@ class Session(Line):
         """From the transport."""
         super().connection_lost(exc)
         if self._machine is not None and not self.ended.done():
-            self._fail(self._lost_reason)
+            # Who closes while something is there to be read resets (RFC 9293 §3.6.1).
+            is_by_peer = exc is None or isinstance(exc, ConnectionResetError | BrokenPipeError)
+            self._fail(self._lost_reason, is_by_peer=is_by_peer)
 
     def _timed_out(self) -> None:
         if self._machine is None:

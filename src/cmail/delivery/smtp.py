@@ -14,6 +14,7 @@ from cmail.delivery.agent import Ending, Finished, HostTrouble, RouteRefusal, Wo
 from cmail.delivery.blame import Blame
 from cmail.delivery.connections import OpenError, Peer, Tls
 from cmail.delivery.fit import FAST, Fit
+from cmail.delivery.habits import Habits
 from cmail.delivery.hosts import Host, MxRouter, NoHostError, literal_address, upstream_hosts
 from cmail.delivery.lane import run_session
 from cmail.delivery.line import SessionLimits
@@ -66,6 +67,7 @@ class SmtpAgent:
         self._line = line
         self._blame = Blame()
         self._known = Acquaintances()
+        self._habits = Habits(clock.monotonic)
         self.reached: Callable[[Host], None] = lambda host: None  # told of hosts that have taken mail
         self._silent: dict[Host, float] = {}  # it did not answer, or breaks messages: tried last until then
         self.update(settings, hostname, password, ca_file)
@@ -179,6 +181,8 @@ class SmtpAgent:
                     continue
                 if isinstance(ending, Finished) and ending.is_broken:
                     self._note_silent(host, _BROKEN_S)
+                if isinstance(ending, Finished) and ending.closed_after:
+                    self._habits.learn(host, ending.closed_after)
                 if not isinstance(ending, HostTrouble) or ending.transactions_count:
                     return ending, False
                 failures.append(ending.failure)
@@ -225,7 +229,8 @@ class SmtpAgent:
         settings = self._settings
         advanced = settings.advanced
         fit = self._fit(host, way)
-        limits = session_limits(advanced.idle, advanced.messages_per_connection, self._patience, fit)
+        messages_max = self._habits.messages_max(host, advanced.messages_per_connection)
+        limits = session_limits(advanced.idle, messages_max, self._patience, fit)
         credentials = None
         if way.has_log_in:
             credentials = Credentials(settings.username, await self._read_password())

@@ -283,3 +283,37 @@ def test_nobody_waits_for_the_good_bye_over_a_thin_link() -> None:
         assert wire.written == b"QUIT\r\n" and wire.done == ["close"]
 
     asyncio.run(main())
+
+
+@pytest.mark.parametrize(
+    ("error", "put_back"),
+    [
+        pytest.param(None, True, id="it closed"),
+        pytest.param(ConnectionResetError(), True, id="it left something unread"),
+        pytest.param(BrokenPipeError(), True, id="we wrote, and it had closed"),
+        pytest.param(TimeoutError(), False, id="nobody was there any more"),
+    ],
+)
+@pytest.mark.parametrize("idled", [False, True])
+def test_a_peer_that_closes_has_not_looked_at_what_it_did_not_answer(
+    error: Exception | None, put_back: bool, idled: bool
+) -> None:
+    """It goes to another connection where the peer ended this one. How many the peer takes is known by it,
+    unless the connection idled before: then its patience was over."""
+
+    async def main() -> None:
+        session = Session(asyncio.get_running_loop(), SessionLimits(idle_s=60))
+        session.connection_made(Wire())
+        work = MemoryWork([transaction(1)] if idled else [transaction(1), transaction(2)])
+        machine = SmtpClient(Offers(has_pipelining=True, has_chunking=True), "mx")
+        session.converse(machine, work, lambda: 0.0, lambda transaction: False)
+        session.data_received(b"250 ok\r\n250 ok\r\n250 queued\r\n")
+        if idled:
+            work.add(transaction(2))
+            await until(lambda: not work.ready)
+        session.connection_lost(error)
+        work.check()
+        assert work.put_backs == ([2] if put_back else [])
+        assert session.closed_after == (1 if put_back and not idled else 0)
+
+    asyncio.run(main())

@@ -10,7 +10,7 @@ from cmail.protocol.smtp.client_delivery import Delivery, Stage
 from cmail.protocol.smtp.client_flight import Flight
 from cmail.protocol.smtp.client_offers import Offers
 from cmail.protocol.smtp.client_outcomes import delivered, is_too_many, unsent
-from cmail.protocol.smtp.client_replies import Replies, read_reply
+from cmail.protocol.smtp.client_replies import read_reply
 from cmail.protocol.smtp.client_window import Window
 
 _LOG_IN_TROUBLE: Final = (b"530", b"535", b"538")  # RFC 4954 §6: what is wrong between us and our upstream
@@ -37,7 +37,6 @@ class SmtpClient(Flight):
         self._flight_max = 2
         self._octets_max = 0
         self.window = Window()
-        self._replies = Replies()
         self._out: list[bytes] = []
         self._needs_rset = not is_fresh  # the last transaction may still be open at the peer
         self.replies_count = 0  # that were read

@@ -10,7 +10,7 @@ from cmail.protocol.smtp.client_commands import mail_command, rcpt_command, want
 from cmail.protocol.smtp.client_delivery import Delivery, Stage
 from cmail.protocol.smtp.client_offers import Offers
 from cmail.protocol.smtp.client_outcomes import detail_of, refused
-from cmail.protocol.smtp.client_replies import read_reply
+from cmail.protocol.smtp.client_replies import Replies, read_reply
 
 DOUBT: Final = "it may have arrived, and then arrives twice"
 DOUBT_MAX: Final = 500
@@ -23,11 +23,14 @@ class Flight:
     def __init__(self, offers: Offers, relay: str) -> None:
         self._offers = offers
         self._relay = relay
+        self._replies = Replies()
         self._flight: deque[Delivery] = deque()
         self._again: deque[Delivery] = deque()  # in their next round, as soon as the line is free
         self._ended: list[Delivery] = []
         self._unacknowledged = 0  # octets sent by BDAT
         self._is_halted = False
+        self.answered = 0  # deliveries that ended by a reply
+        self.closed_after = 0  # so many, and then the peer closed and had not looked at those behind them
         self.doubted = 0  # deliveries put back though they may have arrived: we ended it, not the peer
         self.streaming: Delivery | None = None  # its content's file is to be sent now, then streamed()
         self.is_done = False
@@ -49,6 +52,7 @@ class Flight:
     def _end(self) -> None:
         """The first delivery of the flight is over, or goes into its next round."""
         d = self._flight.popleft()
+        self.answered += 1
         if d.is_bdat:
             self._unacknowledged -= d.content.size_bytes
         if not d.rest:
@@ -89,11 +93,11 @@ class Flight:
 
     # How the connection ends.
 
-    def lost(self, reason: str, unsent: int = 0) -> list[Delivery]:
+    def lost(self, reason: str, unsent: int = 0, *, is_by_peer: bool = False) -> list[Delivery]:
         """The connection has ended, or is to end because nobody answers; how the deliveries end. The
-        last `unsent` octets that we wrote never leave this machine."""
+        last `unsent` octets that we wrote never leave this machine. `is_by_peer`: the peer closed it."""
         self._take_in(unsent)
-        self._close(reason)
+        self._close(reason, is_by_peer=is_by_peer)
         return self._take_ended()
 
     def halt(self) -> list[Delivery]:
@@ -119,10 +123,11 @@ class Flight:
     def _on_closing(self, d: Delivery, reply: Reply) -> None:
         """421. Before content it is a word about the connection; the message goes to another one."""
         failure = TemporaryFailure(str(reply), NotNow.MESSAGE, detail_of(reply), self._relay, reply)
-        if d.stage > Stage.MAIL:
+        is_between = d.stage <= Stage.MAIL
+        if not is_between:
             d.fail_open(failure)
             self._ended.append(self._flight.popleft())
-        self._close(None, is_refused=True)
+        self._close(None, is_refused=True, is_by_peer=is_between)
         if self.trouble is None and d.is_put_back:
             self.doubt = str(reply)
 
@@ -140,25 +145,40 @@ class Flight:
         rest goes to another connection, or another host."""
         self._close(reason, detail=BAD_PROTOCOL)
 
-    def _close(self, doubt: str | None, *, is_refused: bool = False, detail: Detail = BAD_CONNECTION) -> None:
-        """No further reply is read. `is_refused`: the peer has said that it did not take the rest."""
+    def _close(
+        self,
+        doubt: str | None,
+        *,
+        is_refused: bool = False,
+        is_by_peer: bool = False,
+        detail: Detail = BAD_CONNECTION,
+    ) -> None:
+        """No further reply is read. `is_refused`: the peer has said that it did not take the rest.
+
+        `is_by_peer`: it closed. When it has answered others here, it has not looked at those whose MAIL it
+        did not answer: replies come in the order of the commands (RFC 2920 §3.2). Where it has answered
+        none, what it read cannot be known; so each such end has brought something to its end, and is not
+        for ever."""
         if not self.is_done:
             self.is_done = True
             self.doubt = doubt
         self.streaming = None
-        is_first = True
-        while self._flight:
-            d = self._flight.popleft()
-            if d.is_content_out and not d.is_void and not is_refused and self._is_halted:
+        flight = self._flight
+        is_between = is_by_peer and self.answered > 0 and self._replies.is_clean
+        if is_between and flight and flight[0].stage <= Stage.MAIL:
+            self.closed_after = self.answered
+        while flight:
+            d = flight.pop()  # the last first: what is put back stands as it stood
+            is_unread = is_between and d.stage <= Stage.MAIL
+            if not d.is_content_out or d.is_void or is_refused or is_unread:
+                self._put_back(d, doubt or "the connection ended", detail)
+                d.is_blamed = d.is_put_back and not flight and not is_unread
+            elif self._is_halted:
                 self._put_back(d, doubt or "the connection ended", detail)
                 self.doubted += d.is_put_back
-            elif d.is_content_out and not d.is_void and not is_refused:
+            else:
                 d.fail_open(self._doubtful(doubt or "the connection ended", detail))
                 self._ended.append(d)
-            else:
-                self._put_back(d, doubt or "the connection ended", detail)
-                d.is_blamed = is_first and d.is_put_back
-            is_first = False
         self._drop_again()
 
     def _doubtful(self, reason: str, detail: Detail) -> TemporaryFailure:
