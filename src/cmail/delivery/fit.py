@@ -11,6 +11,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Final
 
+_GONE: Final = (OSError, ValueError)  # of a connection that is closed; uvloop says so by a ValueError
+
 # Linux; Python names some of them from 3.12 or 3.13 on.
 _SO_MAX_PACING_RATE: Final = 47
 _TCP_NOTSENT_LOWAT: Final = 25
@@ -97,7 +99,7 @@ class Fit:
                 (socket.IPPROTO_TCP, _TCP_NOTSENT_LOWAT, self._octets(_KERNEL_S, _LEAST_OCTETS)),
             ]
         for level, option, value in options:
-            with contextlib.suppress(OSError):
+            with contextlib.suppress(*_GONE):
                 sock.setsockopt(level, option, value)
 
     def suit_anew(self, sock: Any) -> None:
@@ -106,7 +108,7 @@ class Fit:
         if self.rate or not _is_tcp(sock):
             return
         for level, option, value in _AS_IT_IS:
-            with contextlib.suppress(OSError):
+            with contextlib.suppress(*_GONE):
                 sock.setsockopt(level, option, value)
 
     def settle(self, sock: Any, round_trip_s: float) -> None:
@@ -116,7 +118,7 @@ class Fit:
             return
         seconds = round_trip_s * _AGAIN_ROUND_TRIPS + _QUEUED_OCTETS / (self.rate * _OCTETS_A_KBIT)
         seconds = min(_AGAIN_LEAST_S + seconds, _AGAIN_MOST_S)
-        with contextlib.suppress(OSError):
+        with contextlib.suppress(*_GONE):
             sock.setsockopt(socket.IPPROTO_TCP, _TCP_RTO_MAX_MS, int(seconds * 1000))
 
     def rest_s(self, sock: Any, round_trip_s: float) -> float:
@@ -137,10 +139,11 @@ def keep_little(sock: Any) -> None:
     """The kernel takes no more than it is about to send. Where somebody else has written it, he cannot see
     whether that moves, and would take a line that is only thin for a peer that gives no reply."""
     if _is_tcp(sock):
-        with contextlib.suppress(OSError):
+        with contextlib.suppress(*_GONE):
             sock.setsockopt(socket.IPPROTO_TCP, _TCP_NOTSENT_LOWAT, _UNSEEN_OCTETS)
     elif sock is not None:
-        sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, _UNSEEN_OCTETS)
+        with contextlib.suppress(*_GONE):
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, _UNSEEN_OCTETS)
 
 
 def round_trip_s(sock: Any) -> float:
@@ -158,7 +161,7 @@ async def still_answers(sock: Any, is_closed: Callable[[], bool]) -> bool:
         return True
     loop = asyncio.get_running_loop()
     began = loop.time()
-    with contextlib.suppress(OSError):  # the kernel knows already that it is over
+    with contextlib.suppress(*_GONE):  # the kernel knows already that it is over
         for option, value in _KEEPALIVE_SOON:
             sock.setsockopt(socket.IPPROTO_TCP, option, value)
         while not is_closed():
@@ -177,7 +180,7 @@ def _tcp_info(sock: Any) -> bytes:
         return b""
     try:
         return bytes(sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, _TCP_INFO_OCTETS))
-    except OSError:
+    except _GONE:
         return b""
 
 
@@ -210,7 +213,7 @@ def never_sent(sock: Any) -> int:
 def drop_unsent(sock: Any) -> None:
     """What the kernel has not sent is not sent any more when the connection is closed."""
     if sock is not None:
-        with contextlib.suppress(OSError):
+        with contextlib.suppress(*_GONE):
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
 
 
@@ -219,5 +222,5 @@ def _asked(sock: Any, question: int) -> int:
         return 0
     try:
         return int(struct.unpack("=i", fcntl.ioctl(sock.fileno(), question, b"\0\0\0\0"))[0])
-    except OSError:
+    except _GONE:
         return 0

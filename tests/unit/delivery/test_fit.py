@@ -1,12 +1,25 @@
 """What a socket is told so that its connection suits a link; what can be read from it."""
 
+import asyncio
 import socket
 import time
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
+import uvloop
 
-from cmail.delivery.fit import FAST, Fit, acknowledged, drop_unsent, never_sent, round_trip_s, unacknowledged
+from cmail.delivery.fit import (
+    FAST,
+    Fit,
+    acknowledged,
+    drop_unsent,
+    keep_little,
+    never_sent,
+    round_trip_s,
+    still_answers,
+    unacknowledged,
+)
 
 PACING, NOTSENT_LOWAT, RTO_MAX_MS = 47, 25, 44
 
@@ -145,3 +158,31 @@ def test_socket_without_tcp_has_nothing_to_say() -> None:
         assert round_trip_s(near) == 0.0 and never_sent(near) == 0
     Fit(64).suit(None)
     assert round_trip_s(None) == never_sent(None) == unacknowledged(None) == 0
+
+
+def test_of_a_connection_that_is_closed_nothing_is_known() -> None:
+    """Whoever looks at one at the moment of its end, in the event loop of the server, is told nothing, and
+    nothing ends by it."""
+
+    async def test() -> None:
+        server = await asyncio.start_server(lambda reader, writer: None, "127.0.0.1", 0)
+        _, writer = await asyncio.open_connection(*server.sockets[0].getsockname()[:2])
+        sock: Any = writer.get_extra_info("socket")
+        assert sock.fileno() >= 0
+        writer.transport.abort()
+        await asyncio.wait_for(writer.wait_closed(), 60)
+        assert sock.fileno() < 0
+        assert [acknowledged(sock), unacknowledged(sock), never_sent(sock), round_trip_s(sock)] == [
+            0,
+            0,
+            0,
+            0,
+        ]
+        for tell in (FAST.suit, Fit(64).suit, FAST.suit_anew, keep_little, drop_unsent):
+            tell(sock)
+        Fit(64).settle(sock, 1.0)
+        assert not Fit(64).rest_s(sock, 1.0)
+        assert not await still_answers(sock, lambda: False)
+        server.close()
+
+    uvloop.run(test())

@@ -246,8 +246,9 @@ async def _open(line: Line, address: IPAddress, access: Access) -> None:
         )
     found = line.socket()
     if found is not None:
-        for level, option, value in KEEPALIVE:
-            found.setsockopt(level, option, value)
+        with contextlib.suppress(OSError, ValueError):  # closed meanwhile; uvloop says so by a ValueError
+            for level, option, value in KEEPALIVE:
+                found.setsockopt(level, option, value)
     line.is_encrypted, line.is_loopback, line.peer = is_implicit, address.is_loopback, str(address)
 
 
