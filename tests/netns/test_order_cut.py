@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Iterator
+from itertools import pairwise
 from pathlib import Path
 from typing import Final
 
@@ -80,4 +81,33 @@ def test_a_large_message_under_way_holds_up_nobody(net: ThinNet, tmp_path: Path)
         assert sorted(first) == [f"small {n}" for n in range(6)], "the large one is still on its way"
         wait_until_taken(peer, 7, "the large one", 120)
         assert len(peer.taken[-1].content) > 2 * LARGE
+        wait_until_empty(cmail)
+
+
+def test_large_messages_of_both_workers_go_one_at_a_time(net: ThinNet, tmp_path: Path) -> None:
+    """Each worker has some when the line comes back. Side by side all would come at its end; one after the
+    other each takes its part of the time. Small mail of either worker is there before the second."""
+    wire = net.thin("sat0", kbit=KBIT, round_trip_ms=200)
+    peer = FarSink()
+    with There(net, peer), serve(net, tmp_path, VIA) as cmail:
+        wait_for(lambda: status(cmail)["links"][0]["state"] == "up", "the line to be seen")
+        wire.down()
+        wait_until_down(cmail)
+        for count in range(1, 20):
+            give(net, cmail, "large", size=LARGE)
+            if all(cmail.rows(f"worker-{n}", "queue.list", filter={}, limit=20) for n in (0, 1)):
+                break
+        wire.up()
+        wait_for(lambda: peer.lines("DATA"), "one to be on its way")
+        for _ in range(6):
+            give(net, cmail, "small", size=2_000)
+        wait_until_taken(peer, count + 6, "all of it", 240)
+        order, came = (
+            peer.subjects(),
+            [at for what, at in zip(peer.subjects(), peer.came, strict=True) if what == "large"],
+        )
+        gaps = [later - at for at, later in pairwise(came)]
+        print(order, [f"{gap:.1f} s" for gap in gaps])
+        assert order[:7].count("small") == 6
+        assert min(gaps) > 0.4 * sum(gaps) / len(gaps) and min(gaps) > LARGE / (KBIT * 125) / 3
         wait_until_empty(cmail)

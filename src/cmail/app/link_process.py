@@ -13,6 +13,7 @@ from cmail.app.estate import CLOCK_FILE, LINK_FILE, Estate
 from cmail.app.exchanging import Exchanging
 from cmail.app.kicking import Kicking
 from cmail.app.link_answers import LinkAnswers
+from cmail.app.link_line import SharedLine
 from cmail.app.link_watch import Watching
 from cmail.app.link_workers import Workers
 from cmail.app.process import PortKey, Tasks
@@ -44,6 +45,7 @@ class LinkProcess:
         self._lived = estate.lived
         self._clock_file = os.path.join(estate.data_dir, CLOCK_FILE)
         self._workers = Workers(estate.run_folder, names)
+        self._line = SharedLine(names)
         links = Links(estate.settings.link)
         path = os.path.join(estate.data_dir, LINK_FILE)
         self._saving: asyncio.Task[None] | None = None
@@ -166,6 +168,7 @@ class LinkProcess:
             **self._answers.functions(),
             **self._collecting.answers(),
             "link.status": status,
+            "line.use": self._line.use,
             "link.kick": self._kicking.answer,
             "link.collect": self._bring,
         }

@@ -69,7 +69,11 @@ class Worker:
         self._clock = RealClock()
         self._link_clock = LinkView(estate.lived)
         self._worker_link = WorkerLink(
-            estate.run_folder, lambda: self._schedulers, lambda: self._agents.resolver, self._link_clock
+            estate.run_folder,
+            f"worker-{number}",
+            lambda: self._schedulers,
+            lambda: self._agents.resolver,
+            self._link_clock,
         )
         self._sites = new_sites(number, estate.workers_count, estate.data_dir, self._clock, self._link_clock)
         self._accounts: Accounts
@@ -128,6 +132,7 @@ class Worker:
             tasks.spawn(self._reroute(spool, scheduler), f"reroute {spool.shard}")
         tasks.spawn(self._worker_link.sight.run(), "what deliveries see")
         tasks.spawn(self._worker_link.exchange.run(), "urgent mail waits")
+        tasks.spawn(self._worker_link.line.run(), "the thin line")
         tasks.spawn(self._sites.run(), "sites")
         if self._number == 0:
             tasks.spawn(self._drop.run(), "drop folder")
@@ -175,6 +180,8 @@ class Worker:
         scheduler.urgent_waits = self._worker_link.exchange.urgent_waits
         scheduler.is_stranger = self._worker_link.reached.is_stranger
         scheduler.is_on_line = self._worker_link.confirm.is_on_line
+        if self._workers_count > 1:
+            self._worker_link.line.share(scheduler)
         self._sites.attach(scheduler, agent)
         return scheduler
 

@@ -9,6 +9,7 @@ from cmail.app.settings import Settings
 from cmail.app.worker_belief import WorkerBelief
 from cmail.app.worker_confirm import WorkerConfirm
 from cmail.app.worker_exchange import WorkerExchange
+from cmail.app.worker_line import WorkerLine
 from cmail.app.worker_reached import WorkerReached
 from cmail.app.worker_sight import WorkerSight
 from cmail.app.worker_waiting import WorkerWaiting
@@ -29,6 +30,7 @@ class WorkerLink:
     def __init__(
         self,
         run_folder: str,
+        name: str,
         schedulers: Callable[[], Sequence[Scheduler]],
         resolver: Callable[[], DnsClient],
         link_clock: LinkView,
@@ -39,6 +41,7 @@ class WorkerLink:
         is_news = asyncio.Event()
         self._waiting = WorkerWaiting(schedulers)
         self.exchange = WorkerExchange(link)
+        self.line = WorkerLine(name, link, schedulers)
         self.reached = WorkerReached(link, schedulers, is_news)
         self.confirm = WorkerConfirm(link, link_clock, self.reached)
         self.sight = WorkerSight(link, schedulers, link_clock, self.reached, is_news)

@@ -72,6 +72,7 @@ class Connections:
         route.lanes.add(lane)
         lane.task = self._scheduler.loop.create_task(self._run(agent, lane), name=f"delivery to {route.name}")
         lane.task.add_done_callback(lambda task: self._closed(lane, task))
+        self._scheduler.thin_line.used(route)
         return True
 
     async def _run(self, agent: DeliveryAgent, lane: Lane) -> None:
@@ -96,6 +97,7 @@ class Connections:
         for transaction in list(lane.taken):  # a mistake of the agent's: it must not cost a message
             lane.settle(transaction, dict.fromkeys([q.position for q in transaction.recipients], INTERNAL))
         self._serve_hungry()
+        self._scheduler.thin_line.used(route)
         self._scheduler.thin_line.look()
         route.pump()
         if route.has_more and not route.ready:

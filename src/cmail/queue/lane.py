@@ -64,6 +64,8 @@ class Lane:
         if transaction is not None:
             self.taken.add(transaction)
             self.taken_count += 1
+            if len(self.taken) == 1:
+                self.route.scheduler.thin_line.used(self.route)
         return transaction
 
     def settle(self, transaction: Transaction, outcomes: Mapping[int, Outcome]) -> None:
@@ -74,6 +76,8 @@ class Lane:
         scheduler = route.scheduler
         if transaction.is_large:
             route.large_ended(transaction)
+        if not self.taken:
+            scheduler.thin_line.used(route)
         if scheduler.thin_line.paused:
             scheduler.thin_line.look()
         now = scheduler.clock.monotonic()
@@ -108,6 +112,7 @@ class Lane:
         if transaction.is_large:
             self.route.large_ended(transaction)
         self.route.put_back(transaction)
+        self.route.scheduler.thin_line.used(self.route)
         self.route.scheduler.thin_line.look()
 
     def more(self) -> "Future[None]":

@@ -45,7 +45,7 @@ class Pausing:
         route = self._route
         if not route.gate.is_narrow or not route.is_open:
             return False
-        if route.gate.is_thin and route.scheduler.thin_line.has_small(but=route):
+        if route.gate.is_thin and route.scheduler.thin_line.stands_aside(but=route):
             return True
         others = [lane for lane in route.lanes if not any(each.is_large for each in lane.taken)]
         return bool(others) and (bool(route.ready.small_count()) or any(lane.taken for lane in others))

@@ -1,10 +1,12 @@
 """ThinLine: large messages to different hosts share one thin link: one goes at a time, in their order, and
-stands aside for small mail whichever host that is for."""
+stands aside for small mail whichever host that is for, and whichever worker has it."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from cmail.delivery.agent import Transaction
+from cmail.policy.line_use import UNUSED, LineUse, Place
 
 if TYPE_CHECKING:
     from cmail.queue.route_queue import RouteQueue
@@ -15,6 +17,13 @@ TURN_TIMES: Final = (
     3  # the time that it takes at the rate of the link: then its host is slow, and others go beside it
 )
 OPENING_S: Final = 10.0  # so long what is being opened for small mail counts as small mail that is under way
+HEARD_S: Final = 2.0  # so long what other workers have on the line is known
+
+
+@dataclass(frozen=True, slots=True)
+class _Turn:
+    place: Place
+    until: float  # then others may go beside it
 
 
 class ThinLine:
@@ -23,21 +32,77 @@ class ThinLine:
     def __init__(self, scheduler: "Scheduler") -> None:
         self._scheduler = scheduler
         self._is_asked_again = False
-        self._turns: dict[Transaction, float] = {}  # under way, and when others may go beside it
+        self._turns: dict[Transaction, _Turn] = {}  # of what is under way
         self.paused: dict[RouteQueue, None] = {}  # routes on which large content stands aside
+        self._tell: Callable[[], None] | None = None  # other workers; None: there are none
+        self._others, self._heard_until = UNUSED, float("-inf")
+        self._lets_since = float("inf")  # when it began to let another worker's message go first
 
     def is_free(self, route: "RouteQueue") -> bool:
         """Whether a large message of a route may begin."""
         if not (route.needs_link and self._is_thin):
             return True
-        now = self._scheduler.clock.monotonic()
-        if any(until > now for until in self._turns.values()):
+        if self._turn() is not None:
             return False
-        return not self._is_before(route)
+        return not self._is_before(route) and self._is_free_of_others(route)
 
     @property
     def _is_thin(self) -> bool:
         return self._scheduler.admission.orders.is_thin
+
+    def _turn(self) -> Place | None:
+        """Of what has its turn; None: others may begin."""
+        now = self._scheduler.clock.monotonic()
+        return min((turn.place for turn in self._turns.values() if turn.until > now), default=None)
+
+    # With other workers.
+
+    def share(self, tell: Callable[[], None]) -> None:
+        """Other workers use the line too. `tell`: what this one has on it has changed, or they are to be
+        asked; then comes use(), and soon hear()."""
+        self._tell = tell
+
+    def used(self, route: "RouteQueue") -> None:
+        """What a route has on the line has changed."""
+        if self._tell is not None and route.gate.is_thin:
+            self._tell()
+
+    def use(self) -> LineUse:
+        """What this shard has on the line."""
+        if not self._is_thin:
+            return UNUSED
+        waits = min((_place(route) for route in self._waiting()), default=None)
+        return LineUse(self._has_small(), self._turn(), waits)
+
+    def hear(self, others: LineUse) -> None:
+        """What other workers have on it."""
+        now = self._scheduler.clock.monotonic()
+        self._others, self._heard_until = others, now + HEARD_S
+        if others.waits is None or others.large is not None:
+            self._lets_since = float("inf")
+        self.look()
+        self._next()
+
+    def _is_free_of_others(self, route: "RouteQueue") -> bool:
+        if self._tell is None:
+            return True
+        now, others = self._scheduler.clock.monotonic(), self._others
+        if now > self._heard_until:
+            self._tell()
+            return False
+        if others.large is not None:
+            return False
+        if others.waits is None or others.waits > _place(route):
+            return True
+        self._lets_since = min(self._lets_since, now)  # nothing may ever come of that one
+        return now > self._lets_since + OPENING_S
+
+    def stands_aside(self, but: "RouteQueue") -> bool:
+        """Whether the large message under way on a route lets others go before it: small mail to another
+        host or of another worker, or a large message of one that goes first (both began at once)."""
+        others, mine = self._others, self._turn()
+        is_second = others.large is not None and mine is not None and others.large < mine
+        return others.has_small or is_second or self._has_small(but)
 
     def _is_before(self, route: "RouteQueue") -> bool:
         """Whether another route has one that goes first, and can take it, or will in a moment."""
@@ -67,8 +132,10 @@ class ThinLine:
             return
         takes_s = transaction.message.content.size_bytes / (scheduler.admission.orders.rate * 125)
         turn_s = max(TURN_MIN_S, TURN_TIMES * takes_s)
-        self._turns[transaction] = scheduler.clock.monotonic() + turn_s
+        place = transaction.recipients[0].rank, transaction.message.queue_id
+        self._turns[transaction] = _Turn(place, scheduler.clock.monotonic() + turn_s)
         scheduler.loop.call_later(turn_s, self._next)
+        self.used(route)
 
     def end(self, transaction: Transaction) -> None:
         """It has gone, or is to be tried again."""
@@ -80,8 +147,7 @@ class ThinLine:
         for route in sorted(self._waiting(), key=_place):
             route.pump()
 
-    def has_small(self, but: "RouteQueue") -> bool:
-        """Whether small mail to another host is under way."""
+    def _has_small(self, but: "RouteQueue | None" = None) -> bool:
         return any(
             route is not but and route.needs_link and route.lanes and self._is_small(route)
             for route in self._scheduler.routes.values()
@@ -102,7 +168,7 @@ class ThinLine:
             route.pausing.look()
 
 
-def _place(route: "RouteQueue") -> tuple[int, int]:
+def _place(route: "RouteQueue") -> Place:
     """Of the large message that a route would send first."""
     first = route.ready.first
     return (first.recipients[0].rank, first.message.queue_id) if first is not None else (0, 0)

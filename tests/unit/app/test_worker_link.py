@@ -50,7 +50,7 @@ def test_a_tls_that_came_to_nothing_at_a_log_in_page(
 
     async def test() -> None:
         scheduler: Any = SimpleNamespace(routes={}, router=SimpleNamespace(needs_link=lambda _route: True))
-        made = WorkerLink("/nowhere", lambda: [scheduler], lambda: None, LinkView(FakeClock()))  # type: ignore[arg-type, return-value]
+        made = WorkerLink("/nowhere", "worker-0", lambda: [scheduler], lambda: None, LinkView(FakeClock()))  # type: ignore[arg-type, return-value]
         agent, work = made.watcher.watched({"relay": Agent()})["relay"], None
         assert await agent.run("relay", work) == trouble  # type: ignore[arg-type]
         await made._changed(DOWN.fields())
@@ -66,7 +66,7 @@ def test_what_a_log_in_page_said_of_names_is_forgotten() -> None:
     over a cut."""
     seen: list[object] = []
     view = LinkView(FakeClock())
-    made = WorkerLink("/nowhere", list, lambda: resolver_that_notes(seen), view)
+    made = WorkerLink("/nowhere", "worker-0", list, lambda: resolver_that_notes(seen), view)
     view.listen_to_turns(made.turned)
     trapped = replace(FREE, words=f"{PORTAL}: every name has the same address (192.0.2.1)")
     for reading, orders in ((DOWN, FREE), (UP, FREE), (DOWN, trapped), (UP, FREE), (DOWN, FREE)):
@@ -93,7 +93,7 @@ def test_what_the_link_process_says_beside_the_state(said: Mapping[str, Any], se
         start_all=lambda: done.append("started"), exchange=lambda: done.append("exchange")
     )
     view = LinkView(FakeClock())
-    made = WorkerLink("/nowhere", lambda: [scheduler], lambda: resolver_that_notes(done), view)
+    made = WorkerLink("/nowhere", "worker-0", lambda: [scheduler], lambda: resolver_that_notes(done), view)
     asyncio.run(made._changed({**UP.fields(), **said}))
     assert done == seen and view.reading == UP
 
@@ -101,7 +101,7 @@ def test_what_the_link_process_says_beside_the_state(said: Mapping[str, Any], se
 def test_what_is_no_reading_of_the_clock_changes_nothing() -> None:
     """The link process is told so."""
     view = LinkView(FakeClock())
-    made = WorkerLink("/nowhere", list, lambda: resolver_that_notes([]), view)
+    made = WorkerLink("/nowhere", "worker-0", list, lambda: resolver_that_notes([]), view)
     for fields in ({"is_down": 1}, {**DOWN.fields(), "periods": 0}):
         with pytest.raises(ControlError):
             asyncio.run(made._changed(fields))
