@@ -4,6 +4,7 @@ import json
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Final
 
 import pytest
 
@@ -156,6 +157,10 @@ def _has_used(cmail: RunningCmail, octets: int) -> Callable[[], bool]:
     return lambda: status(cmail)["links"][0]["used_today"] > octets
 
 
+LONG_354: Final = b"354 " + b"go on " * 70 + b"\r\n"  # so each message costs more than a connection does
+SPARE: Final = 300  # octets: of a connection or two that are opened, and of one that is closed
+
+
 def _used_at_last(cmail: RunningCmail) -> int:
     """When all is counted: two looks two seconds apart see the same."""
     before = -1
@@ -169,7 +174,7 @@ def test_a_budget_that_is_used_up(net: Net, tmp_path: Path) -> None:
     """What goes over the link is counted; what is larger than the rest of the day waits while smaller mail
     goes, and what just fits into that; then the link rests. Nothing of that counts as an attempt, and a restart
     gives nothing back."""
-    peer = FarSink()
+    peer = FarSink({"DATA": LONG_354})
     more = '\n[[link.via]]\nname = "thin"\ndevice = ["wire"]\nbudget = "25KiB"\ncost = 2.0\n'
     with There(net, peer), serve(net, tmp_path, more) as cmail:
         wait_for(lambda: status(cmail)["link"] == "thin", "the link to be seen")
@@ -183,7 +188,7 @@ def test_a_budget_that_is_used_up(net: Net, tmp_path: Path) -> None:
         wait_for(lambda: tries(cmail) == [0], "the large one alone to wait")
         [waits] = json.loads(command(cmail, "queue", "list", "--json"))
         left = 25 * 1024 - _used_at_last(cmail)
-        give(net, cmail, size=left - (waits["size"] - 7_000) - 72)
+        give(net, cmail, size=left - (waits["size"] - 7_000) - SPARE)
         wait_for(_has_taken(peer, 4), "what just fits to arrive")
         assert "the 25 KiB of today are used; it rests until midnight" in wait_until_down(cmail)
         wait_for(
