@@ -1,6 +1,7 @@
 """What a thin link need not carry twice: names, certificates, greetings are remembered over an outage. What can
 never fit is held, in words."""
 
+import asyncio
 import datetime
 import ssl
 import time
@@ -34,6 +35,16 @@ HOST = "smtp.isp.example"
 ROUND_TRIP_S = 0.7
 
 
+class LateGreeter(FarSink):
+    """From its second connection on it says its greeting when it has heard EHLO and STARTTLS."""
+
+    async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        """See SinkMx."""
+        if self.connections:
+            reader.feed_data(await reader.readuntil(b"STARTTLS\r\n"))  # what follows needs the reply to it
+        await super().serve(reader, writer)
+
+
 @pytest.fixture
 def net() -> Iterator[ThinNet]:
     """A line of 256 kbit/s and some delay."""
@@ -50,7 +61,7 @@ def test_names_certificates_and_greetings_are_remembered(net: ThinNet, tmp_path:
     authority.issue_cert(HOST).configure_cert(context)
     ca_file = reachable(tmp_path) / "ca.pem"
     authority.cert_pem.write_to_path(str(ca_file))
-    peer = FarSink(extensions=("PIPECONNECT",), tls=context)
+    peer = LateGreeter(extensions=("PIPECONNECT",), tls=context)
     names = FakeDnsServer({(HOST, "A"): [FAR]}, ttl=1, host=FAR, port=53)
     upstream = f'[smtp]\nhost = "{HOST}"\nport = 2525\ntls = "required"\n[dns]\nservers = ["{FAR}:53"]\n'
     more = f'[tls]\nca_file = "{ca_file}"\n[link]\nprobe = "off"\n'
@@ -81,11 +92,10 @@ def test_names_certificates_and_greetings_are_remembered(net: ThinNet, tmp_path:
         f"{took[0]:.1f} s and {took[1]:.1f} s; octets {[each.octets_in + each.octets_out for each in paid]}"
     )
     assert peer.resumed == [False, True]
-    assert took[1] < LIFETIME_S, "nobody waited for the DNS"
     greeted = [at for stage, at in peer.stages if stage == "connect"]
-    hailed = [next(at for stage, at in peer.stages if stage == "EHLO" and at >= since) for since in greeted]
-    gaps = [later - since for since, later in zip(greeted, hailed, strict=True)]
-    assert gaps[0] >= ROUND_TRIP_S > gaps[-1], "EHLO was there before the greeting was said"
+    assert greeted[-1] - began < LIFETIME_S, "nobody waited for the DNS"
+    hailed = next(at for stage, at in peer.stages if stage == "EHLO")
+    assert hailed - greeted[0] >= ROUND_TRIP_S, "the first time nobody knew what it can"
     assert paid[1].octets_in < paid[0].octets_in - 1000, "no certificate came again"
 
 
