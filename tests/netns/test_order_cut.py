@@ -93,15 +93,16 @@ def test_large_messages_of_both_workers_go_one_at_a_time(net: ThinNet, tmp_path:
         wait_for(lambda: status(cmail)["links"][0]["state"] == "up", "the line to be seen")
         wire.down()
         wait_until_down(cmail)
-        for count in range(1, 20):
+        given = 0
+        while not all(cmail.rows(f"worker-{n}", "queue.list", filter={}, limit=20) for n in (0, 1)):
             give(net, cmail, "large", size=LARGE)
-            if all(cmail.rows(f"worker-{n}", "queue.list", filter={}, limit=20) for n in (0, 1)):
-                break
+            given += 1
+            assert given < 20, "both workers take connections"
         wire.up()
         wait_for(lambda: peer.lines("DATA"), "one to be on its way")
         for _ in range(6):
             give(net, cmail, "small", size=2_000)
-        wait_until_taken(peer, count + 6, "all of it", 240)
+        wait_until_taken(peer, given + 6, "all of it", 240)
         order, came = (
             peer.subjects(),
             [at for what, at in zip(peer.subjects(), peer.came, strict=True) if what == "large"],
