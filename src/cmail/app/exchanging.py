@@ -12,6 +12,7 @@ from cmail.link.allowance import next_turn_s
 from cmail.link.exchanges import AT_START, Exchanges, Now
 from cmail.link.history import Entry, History
 from cmail.link.links import OneLink
+from cmail.link.saving import Saving
 from cmail.link.state import Link
 from cmail.link.waiting import Gone, Tally, Waiting, add_waiting, read_gone
 from cmail.link.windows import midnight_after
@@ -49,8 +50,7 @@ class Exchanging:
         self._running: dict[asyncio.Task[None], Entry | None] = {}
         self._noted_s = self._counted_s = self._kept_s = 0.0
         self._kept = Gone()  # what the file says of the entry
-        self._saving: asyncio.Task[None] | None = None
-        self._is_stale = False  # the file of the history
+        self._saving = Saving("link-history.json", self._write)
         self._speed = 0.0  # octets a second, when they were counted last
         self._payer: OneLink | None = None  # by which went what is not counted yet
         self._has_begun = False
@@ -128,8 +128,7 @@ class Exchanging:
             await self._end("the server was stopped")
         if self._must_count:
             self._link.note()
-        if self._saving is not None:
-            await asyncio.wait([self._saving])
+        await self._saving.close()
 
     def came(self, messages: int, octets: int) -> None:
         """What was collected here, and not by a worker."""
@@ -288,16 +287,11 @@ class Exchanging:
             self._save()
 
     def _save(self) -> None:
-        """Beside, and one after the other: the last is the latest."""
         self._kept_s, self._kept = self._clock.monotonic(), _copy(self.tally.total)
-        self._is_stale = True
-        if self._saving is None or self._saving.done():
-            self._saving = asyncio.create_task(self._write(), name="link-history.json")
+        self._saving.soon()
 
     async def _write(self) -> None:
-        while self._is_stale:
-            self._is_stale = False
-            await asyncio.to_thread(self.history.save, self.history.octets(self._clock.wall_ms()))
+        await asyncio.to_thread(self.history.save, self.history.octets(self._clock.wall_ms()))
 
     # Asking and counting.
 

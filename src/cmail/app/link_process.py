@@ -23,6 +23,7 @@ from cmail.link.clock import LinkReading
 from cmail.link.exchanges import longest_s
 from cmail.link.history import History
 from cmail.link.links import Links
+from cmail.link.saving import Saving
 from cmail.link.state import Link
 from cmail.link.told import TOLD_FILE, Told
 from cmail.net.clock import RealClock
@@ -48,8 +49,7 @@ class LinkProcess:
         self._line = SharedLine(names)
         links = Links(estate.settings.link)
         path = os.path.join(estate.data_dir, LINK_FILE)
-        self._saving: asyncio.Task[None] | None = None
-        self._is_told_stale = False
+        self._saving = Saving(TOLD_FILE, self._save_told)
         self._told = Told(os.path.join(estate.data_dir, TOLD_FILE), maillog)
         self._link = Link(path, self._lived, self._clock, maillog, links, self._announce)
         self._watching = Watching(self._link, self._workers, self._new_resolver)
@@ -118,8 +118,7 @@ class LinkProcess:
         await self._exchanging.close()
         self._workers.close()
         await self._link.close()
-        if self._saving is not None:
-            await asyncio.wait([self._saving])
+        await self._saving.close()
         await self._kicking.stop()
         await self._collecting.stop()
         with contextlib.suppress(OSError):  # said before, and the note of before is good enough
@@ -128,16 +127,11 @@ class LinkProcess:
     async def _announce(self, reading: LinkReading, orders: Orders, is_said_again: bool) -> None:
         """To all workers; what held when is kept for those that start later."""
         if self._told.note(reading.link_ms(self._lived.wall_ms()), orders):
-            self._is_told_stale = True
-            if self._saving is None or self._saving.done():
-                self._saving = asyncio.create_task(self._save_told(), name=TOLD_FILE)
+            self._saving.soon()
         await self._workers.tell(reading, orders, is_said_again)
 
     async def _save_told(self) -> None:
-        """Beside, and one after the other: the last is the latest."""
-        while self._is_told_stale:
-            self._is_told_stale = False
-            await asyncio.to_thread(self._told.save, self._told.octets())
+        await asyncio.to_thread(self._told.save, self._told.octets())
 
     def _new_resolver(self) -> DnsClient:
         return DnsClient(self._snapshot.settings.dns)

@@ -7,7 +7,7 @@ import fcntl
 import socket
 import struct
 import termios
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -88,7 +88,7 @@ class Fit:
         return max(least, min(int(self.rate * _OCTETS_A_KBIT * seconds), _BUFFER_MAX))
 
     def suit(self, sock: Any) -> None:
-        """Tell the kernel. What it does not know or does not allow is left as it is."""
+        """Tell the kernel."""
         if not _is_tcp(sock):
             return
         options = list(_KEEPALIVE)
@@ -98,18 +98,13 @@ class Fit:
                 (socket.SOL_SOCKET, _SO_MAX_PACING_RATE, octets_a_second),
                 (socket.IPPROTO_TCP, _TCP_NOTSENT_LOWAT, self._octets(_KERNEL_S, _LEAST_OCTETS)),
             ]
-        for level, option, value in options:
-            with contextlib.suppress(*_GONE):
-                sock.setsockopt(level, option, value)
+        _tell(sock, options)
 
     def suit_anew(self, sock: Any) -> None:
         """Tell the kernel of another rate than the one that it was told before."""
         self.suit(sock)
-        if self.rate or not _is_tcp(sock):
-            return
-        for level, option, value in _AS_IT_IS:
-            with contextlib.suppress(*_GONE):
-                sock.setsockopt(level, option, value)
+        if not self.rate and _is_tcp(sock):
+            _tell(sock, _AS_IT_IS)
 
     def settle(self, sock: Any, round_trip_s: float) -> None:
         """What can be told when the round trip is known: what is not acknowledged is tried again at least so
@@ -118,8 +113,7 @@ class Fit:
             return
         seconds = round_trip_s * _AGAIN_ROUND_TRIPS + _QUEUED_OCTETS / (self.rate * _OCTETS_A_KBIT)
         seconds = min(_AGAIN_LEAST_S + seconds, _AGAIN_MOST_S)
-        with contextlib.suppress(*_GONE):
-            sock.setsockopt(socket.IPPROTO_TCP, _TCP_RTO_MAX_MS, int(seconds * 1000))
+        _tell(sock, [(socket.IPPROTO_TCP, _TCP_RTO_MAX_MS, int(seconds * 1000))])
 
     def rest_s(self, sock: Any, round_trip_s: float) -> float:
         """How long a large content waits before its next piece, so that the kernel has no more of it than
@@ -139,11 +133,9 @@ def keep_little(sock: Any) -> None:
     """The kernel takes no more than it is about to send. Where somebody else has written it, he cannot see
     whether that moves, and would take a line that is only thin for a peer that gives no reply."""
     if _is_tcp(sock):
-        with contextlib.suppress(*_GONE):
-            sock.setsockopt(socket.IPPROTO_TCP, _TCP_NOTSENT_LOWAT, _UNSEEN_OCTETS)
+        _tell(sock, [(socket.IPPROTO_TCP, _TCP_NOTSENT_LOWAT, _UNSEEN_OCTETS)])
     elif sock is not None:
-        with contextlib.suppress(*_GONE):
-            sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, _UNSEEN_OCTETS)
+        _tell(sock, [(socket.SOL_SOCKET, socket.SO_SNDBUF, _UNSEEN_OCTETS)])
 
 
 def round_trip_s(sock: Any) -> float:
@@ -172,6 +164,13 @@ async def still_answers(sock: Any, is_closed: Callable[[], bool]) -> bool:
                 return is_heard
             await asyncio.sleep(_LOOK_S)
     return False
+
+
+def _tell(sock: Any, options: Iterable[tuple[int, int, int | bytes]]) -> None:
+    """Level, option and value of each. What the kernel does not know or does not allow is left as it is."""
+    for level, option, value in options:
+        with contextlib.suppress(*_GONE):
+            sock.setsockopt(level, option, value)
 
 
 def _tcp_info(sock: Any) -> bytes:
@@ -213,8 +212,7 @@ def never_sent(sock: Any) -> int:
 def drop_unsent(sock: Any) -> None:
     """What the kernel has not sent is not sent any more when the connection is closed."""
     if sock is not None:
-        with contextlib.suppress(*_GONE):
-            sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        _tell(sock, [(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))])
 
 
 def _asked(sock: Any, question: int) -> int:

@@ -9,6 +9,7 @@ from typing import Any, Final, Protocol
 from cmail.link.clock import LinkReading, parse_reading
 from cmail.link.judging import LINE, Hand
 from cmail.link.links import Facts, Links, OneLink, Outlook
+from cmail.link.saving import Saving
 from cmail.policy.orders import FREE, Orders, parse_orders
 from cmail.storage import durable
 from cmail.world import Clock
@@ -61,8 +62,7 @@ class Link:
         self._outlook = Outlook(False, "", FREE, "")
         self._changing = asyncio.Lock()
         self._filing = asyncio.Lock()  # one writes the file at a time, and the last one the latest
-        self._writing: asyncio.Task[None] | None = None
-        self._is_stale = False  # the file
+        self._saving = Saving("link.json", self._write)
         self.is_exchange_open = True
         self.is_batch_open = False
         self.turned: list[Callable[[bool], None]] = []  # called with whether it is down, at each turn
@@ -99,7 +99,7 @@ class Link:
                 self.links.show(facts)
             weighed = self._weigh()
             if await self._conclude(weighed) or weighed.changed:
-                self._write_soon()
+                self._saving.soon()
 
     async def say(self, name: str, hand: Hand, facts: Facts | None = None) -> None:
         """A person or a hook says up or down, of one link or of all. Said up again it is told again: they
@@ -134,7 +134,7 @@ class Link:
             weighed = self._weigh()
             is_turn = weighed.reading is not self._reading
             if await self._conclude(weighed) or weighed.changed:
-                self._write_soon()
+                self._saving.soon()
             is_again = (
                 not (is_turn or self._reading.is_down) and hand is Hand.UP and self._is_settled(touched)
             )
@@ -160,8 +160,7 @@ class Link:
 
     async def close(self) -> None:
         """Write what is not written yet."""
-        if self._writing is not None:
-            await asyncio.wait([self._writing])
+        await self._saving.close()
 
     # Telling.
 
@@ -203,25 +202,18 @@ class Link:
     def _record(self) -> dict[str, Any]:
         return {**self.links.record(), "orders": self._orders.fields()}
 
-    def _write_soon(self) -> None:
-        """Beside, so that a slow disk does not hold up the next word."""
-        self._is_stale = True
-        if self._writing is None or self._writing.done():
-            self._writing = asyncio.create_task(self._write(), name="link.json")
-
     async def _write(self) -> None:
-        while self._is_stale:
-            async with self._filing:
-                self._is_stale = False
-                reading, record = self._reading, self._record()
-                try:
-                    await asyncio.to_thread(write_state, self._path, reading, record)
-                except OSError as error:
-                    self._log.warned(f"{self._path} cannot be written: {error.strerror or error}")
+        """Beside, so that a slow disk does not hold up the next word."""
+        async with self._filing:
+            reading, record = self._reading, self._record()
+            try:
+                await asyncio.to_thread(write_state, self._path, reading, record)
+            except OSError as error:
+                self._log.warned(f"{self._path} cannot be written: {error.strerror or error}")
 
     def note(self) -> None:
         """Something to be kept has changed that nobody needs to be told of: what was used of a budget."""
-        self._write_soon()
+        self._saving.soon()
 
 
 @dataclass(frozen=True, slots=True)

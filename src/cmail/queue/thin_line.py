@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Final
 
 from cmail.delivery.agent import Transaction
 from cmail.policy.line_use import UNUSED, LineUse, Place
+from cmail.queue.shared_line import OtherWorkers
 
 if TYPE_CHECKING:
     from cmail.queue.route_queue import RouteQueue
@@ -17,7 +18,6 @@ TURN_TIMES: Final = (
     3  # the time that it takes at the rate of the link: then its host is slow, and others go beside it
 )
 OPENING_S: Final = 10.0  # so long what is being opened for small mail counts as small mail that is under way
-HEARD_S: Final = 2.0  # so long what other workers have on the line is known
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,9 +34,7 @@ class ThinLine:
         self._is_asked_again = False
         self._turns: dict[Transaction, _Turn] = {}  # of what is under way
         self.paused: dict[RouteQueue, None] = {}  # routes on which large content stands aside
-        self._tell: Callable[[], None] | None = None  # other workers; None: there are none
-        self._others, self._heard_until = UNUSED, float("-inf")
-        self._lets_since = float("inf")  # when it began to let another worker's message go first
+        self._others = OtherWorkers(scheduler.clock)
 
     def is_free(self, route: "RouteQueue") -> bool:
         """Whether a large message of a route may begin."""
@@ -44,7 +42,7 @@ class ThinLine:
             return True
         if self._turn() is not None:
             return False
-        return not self._is_before(route) and self._is_free_of_others(route)
+        return not self._is_before(route) and self._others.let_begin(_place(route))
 
     @property
     def _is_thin(self) -> bool:
@@ -60,12 +58,13 @@ class ThinLine:
     def share(self, tell: Callable[[], None]) -> None:
         """Other workers use the line too. `tell`: what this one has on it has changed, or they are to be
         asked; then comes use(), and soon hear()."""
-        self._tell = tell
+        self._others.tell = tell
 
     def used(self, route: "RouteQueue") -> None:
         """What a route has on the line has changed."""
-        if self._tell is not None and route.gate.is_thin:
-            self._tell()
+        tell = self._others.tell
+        if tell is not None and route.gate.is_thin:
+            tell()
 
     def use(self) -> LineUse:
         """What this shard has on the line."""
@@ -76,33 +75,16 @@ class ThinLine:
 
     def hear(self, others: LineUse) -> None:
         """What other workers have on it."""
-        now = self._scheduler.clock.monotonic()
-        self._others, self._heard_until = others, now + HEARD_S
-        if others.waits is None or others.large is not None:
-            self._lets_since = float("inf")
+        self._others.hear(others)
         self.look()
         self._next()
 
-    def _is_free_of_others(self, route: "RouteQueue") -> bool:
-        if self._tell is None:
-            return True
-        now, others = self._scheduler.clock.monotonic(), self._others
-        if now > self._heard_until:
-            self._tell()
-            return False
-        if others.large is not None:
-            return False
-        if others.waits is None or others.waits > _place(route):
-            return True
-        self._lets_since = min(self._lets_since, now)  # nothing may ever come of that one
-        return now > self._lets_since + OPENING_S
+    # Here.
 
     def stands_aside(self, but: "RouteQueue") -> bool:
         """Whether the large message under way on a route lets others go before it: small mail to another
-        host or of another worker, or a large message of one that goes first (both began at once)."""
-        others, mine = self._others, self._turn()
-        is_second = others.large is not None and mine is not None and others.large < mine
-        return others.has_small or is_second or self._has_small(but)
+        host, or what another worker has."""
+        return self._others.go_before(self._turn()) or self._has_small(but)
 
     def _is_before(self, route: "RouteQueue") -> bool:
         """Whether another route has one that goes first, and can take it, or will in a moment."""

@@ -90,8 +90,7 @@ class House:
 
     async def kept(self) -> Entry:
         """The last exchange, as another start would find it now."""
-        if self.exchanging._saving is not None:
-            await self.exchanging._saving
+        await self.exchanging._saving.close()
         history = History(str(self.path.with_name("history.json")), self.log)
         history.open()
         return history.entries[-1]
